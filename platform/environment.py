@@ -1,0 +1,48 @@
+"""The only module that reads or sets environment variables."""
+
+import os
+import secrets
+from pathlib import Path
+
+
+def covey_home() -> Path:
+    """Where the store, runs and data live: `COVEY_HOME`, else `~/.covey`. Not created here."""
+    return Path(os.environ.get("COVEY_HOME") or Path.home() / ".covey").expanduser().absolute()
+
+
+def data_folder() -> Path:
+    """Where `covey data get` puts data sets and workloads look for them."""
+    return covey_home() / "data"
+
+
+def prepare_libraries() -> None:
+    """Settings that must stand before Ray, Flower or an environment is imported.
+
+    Ray answers only to our token (its ports listen on every interface), nobody phones home, and no
+    environment opens a window.
+    """
+    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
+    os.environ.setdefault("RAY_AUTH_MODE", "token")
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
+    os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
+    os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("MUJOCO_GL", "disable")
+
+
+def ray_token_file() -> Path:
+    """The file with our Ray token, made on first use and readable by its owner alone."""
+    path = covey_home() / "ray" / "token"
+    if not path.exists():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        beside = path.with_suffix(f".{os.getpid()}")
+        with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
+            out.write(secrets.token_hex(32))
+        try:
+            os.link(beside, path)  # fails, and leaves the winner's token, if another process was first
+        except FileExistsError:
+            pass
+        finally:
+            beside.unlink()
+    return path

@@ -1,0 +1,65 @@
+"""What the platform asks of a workload, and how it finds one: the entry point group `covey.workloads`."""
+
+from collections.abc import Mapping
+from importlib.metadata import entry_points
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covey.platform.jobfile.model import JobFile, Section, StepUnit
+
+if TYPE_CHECKING:
+    from covey.platform.runs.run import Run
+
+
+class Policy(Protocol):
+    """A trained policy, ready to act in any script."""
+
+    def act(self, observations: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The most likely actions for raw observations [B, ...]; a single observation [...] gives one."""
+
+
+class Workload(Protocol):
+    """A kind of job. Importing the module that holds one is cheap: torch, Ray and Flower wait for `run`.
+
+    The platform calls `resolve` when a job file is read and `run` once an attempt, in the job's own process:
+
+        run = Run(...)                       # claims the run folder, finds the last whole checkpoint
+        metrics = workload.run(run)          # restore, train, report, checkpoint, until run.stop_reason(...)
+        run.finish(metrics)
+    """
+
+    name: str
+    section: type[Section]
+    step_unit: StepUnit
+    stop_metrics: frozenset[str]
+
+    def resolve(self, job: JobFile, base: Path) -> JobFile:
+        """The job with relative paths made absolute against `base`; raises KeyProblem for what cannot be.
+
+        Never imports the job's own code.
+        """
+
+    def run(self, run: "Run") -> Mapping[str, float]:
+        """Train until `run.stop_reason` says why to stop; write a last checkpoint; return final metrics."""
+
+    def evaluate(self, run_dir: Path, episodes: int) -> Mapping[str, float]:
+        """Measure the newest whole checkpoint of a run folder; federated jobs ignore `episodes`."""
+
+    def load_policy(self, run_dir: Path) -> Policy:
+        """The policy in the newest whole checkpoint of a run folder."""
+
+
+def workload_names() -> list[str]:
+    """Every installed workload's name, sorted."""
+    return sorted(entry.name for entry in entry_points(group="covey.workloads"))
+
+
+def find_workload(name: str) -> Workload:
+    """The installed workload of that name; KeyError when there is none."""
+    for entry in entry_points(group="covey.workloads", name=name):
+        workload: Workload = entry.load()
+        return workload
+    raise KeyError(name)
