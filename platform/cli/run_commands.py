@@ -1,0 +1,145 @@
+"""Verbs on one run folder, in the foreground: run, resume, evaluate, plot."""
+
+import json
+import os
+import time
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from covey.platform.cli.output import Json, Overrides, figure, note, print_json, print_table, say
+from covey.platform.environment import covey_home
+from covey.platform.errors import UserError
+
+MAY_CHANGE = ("stop", "checkpoint", "resources", "retries", "grace_s")
+
+RunDir = Annotated[str, typer.Argument(metavar="RUN_DIR", help="A run folder, or the id of a job.")]
+
+
+def run(
+    file: Annotated[Path, typer.Argument(help="The job file (YAML).")],
+    overrides: Overrides = None,
+    run_dir: Annotated[
+        Path | None, typer.Option(help="The run folder: new or empty. Default: under COVEY_HOME/runs.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run a job here and now, with a progress bar."""
+    from covey.platform.jobfile.load import load_job_file
+    from covey.platform.runs.folder import RunFolder
+
+    job = load_job_file(file, overrides or ())
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    path = run_dir or covey_home() / "runs" / f"{job.name}-{stamp}-{os.urandom(2).hex()}"
+    RunFolder.create(path.absolute(), job)
+    _train(path.absolute(), as_json)
+
+
+def resume(
+    run_dir: RunDir,
+    overrides: Overrides = None,
+    as_json: Json = False,
+) -> None:
+    """Go on with a run from its last whole checkpoint; --set may extend its stop conditions."""
+    from covey.platform.jobfile.load import load_job_file
+    from covey.platform.runs.folder import RunFolder
+    from covey.platform.runs.run import live_writer
+
+    path = find_run(run_dir)
+    folder = RunFolder.open(path)
+    _refuse_other_changes(overrides or [])
+    job = load_job_file(path / "job.yaml", overrides or ())
+    if writer := live_writer(path):
+        raise UserError(f"{path} is being written by process {writer}: stop that run first")
+    result = read_result(path)
+    if result.get("state") == "succeeded" and not overrides:
+        _print_result(result, as_json)
+        return
+    if overrides:
+        folder.replace_job(job)
+    _train(path, as_json)
+
+
+def evaluate(
+    run_dir: RunDir,
+    episodes: Annotated[int, typer.Option(min=1, help="How many episodes to average over.")] = 10,
+    as_json: Json = False,
+) -> None:
+    """Measure the newest whole checkpoint of a run, with the most likely actions."""
+    from covey.platform.environment import prepare_libraries
+    from covey.platform.jobfile.load import load_job_file
+    from covey.platform.workload import find_workload
+
+    path = find_run(run_dir)
+    prepare_libraries()
+    workload = find_workload(load_job_file(path / "job.yaml").workload)
+    result = dict(workload.evaluate(path, episodes))
+    if as_json:
+        print_json(result)
+    else:
+        print_table(("metric", "value"), [(name, figure(value)) for name, value in result.items()])
+
+
+def plot(run_dir: RunDir, as_json: Json = False) -> None:
+    """Draw the learning curves of a run again, and say where the picture is."""
+    from covey.platform.runs.plots import plot_curves
+
+    picture = plot_curves(find_run(run_dir))
+    if as_json:
+        print_json({"picture": str(picture)})
+    else:
+        say(str(picture))
+
+
+def find_run(name: str) -> Path:
+    """The run folder a user means: a path, or a name under COVEY_HOME/runs."""
+    for path in (Path(name), covey_home() / "runs" / name):
+        if (path / "job.yaml").is_file():
+            return path.absolute()
+    raise UserError(f"{name}: no run folder (one holds a job.yaml), neither here nor in {covey_home() / 'runs'}")
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """A run's `result.json`; empty while it has none."""
+    try:
+        result: dict[str, Any] = json.loads((path / "result.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return result
+
+
+def _train(path: Path, as_json: bool) -> None:
+    from covey.platform.cli.progress import show_progress
+    from covey.platform.driver import run_attempt
+    from covey.platform.jobfile.load import load_job_file
+
+    note(f"run folder: {path}")
+    with show_progress(load_job_file(path / "job.yaml")) as on_report:
+        outcome = run_attempt(path, on_report=on_report)
+    result = read_result(path)
+    if outcome.state == "superseded" or not result:
+        raise UserError(outcome.error or f"{path}: the run left no result.json; see log.txt there")
+    _print_result(result, as_json)
+    raise typer.Exit(outcome.exit_status)
+
+
+def _print_result(result: dict[str, Any], as_json: bool) -> None:
+    if result.get("error"):
+        note(f"covey: {result['error']}")
+    if as_json:
+        print_json(result)
+        return
+    say(f"{result['state']}: {result.get('reason') or 'see log.txt'}, {figure(result['wall_s'])} s of training")
+    print_table(("metric", "value"), [(name, figure(value)) for name, value in result["metrics"].items()])
+    say(f"run folder: {result['run_dir']}")
+
+
+def _refuse_other_changes(overrides: list[str]) -> None:
+    for override in overrides:
+        key = override.split("=")[0]
+        if key.split(".")[0] not in MAY_CHANGE:
+            raise UserError(
+                f"--set {key}: a run that has begun may change only {', '.join(MAY_CHANGE)}; "
+                "start a new run for the rest"
+            )

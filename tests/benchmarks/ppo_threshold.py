@@ -1,0 +1,60 @@
+"""Train PPO to its threshold with several seeds, each a `covey run` of its own, and report steps and seconds.
+
+    python tests/benchmarks/ppo_threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5] [--json]
+
+A run counts as solved when it succeeded and its `episode_return_mean` (the mean of the last 100 training
+episodes) is at least the job's threshold. Exit status 1 unless every seed is solved.
+"""
+
+import argparse
+import json
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+import yaml
+
+
+def train(job: Path, seed: int, folder: Path) -> dict[str, Any]:
+    """One seed; steps and seconds as `result.json` has them."""
+    command = [sys.executable, "-m", "covey.platform.cli", "run", str(job), "--json"]
+    command += ["--set", f"seed={seed}", "--run-dir", str(folder)]
+    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    if not ended.stdout:
+        raise SystemExit(ended.stderr)
+    result = json.loads(ended.stdout.splitlines()[-1])
+    threshold = yaml.safe_load(job.read_text())["stop"]["episode_return_mean"]
+    reached = result["metrics"].get("episode_return_mean")
+    return {
+        "seed": seed,
+        "solved": result["state"] == "succeeded" and reached is not None and reached >= threshold,
+        "episode_return_mean": reached,
+        "env_steps": result["step"],
+        "wall_s": round(result["wall_s"], 2),
+        "process_s": round(result["process_s"], 2),
+    }
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("job", type=Path)
+    parser.add_argument("--seeds", type=int, default=5)
+    arguments = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        runs = [train(arguments.job, seed, Path(folder) / str(seed)) for seed in range(arguments.seeds)]
+    report = {
+        "job": arguments.job.name,
+        "solved": sum(run["solved"] for run in runs),
+        "median_wall_s": median(run["wall_s"] for run in runs),
+        "median_env_steps": median(run["env_steps"] for run in runs),
+        "runs": runs,
+    }
+    print(json.dumps(report, indent=2))
+    sys.exit(0 if report["solved"] == arguments.seeds else 1)
+
+
+if __name__ == "__main__":
+    main()
