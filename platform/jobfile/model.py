@@ -1,25 +1,39 @@
-"""The shape of a job file. Reading one, with line numbers and near-miss names, is `load.py`'s work."""
+"""The shape of a job file. Reading one, with lines and nearest names, is `load.py`'s work."""
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$"
-Positive = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+DEFAULT_EVERY_S = 60
+Positive = Annotated[float, Field(gt=0)]
 Count = Annotated[int, Field(ge=1)]
+StepUnit = Literal["env_steps", "rounds"]
 
 
 class Section(BaseModel):
-    """Base of every part of a job file: typed, frozen, no unknown keys, no silent conversions."""
+    """Base of every part of a job file: typed, frozen, no unknown keys, no silent conversions.
 
-    model_config = ConfigDict(extra="forbid", frozen=True, strict=True)
+    A field's docstring is what an editor shows when the key is completed.
+    """
+
+    model_config = ConfigDict(
+        extra="forbid",
+        frozen=True,
+        strict=True,
+        allow_inf_nan=False,
+        use_attribute_docstrings=True,
+    )
 
 
 class Resources(Section):
     """What the whole job takes; the scheduler gives all of it or nothing."""
 
     cpus: Positive = 1
-    gpus: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 0
+    """CPU cores; a fraction is allowed."""
+    gpus: Annotated[float, Field(ge=0)] = 0
+    """GPUs; a fraction is allowed."""
 
 
 class Retries(Section):
@@ -29,48 +43,80 @@ class Retries(Section):
     """
 
     max_attempts: Count = 3
-    backoff_s: Annotated[float, Field(ge=0, allow_inf_nan=False)] = 5
+    """Attempts in all; 1 means that a failed job is not tried again."""
+    backoff_s: Annotated[float, Field(ge=0)] = 5
+    """Seconds before the second attempt."""
 
 
 class Checkpointing(Section):
-    """When a checkpoint is written (whichever comes first) and how many whole ones are kept."""
+    """When a checkpoint is written (whichever comes first) and how many whole ones are kept.
+
+    Without any `every_*` key it is every minute.
+    """
 
     every_s: Positive | None = None
+    """Seconds between checkpoints."""
     every_env_steps: Count | None = None
+    """Environment steps between checkpoints."""
     every_rounds: Count | None = None
+    """Rounds between checkpoints."""
     keep: Count = 2
+    """How many whole checkpoints stay in the run folder."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _every_minute_unless_told(cls, data: Any) -> Any:
+        if not isinstance(data, Mapping):
+            return data
+        told = [key for key in data if key.startswith("every_") and data[key] is not None]
+        return data if told else {**data, "every_s": DEFAULT_EVERY_S}
 
 
 class Stop(Section):
     """When training ends: the first of these that is reached. At least one is given."""
 
     env_steps: Count | None = None
+    """Environment steps of all samplers together."""
     rounds: Count | None = None
-    episode_return_mean: Annotated[float, Field(allow_inf_nan=False)] | None = None
+    """Federated rounds."""
+    episode_return_mean: float | None = None
+    """Mean return of the last 100 finished training episodes: stop when it is this high."""
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Accuracy on the test set, as a fraction: stop when it is this high."""
     wall_s: Positive | None = None
+    """Seconds of training, over all attempts."""
 
 
 class JobFile(Section):
     """What all job files share. `load.py` adds the one section that is named after the workload."""
 
     name: Annotated[str, Field(pattern=NAME_PATTERN)]
+    """Lower-case letters, digits and inner hyphens; at most 47 characters."""
     workload: str
+    """The kind of job; its settings stand in the section of the same name."""
     seed: Annotated[int, Field(ge=0, lt=2**63)] = 0
+    """The one number that every random generator of the job is derived from."""
     deterministic: bool = False
+    """The same seed gives the same result bit for bit, also when the run was killed and resumed."""
     code: str | None = None
+    """A folder put on the job's import path: own environments, algorithms, apps."""
     resources: Resources = Resources()
     priority: Annotated[int, Field(ge=-1000, le=1000)] = 0
+    """Among queued jobs the highest starts first."""
     after: tuple[str, ...] = ()
+    """Ids of jobs that must have succeeded before this one is queued."""
     retries: Retries = Retries()
     checkpoint: Checkpointing = Checkpointing()
     grace_s: Positive = 30
+    """Seconds between the request to stop and the kill; long enough to write a checkpoint."""
     stop: Stop
 
     @property
     def section(self) -> Any:
         """The workload's own section, an instance of `Workload.section`."""
-        return getattr(self, self.workload.replace("-", "_"))
+        return getattr(self, field_name(self.workload))
 
 
-StepUnit = Literal["env_steps", "rounds"]
+def field_name(workload: str) -> str:
+    """The Python name of a workload's section; its key in the file is the workload's name."""
+    return workload.replace("-", "_")

@@ -1,0 +1,42 @@
+"""The whole shape of one workload's job file: what all share and the workload's own section."""
+
+from functools import lru_cache
+from typing import Any
+
+from pydantic import Field, create_model
+from pydantic.fields import FieldInfo
+
+from covey.platform.errors import KeyProblem
+from covey.platform.jobfile.model import JobFile, Section, field_name
+from covey.platform.jobfile.nearest import nearest
+from covey.platform.jobfile.words import found, one_line
+from covey.platform.workload import Workload, find_workload, workload_names
+
+
+class Common(JobFile, extra="ignore"):
+    """Checks what all job files share where the workload, and so its section, is not known."""
+
+
+@lru_cache
+def installed(name: str) -> Workload:
+    """The workload of that name; raises KeyProblem with the names there are."""
+    try:
+        return find_workload(name)
+    except KeyError:
+        names = workload_names()
+        near = nearest(name, names)
+        text = f"found {found(name)}, installed are {', '.join(names)}"
+        raise KeyProblem(("workload",), text + (f"; nearest is {near}" if near else "")) from None
+    except (ImportError, AttributeError) as error:
+        text = f"{name} is installed but cannot be loaded: {one_line(str(error))}"
+        raise KeyProblem(("workload",), text) from error
+
+
+@lru_cache
+def full_model(name: str, section: type[Section]) -> type[JobFile]:
+    """The model of a workload's job files; without required keys its section may be left out."""
+    required = any(field.is_required() for field in section.model_fields.values())
+    default: dict[str, Any] = {} if required else {"default_factory": section}
+    info: FieldInfo = Field(alias=name, description=f"Settings of workload {name}.", **default)
+    fields: dict[str, Any] = {field_name(name): (section, info)}
+    return create_model("JobFile", __base__=JobFile, __module__=__name__, **fields)
