@@ -1,0 +1,113 @@
+"""The networks that a learner trains. `policy.py` acts with the same weights, without torch."""
+
+import math
+from collections.abc import Sequence
+from typing import Literal
+
+import torch
+from torch import Tensor, nn
+
+from covey.platform.runtime.spaces import Spaces
+
+Activation = Literal["tanh", "relu"]
+
+
+class ActorCritic(nn.Module):
+    """A policy head and a value head on two multilayer perceptrons, or on a shared one.
+
+    Parameters are named torso.*, actor.* and critic.*, layer by layer; `log_std` is there for continuous
+    actions. Input: encoded and normalised observations [N, width].
+    """
+
+    def __init__(
+        self,
+        spaces: Spaces,
+        hidden: Sequence[int],
+        activation: Activation,
+        share_torso: bool,
+        generator: torch.Generator,
+    ) -> None:
+        super().__init__()
+        widths = [spaces.observation.width, *hidden]
+        gain = math.sqrt(2.0)
+
+        def perceptron(head: int, head_gain: float) -> list[nn.Module]:
+            own = [] if share_torso else layers(widths, gain, activation, generator)
+            return [*own, linear(widths[-1], head, head_gain, generator)]
+
+        self.torso = nn.Sequential(
+            *(layers(widths, gain, activation, generator) if share_torso else [])
+        )
+        # A small first policy is close to uniform, so early updates are not led by chance.
+        self.actor = nn.Sequential(*perceptron(spaces.action.width, 0.01))
+        self.critic = nn.Sequential(*perceptron(1, 1.0))
+        self.discrete = spaces.action.kind == "discrete"
+        if not self.discrete:
+            self.log_std = nn.Parameter(torch.zeros(spaces.action.width))
+
+    def value(self, observations: Tensor) -> Tensor:
+        """Values [N]."""
+        values: Tensor = self.critic(self.torso(observations)).squeeze(-1)
+        return values
+
+    def evaluate(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+        """Log-probabilities of `actions`, entropies and values, [N] each."""
+        torso = self.torso(observations)
+        head, values = self.actor(torso), self.critic(torso).squeeze(-1)
+        if self.discrete:
+            return *categorical(head, actions), values
+        return *gaussian(head, self.log_std, actions), values
+
+
+def layers(
+    widths: Sequence[int], gain: float, activation: Activation, generator: torch.Generator
+) -> list[nn.Module]:
+    """Linear layers between these widths, each followed by the activation."""
+    made: list[nn.Module] = []
+    for inputs, outputs in zip(widths, widths[1:], strict=False):
+        made.append(linear(inputs, outputs, gain, generator))
+        made.append(nn.Tanh() if activation == "tanh" else nn.ReLU())
+    return made
+
+
+def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
+    """A layer with orthogonal weights and no bias, drawn from `generator` alone."""
+    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    nn.init.orthogonal_(layer.weight, gain, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def categorical(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """Log-probabilities [N] of integer actions [N] and entropies [N] for logits [N, A]."""
+    logp = logits.log_softmax(-1)
+    entropy = -(logp.exp() * logp).sum(-1)
+    return logp.gather(-1, actions.unsqueeze(-1)).squeeze(-1), entropy
+
+
+def gaussian(mean: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
+    """The same for actions [N, A] of a diagonal normal distribution with mean [N, A], log_std [A]."""
+    normalised = (actions - mean) * (-log_std).exp()
+    constant = log_std.sum() + 0.5 * math.log(2 * math.pi) * log_std.numel()
+    logp = -0.5 * normalised.square().sum(-1) - constant
+    entropy = (constant + 0.5 * log_std.numel()).expand_as(logp)
+    return logp, entropy
+
+
+def flatten_parameters(module: nn.Module) -> nn.Parameter:
+    """Lay all parameters of a module, and their gradients, side by side in one vector; return it.
+
+    The module's own parameters become views into it. Clipping and the optimiser's step are then one
+    operation each instead of one a layer, which is most of the time of an update of small networks.
+    The gradient is to be zeroed in place, never replaced.
+    """
+    parameters = list(module.parameters())
+    flat = nn.Parameter(torch.cat([parameter.detach().flatten() for parameter in parameters]))
+    flat.grad = torch.zeros_like(flat)
+    start = 0
+    for parameter in parameters:
+        end = start + parameter.numel()
+        parameter.data = flat.data[start:end].view_as(parameter)
+        parameter.grad = flat.grad[start:end].view_as(parameter)
+        start = end
+    return flat

@@ -1,0 +1,65 @@
+"""What the training loop has counted so far, and the figures it reports."""
+
+from collections import deque
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+
+from covey.platform.runtime.fragment import Fragment
+from covey.platform.runtime.interfaces import Record
+
+WINDOW = 100
+"""`episode_return_mean` is the mean of so many finished training episodes, the newest ones."""
+
+
+@dataclass
+class Progress:
+    """Counters of one training run; part of every checkpoint."""
+
+    env_steps: int = 0
+    iterations: int = 0
+    episodes: int = 0
+    evaluated_at: int = 0
+    returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
+
+    def take_in(self, fragments: Iterable[Fragment]) -> None:
+        """Count the steps and episodes of one iteration's fragments, in sampler order."""
+        self.iterations += 1
+        for fragment in fragments:
+            self.env_steps += fragment.env_steps
+            self.episodes += len(fragment.episodes.returns)
+            self.returns.extend(fragment.episodes.returns.tolist())
+            self.lengths.extend(fragment.episodes.lengths.tolist())
+
+    def metrics(self) -> dict[str, float]:
+        """Returns are undiscounted and unnormalised; nothing is said before a first episode has ended."""
+        found = {"env_steps": float(self.env_steps), "episodes": float(self.episodes)}
+        if self.returns:
+            found["episode_return_mean"] = sum(self.returns) / len(self.returns)
+            found["episode_length_mean"] = sum(self.lengths) / len(self.lengths)
+        return found
+
+    def stop_metrics(self) -> dict[str, float]:
+        """What may end the training: a mean counts only once it is one of `WINDOW` episodes."""
+        return self.metrics() if len(self.returns) == WINDOW else {}
+
+    def to_record(self) -> Record:
+        return {
+            "env_steps": self.env_steps,
+            "iterations": self.iterations,
+            "episodes": self.episodes,
+            "evaluated_at": self.evaluated_at,
+            "returns": list(self.returns),
+            "lengths": list(self.lengths),
+        }
+
+    @classmethod
+    def from_record(cls, record: Record) -> "Progress":
+        """The inverse of `to_record`."""
+        return cls(
+            **{
+                **record,
+                "returns": deque(record["returns"], maxlen=WINDOW),
+                "lengths": deque(record["lengths"], maxlen=WINDOW),
+            }
+        )

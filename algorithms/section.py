@@ -1,0 +1,37 @@
+"""The `rl:` section of a job file."""
+
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from covey.algorithms.registry import AlgorithmConfig
+from covey.envs.section import EnvSection
+from covey.platform.jobfile.model import Count, Section
+
+
+class Sampling(Section):
+    """Who collects, and on how many environments each."""
+
+    samplers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+        "auto",
+        description="sampler actors; 0: everything in one process, without Ray; auto: one a CPU",
+    )
+    envs_per_sampler: Literal["auto"] | Count = Field(
+        "auto", description="environments a sampler steps together; auto: 8 in all, at least 4 each"
+    )
+
+
+class EvaluationSection(Section):
+    """Whole episodes with the most likely actions, played beside the training."""
+
+    every_env_steps: Count | None = Field(None, description="not at all if left out")
+    episodes: Count = 10
+
+
+class RLSection(Section):
+    """What is trained, where, and by how many samplers."""
+
+    algorithm: AlgorithmConfig
+    env: EnvSection
+    sampling: Sampling = Sampling()
+    evaluation: EvaluationSection = EvaluationSection()

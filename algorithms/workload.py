@@ -1,0 +1,72 @@
+"""`workload: rl` as the platform sees it. Importing this is cheap; torch and Ray wait for `run`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from covey.algorithms.section import RLSection, Sampling
+from covey.platform.errors import KeyProblem
+from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.workload import Policy
+
+if TYPE_CHECKING:
+    from covey.platform.runs.run import Run
+
+
+class RLWorkload:
+    """Samplers, a learner and an evaluator on one environment."""
+
+    name = "rl"
+    section: type[Section] = RLSection
+    step_unit: StepUnit = "env_steps"
+    stop_metrics = frozenset({"episode_return_mean"})
+
+    def resolve(self, job: JobFile, base: Path) -> JobFile:
+        section: RLSection = job.section
+        check_env_id(section.env.id)
+        if section.algorithm.schedule == "linear" and job.stop.env_steps is None:
+            raise KeyProblem(
+                ("rl", "algorithm", "schedule"), "a linear schedule needs stop.env_steps to fall towards"
+            )
+        sampling = resolve_sampling(section.sampling, job.resources.cpus)
+        return job.model_copy(
+            update={"rl": section.model_copy(update={"sampling": sampling})}
+        )
+
+    def run(self, run: "Run") -> Mapping[str, float]:
+        from covey.algorithms.training import train
+
+        return train(run)
+
+    def evaluate(self, run_dir: Path, episodes: int) -> Mapping[str, float]:
+        from covey.algorithms.trained import evaluate_run
+
+        return evaluate_run(run_dir, episodes)
+
+    def load_policy(self, run_dir: Path) -> Policy:
+        from covey.algorithms.trained import load_run_policy
+
+        return load_run_policy(run_dir)
+
+
+def check_env_id(env_id: str) -> None:
+    """Raise KeyProblem for an id that cannot be; one with a module in front is known only to its module."""
+    from covey.envs.make import unknown_id
+
+    problem = None if ":" in env_id else unknown_id(env_id)
+    if problem is not None:
+        raise KeyProblem(("rl", "env", "id"), problem)
+
+
+def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
+    """`auto` as numbers: a sampler a CPU, or all inline on a single one."""
+    samplers = sampling.samplers
+    if samplers == "auto":
+        samplers = int(cpus) if cpus >= 2 else 0
+    environments = sampling.envs_per_sampler
+    if environments == "auto":
+        environments = max(4, 8 // max(1, samplers))
+    return Sampling(samplers=samplers, envs_per_sampler=environments)
+
+
+WORKLOAD = RLWorkload()

@@ -1,0 +1,172 @@
+"""Workers as Ray actors. The only file that makes any; everything else sees `crew.Crew`."""
+
+import signal
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from covey.platform.environment import prepare_libraries
+from covey.platform.errors import UserError
+from covey.platform.jobfile.model import Resources
+from covey.platform.runtime.crew import Pending, Worker, WorkerLost
+
+PLACEMENT_LIMIT_S = 120.0
+OBJECT_STORE_BYTES = 200 * 2**20
+LEARNER = "learner"
+
+
+class RayCrew:
+    """One placement group of the job's resources; the calling process takes no CPU of it.
+
+    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned to
+    either side; the evaluator lives beside the learner. "local" starts a private Ray, anything else joins
+    that cluster.
+    """
+
+    def __init__(self, resources: Resources, samplers: int, address: str) -> None:
+        prepare_libraries()  # before Ray is imported for the first time
+        self._private = address == "local"
+        self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
+        self._gpus = resources.gpus
+        self._actors: list[tuple[str, Any]] = []
+        self._samplers = 0
+        with keeping_signal_handlers():
+            connect(resources, address)
+        self._group = place(self._bundles(resources, samplers))
+
+    def _bundles(self, resources: Resources, samplers: int) -> list[dict[str, float]]:
+        """One a sampler, then one for the learner and the evaluator."""
+        rest: dict[str, float] = {"CPU": round(resources.cpus - samplers * self._share, 4)}
+        if resources.gpus:
+            rest["GPU"] = resources.gpus
+        return [{"CPU": self._share}] * samplers + [rest]
+
+    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        import ray
+        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+        bundles = len(self._group.bundle_specs)
+        collects = self._samplers < bundles - 1
+        bundle = self._samplers if collects else bundles - 1
+        self._samplers += collects
+        learns = name == LEARNER
+        actor = (
+            ray.remote(Host)
+            .options(
+                num_cpus=self._share if collects else 0,
+                num_gpus=self._gpus if learns else 0,
+                scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, bundle),
+            )
+            .remote(factory, *arguments)
+        )
+        self._actors.append((name, actor))
+        return RayWorker(actor)
+
+    def fetch(self, pending: Sequence[Pending]) -> list[Any]:
+        import ray
+        from ray.exceptions import RayActorError, RayTaskError
+
+        references = [one.reference for one in pending if isinstance(one, Remote)]
+        try:
+            values: list[Any] = ray.get(references)
+        except RayActorError as error:
+            raise WorkerLost(f"{self._name_of(error.actor_id)} died: {error}") from error
+        except RayTaskError as error:
+            if isinstance(error.cause, UserError):
+                raise error.cause from None
+            raise
+        return values
+
+    def _name_of(self, actor_id: str | None) -> str:
+        names = [name for name, actor in self._actors if actor._actor_id.hex() == actor_id]
+        return names[0] if names else "a worker"
+
+    def is_ready(self, pending: Pending) -> bool:
+        import ray
+
+        assert isinstance(pending, Remote)
+        ready, _ = ray.wait([pending.reference], timeout=0)
+        return bool(ready)
+
+    def close(self) -> None:
+        import ray
+        from ray.util.placement_group import remove_placement_group
+
+        for _, actor in self._actors:
+            ray.kill(actor)
+        remove_placement_group(self._group)
+        ray.shutdown()
+
+
+class Host:
+    """Lives in the actor's process and calls what it holds."""
+
+    def __init__(self, factory: Callable[..., object], *arguments: Any) -> None:
+        self._target = factory(*arguments)
+
+    def call(self, method: str, *arguments: Any) -> Any:
+        return getattr(self._target, method)(*arguments)
+
+
+class Remote:
+    """A result in Ray's object store, now or soon."""
+
+    def __init__(self, reference: Any) -> None:
+        self.reference = reference
+
+
+class RayWorker:
+    """An actor behind the interface of a worker. Ray keeps the order of one caller's calls."""
+
+    def __init__(self, actor: Any) -> None:
+        self._actor = actor
+
+    def submit(self, method: str, *arguments: Any) -> Pending:
+        plain = (one.reference if isinstance(one, Remote) else one for one in arguments)
+        return Remote(self._actor.call.remote(method, *plain))
+
+
+def connect(resources: Resources, address: str) -> None:
+    """Start a private Ray, or join a cluster."""
+    import ray
+
+    common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address == "local":
+        common |= {
+            "num_cpus": max(1, -int(-resources.cpus // 1)),
+            "num_gpus": -int(-resources.gpus // 1),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    ray.init(address=address, **common)
+
+
+def place(bundles: list[dict[str, float]]) -> Any:
+    """The placement group, once the cluster has room for all of it; UserError if that takes too long."""
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    group = placement_group(bundles, strategy="PACK")
+    if not group.wait(PLACEMENT_LIMIT_S):
+        remove_placement_group(group)
+        wanted = {kind: sum(b.get(kind, 0.0) for b in bundles) for kind in ("CPU", "GPU")}
+        have, free = ray.cluster_resources(), ray.available_resources()
+        found = ", ".join(
+            f"{amount:g} {kind} wanted, {have.get(kind, 0):g} in the cluster, {free.get(kind, 0):g} free"
+            for kind, amount in wanted.items()
+            if amount
+        )
+        raise UserError(f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}")
+    return group
+
+
+@contextmanager
+def keeping_signal_handlers() -> Iterator[None]:
+    """Ray puts a SIGTERM handler of its own in the place of the process's; put the process's back."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler is not None:
+                signal.signal(number, handler)

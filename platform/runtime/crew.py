@@ -1,0 +1,84 @@
+"""The workers of a job behind one call interface, whether they run inline or as Ray actors."""
+
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+
+class Pending(Protocol):
+    """A result that may not be there yet. As an argument of `submit` it stands for its value."""
+
+
+class Worker(Protocol):
+    """Somebody who answers calls, one at a time and in the order in which they were submitted."""
+
+    def submit(self, method: str, *arguments: Any) -> Pending:
+        """Call a method of the worker's object; an argument that is a Pending travels worker to worker."""
+
+
+class Crew(Protocol):
+    """Starts workers and collects their results. Leaving it as a context manager ends all of them."""
+
+    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        """Start a worker around `factory(*arguments)`; both must be picklable."""
+
+    def fetch(self, pending: Sequence[Pending]) -> list[Any]:
+        """The values, in order. A worker's UserError is raised as it is; a lost worker as WorkerLost."""
+
+    def is_ready(self, pending: Pending) -> bool:
+        """Whether `fetch` would return without waiting."""
+
+    def close(self) -> None:
+        """End all workers."""
+
+
+class WorkerLost(RuntimeError):
+    """A worker's process died. The attempt fails; the next one goes on from the last checkpoint."""
+
+
+class InlineCrew:
+    """Everything in the caller's process, each call done when it is submitted."""
+
+    def __init__(self) -> None:
+        self._workers: list[InlineWorker] = []
+
+    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        worker = InlineWorker(factory(*arguments))
+        self._workers.append(worker)
+        return worker
+
+    def fetch(self, pending: Sequence[Pending]) -> list[Any]:
+        return [resolve(one) for one in pending]
+
+    def is_ready(self, pending: Pending) -> bool:
+        return True
+
+    def close(self) -> None:
+        for worker in self._workers:
+            worker.close()
+
+
+class Done:
+    """A value that is there."""
+
+    def __init__(self, value: Any) -> None:
+        self.value = value
+
+
+class InlineWorker:
+    """A plain object behind the interface of a worker."""
+
+    def __init__(self, target: object) -> None:
+        self._target = target
+
+    def submit(self, method: str, *arguments: Any) -> Pending:
+        return Done(getattr(self._target, method)(*map(resolve, arguments)))
+
+    def close(self) -> None:
+        close = getattr(self._target, "close", None)
+        if close is not None:
+            close()
+
+
+def resolve(argument: Any) -> Any:
+    """The value of an inline result; anything else as it is."""
+    return argument.value if isinstance(argument, Done) else argument

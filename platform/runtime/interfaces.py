@@ -1,0 +1,60 @@
+"""What samplers and evaluators ask of the environments and policies that upper rooms hand to them."""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from covey.platform.runtime.spaces import Spaces
+
+Arrays = dict[str, NDArray[Any]]
+Record = dict[str, Any]
+"""Plain JSON values."""
+
+
+class Environments(Protocol):
+    """B environments stepped together, in one process. An ended episode is followed at once by the next."""
+
+    spaces: Spaces
+    count: int
+    finals: list[tuple[int, NDArray[Any]]]
+    """After `step`: (environment, final observation) of each episode that ended in it."""
+
+    def reset(self, observations: NDArray[Any]) -> None:
+        """Start an episode everywhere; write the first observations [B, ...]."""
+
+    def step(
+        self,
+        actions: NDArray[Any],
+        observations: NDArray[Any],
+        rewards: NDArray[np.float64],
+        terminated: NDArray[np.bool_],
+        truncated: NDArray[np.bool_],
+    ) -> None:
+        """One step everywhere with a policy's actions [B, ...]; the other arrays [B, ...] are written."""
+
+    def state(self) -> tuple[Record, Arrays]:
+        """What `restore` needs to go on where the environments stand."""
+
+    def restore(self, record: Record, arrays: Arrays, observations: NDArray[Any]) -> bool:
+        """Go on from `state`; write the current observations. False if new episodes were begun instead."""
+
+    def close(self) -> None:
+        """Release what the environments hold."""
+
+
+class ActingPolicy(Protocol):
+    """A policy in the form that acts: fast for few rows, and never trained itself."""
+
+    def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Take over published weights."""
+
+    def sample(
+        self, observations: NDArray[Any], generator: Generator
+    ) -> tuple[NDArray[Any], NDArray[np.float32]]:
+        """Actions for raw observations [B, ...], drawn at random, and their log-probabilities [B]."""
+
+    def best(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """The most likely actions for raw observations [B, ...]."""

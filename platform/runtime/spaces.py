@@ -1,0 +1,101 @@
+"""What an environment shows and takes, as plain records: they travel to actors and into checkpoints."""
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from functools import cached_property
+from typing import Any, Literal, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+
+@dataclass(frozen=True)
+class ObservationSpec:
+    """One raw observation. `categories` counts the values of each entry of a categorical one.
+
+    A "numeric" observation becomes its flattened numbers, a "categorical" one a one-hot row.
+    """
+
+    kind: Literal["numeric", "categorical"]
+    shape: tuple[int, ...]
+    dtype: str
+    categories: tuple[int, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """Length of one encoded observation."""
+        if self.kind == "categorical":
+            return sum(self.categories)
+        return int(np.prod(self.shape, dtype=np.int64))
+
+    def encode(self, observations: NDArray[Any]) -> NDArray[np.float32]:
+        """Raw observations [B, *shape] as network input [B, width]."""
+        rows = observations.reshape(len(observations), -1)
+        if self.kind == "numeric":
+            return np.asarray(rows, dtype=np.float32)
+        encoded = np.zeros((len(rows), self.width), dtype=np.float32)
+        offsets = np.cumsum((0, *self.categories[:-1]))
+        np.put_along_axis(encoded, rows + offsets, 1.0, axis=1)
+        return encoded
+
+
+@dataclass(frozen=True)
+class ActionSpec:
+    """One action. Discrete: an integer in [start, start + choices). Continuous: `shape` numbers in [low, high].
+
+    `low` and `high` are flat; None stands for no bound. Policies and fragments hold the unshifted,
+    unclipped, flat action; `to_environment` makes of it what the environment takes.
+    """
+
+    kind: Literal["discrete", "continuous"]
+    shape: tuple[int, ...]
+    dtype: str
+    choices: int = 0
+    start: int = 0
+    low: tuple[float | None, ...] = ()
+    high: tuple[float | None, ...] = ()
+
+    @property
+    def width(self) -> int:
+        """How many numbers the policy's head gives for one action."""
+        return self.choices if self.kind == "discrete" else len(self.low)
+
+    def empty(self, *leading: int) -> NDArray[Any]:
+        """An uninitialised array for actions [*leading] or [*leading, width]."""
+        if self.kind == "discrete":
+            return np.empty(leading, dtype=np.int64)
+        return np.empty((*leading, self.width), dtype=np.float32)
+
+    def to_environment(self, actions: NDArray[Any]) -> NDArray[Any]:
+        """Policy actions [B, ...] as the environment takes them: shifted, or clipped and shaped."""
+        if self.kind == "discrete":
+            return actions + self.start if self.start else actions
+        clipped = np.clip(actions, *self._bounds)
+        return clipped.astype(self.dtype, copy=False).reshape(len(actions), *self.shape)
+
+    @cached_property
+    def _bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+        low = [-np.inf if bound is None else bound for bound in self.low]
+        high = [np.inf if bound is None else bound for bound in self.high]
+        return np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
+
+
+@dataclass(frozen=True)
+class Spaces:
+    """Both sides of an environment."""
+
+    observation: ObservationSpec
+    action: ActionSpec
+
+    def to_record(self) -> dict[str, Any]:
+        """As plain JSON values."""
+        return asdict(self)
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any]) -> Self:
+        """The inverse of `to_record`, also after a trip through JSON."""
+        parts = {
+            side: {k: tuple(v) if isinstance(v, list) else v for k, v in record[side].items()}
+            for side in ("observation", "action")
+        }
+        return cls(ObservationSpec(**parts["observation"]), ActionSpec(**parts["action"]))
