@@ -119,7 +119,7 @@ class Allowed:
         if kind == "object":
             return listed("a section with the keys ", self.keys()) if self.keys() else "a mapping"
         if kind == "string" and "pattern" in node:
-            return f"text like {node['pattern']}"
+            return f"text like {node['pattern']}".rstrip("$").replace("like ^", "like ")
         if kind in ("integer", "number"):
             return KINDS[kind] + unit + self._bounds()
         return KINDS.get(kind, "another value")

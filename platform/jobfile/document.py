@@ -24,12 +24,14 @@ class Document:
     places: dict[Key, str] = field(default_factory=dict)
     problems: list[KeyProblem] = field(default_factory=list)
 
+    def known(self, key: Key) -> Key:
+        """The longest beginning of `key` that has a place; () for the file as a whole."""
+        beginnings = (key[:length] for length in range(len(key), 0, -1))
+        return next((beginning for beginning in beginnings if beginning in self.places), ())
+
     def place(self, key: Key) -> str:
         """Where to look for `key`: its own place or that of the section that should hold it."""
-        for length in range(len(key), 0, -1):
-            if key[:length] in self.places:
-                return self.places[key[:length]]
-        return self.source
+        return self.places.get(self.known(key), self.source)
 
 
 def plain(value: Any, key: Key, problems: list[KeyProblem]) -> Any:

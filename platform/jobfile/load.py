@@ -15,7 +15,7 @@ from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.overrides import apply_overrides
 from covey.platform.jobfile.problems import value_problems
 from covey.platform.jobfile.schema import json_schema
-from covey.platform.jobfile.shape import Common, full_model, installed
+from covey.platform.jobfile.shape import Common, find_installed, full_model
 from covey.platform.jobfile.words import found, one_line, show_key
 from covey.platform.jobfile.yaml_text import NotYaml, read_yaml, write_yaml
 from covey.platform.workload import Workload
@@ -30,20 +30,20 @@ def load_job_file(path: Path, overrides: Sequence[str] = ()) -> JobFile:
 
     Raises JobFileError with every problem found.
     """
-    document = Document(str(path))
+    source = one_line(str(path))
+    document = Document(source)
     try:
         text = _read(path)
-        data = read_yaml(text, (), lambda line: f"{path}:{line}", document)
+        data = read_yaml(text, (), lambda line: f"{source}:{line}", document)
     except NotYaml as error:
-        place = str(path) if error.line is None else f"{path}:{error.line}"
+        place = source if error.line is None else f"{source}:{error.line}"
         raise JobFileError([f"{place}: {error.reason}"]) from None
     if not isinstance(data, dict):
-        what = "it is empty" if data is None else f"found {found(data)} at the top level"
-        text = f"{path}: {what}, allowed are keys such as name, workload and stop"
-        raise JobFileError([text])
+        text = f"found {found(data)}, allowed are keys such as name, workload and stop"
+        raise JobFileError([f"{source}:1: top level: {text}"])
     document.data = data
     apply_overrides(document, overrides)
-    return _resolve(document, path.parent)
+    return _resolve(document, path.absolute().parent)
 
 
 def parse_job_file(data: Mapping[str, object], base: Path, source: str = "job") -> JobFile:
@@ -52,8 +52,8 @@ def parse_job_file(data: Mapping[str, object], base: Path, source: str = "job") 
     Raises JobFileError, with `source` in a file's place.
     """
     if not isinstance(data, Mapping):
-        raise JobFileError([f"{source}: found {found(data)}, allowed is a mapping"])
-    return _resolve(Document(source, dict(data)), base)
+        raise JobFileError([f"{source}: top level: found {found(data)}, allowed is a mapping"])
+    return _resolve(Document(source, dict(data)), base.absolute())
 
 
 def dump_job_file(job: JobFile) -> str:
@@ -96,7 +96,7 @@ def _resolve(document: Document, base: Path) -> JobFile:
     data: dict[str, Any] = plain(document.data, (), document.problems)
     problems = document.problems
     try:
-        workload = installed(data["workload"]) if isinstance(data.get("workload"), str) else None
+        workload = find_installed(data.get("workload"))
     except KeyProblem as problem:
         problems.append(problem)
         workload = None
@@ -127,12 +127,16 @@ def _validate(
 
 
 def _lines(document: Document, problems: Iterable[KeyProblem]) -> list[str]:
-    """A line for each wrong key, in the order they were found; only the first problem of a key."""
-    lines: dict[Key, str] = {}
+    """A line for each wrong key, in the file's order; only the first problem of a key."""
+    first: dict[Key, KeyProblem] = {}
     for problem in problems:
-        place, key = document.place(problem.key), show_key(problem.key)
-        lines.setdefault(problem.key, one_line(f"{place}: {key}: {problem.message}"))
-    return list(lines.values())
+        first.setdefault(problem.key, problem)
+    rank = {key: number for number, key in enumerate(document.places, 1)}
+    ordered = sorted(first.values(), key=lambda problem: rank.get(document.known(problem.key), 0))
+    return [
+        one_line(f"{document.place(problem.key)}: {show_key(problem.key)}: {problem.message}")
+        for problem in ordered
+    ]
 
 
 def _dump(section: BaseModel) -> dict[str, Any]:

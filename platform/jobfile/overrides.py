@@ -21,7 +21,7 @@ def _apply(document: Document, text: str) -> None:
     problem: str | None
     place = one_line(f"{document.source}, --set {text[:100]}")
     if not equals or not all(key) or len(key) > MAX_DEPTH:
-        key = ("--set",)
+        key = key[:MAX_DEPTH]
         problem = f"found {found(text)}, allowed is key=value with a key such as stop.env_steps"
     else:
         _forget_places(document, key)

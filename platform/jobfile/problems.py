@@ -103,7 +103,7 @@ def _hint(key: Key, value: object, here: Allowed) -> str:
         number = _number_meant(value, bool(_unit(key))) if kinds & {"integer", "number"} else None
         if near or number:
             return f"; nearest is {near}" if near else f"; write {number}"
-    if isinstance(value, bool | int | float) and "string" in kinds:
+    if isinstance(value, bool | int | float) and kinds == {"string"} and not here.words():
         return "; put it in quotes"
     if "array" in kinds and not isinstance(value, Mapping | list | None):
         return f"; write [{value}]"[:100]

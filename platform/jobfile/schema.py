@@ -1,13 +1,18 @@
 """The JSON Schema of job files, by which editors complete and check them."""
 
+import ast
+import inspect
+from itertools import pairwise
+from textwrap import dedent
 from typing import Any
 
-from pydantic.json_schema import models_json_schema
+from pydantic.json_schema import GenerateJsonSchema, JsonSchemaValue, models_json_schema
+from pydantic_core import core_schema
 
 from covey.platform.errors import KeyProblem, UserError
 from covey.platform.jobfile.checks import EVERY, stop_keys
 from covey.platform.jobfile.model import JobFile, Section, Stop
-from covey.platform.jobfile.shape import installed
+from covey.platform.jobfile.shape import find_installed
 from covey.platform.workload import Workload, workload_names
 
 
@@ -17,11 +22,13 @@ def json_schema() -> dict[str, Any]:
     Raises UserError when an installed workload cannot be loaded.
     """
     try:
-        workloads = {name: installed(name) for name in workload_names()}
+        workloads = {name: find_installed(name) for name in workload_names()}
     except KeyProblem as problem:
         raise UserError(problem.message) from problem
     models: list[type[Section]] = [JobFile, *(w.section for w in workloads.values())]
-    references, definitions = models_json_schema([(m, "validation") for m in models])
+    references, definitions = models_json_schema(
+        [(model, "validation") for model in models], schema_generator=Described
+    )
     defs = definitions["$defs"]
     common = defs.pop(_name(references[JobFile, "validation"]))
     properties = dict(common["properties"])
@@ -38,6 +45,34 @@ def json_schema() -> dict[str, Any]:
         "additionalProperties": False,
         "allOf": [_rule(name, workloads) for name in workloads],
         "$defs": defs,
+    }
+
+
+class Described(GenerateJsonSchema):
+    """Adds the docstrings under a section's fields, which an editor shows beside the keys.
+
+    Pydantic would read them from the source when each class is made, so at every start.
+    """
+
+    def model_schema(self, schema: core_schema.ModelSchema) -> JsonSchemaValue:
+        json = super().model_schema(schema)
+        for name, text in _field_docstrings(schema["cls"]).items():
+            json.get("properties", {}).get(name, {}).setdefault("description", text)
+        return json
+
+
+def _field_docstrings(model: type) -> dict[str, str]:
+    try:
+        [definition] = ast.parse(dedent(inspect.getsource(model))).body
+    except (OSError, TypeError, SyntaxError):
+        return {}
+    body = definition.body if isinstance(definition, ast.ClassDef) else []
+    return {
+        field.target.id: inspect.cleandoc(text.value.value)
+        for field, text in pairwise(body)
+        if isinstance(field, ast.AnnAssign) and isinstance(field.target, ast.Name)
+        if isinstance(text, ast.Expr) and isinstance(text.value, ast.Constant)
+        if isinstance(text.value.value, str)
     }
 
 

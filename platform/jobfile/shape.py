@@ -17,19 +17,30 @@ class Common(JobFile, extra="ignore"):
     """Checks what all job files share where the workload, and so its section, is not known."""
 
 
-@lru_cache
-def installed(name: str) -> Workload:
-    """The workload of that name; raises KeyProblem with the names there are."""
+def find_installed(name: object) -> Workload:
+    """The workload that a job file names; raises KeyProblem with the names there are."""
     try:
-        return find_workload(name)
+        if isinstance(name, str):
+            return installed(name)
     except KeyError:
-        names = workload_names()
-        near = nearest(name, names)
-        text = f"found {found(name)}, installed are {', '.join(names)}"
-        raise KeyProblem(("workload",), text + (f"; nearest is {near}" if near else "")) from None
+        pass
     except (ImportError, AttributeError) as error:
         text = f"{name} is installed but cannot be loaded: {one_line(str(error))}"
         raise KeyProblem(("workload",), text) from error
+    names = workload_names()
+    near = nearest(name, names) if isinstance(name, str) else None
+    text = "is missing" if name is None else f"found {found(name)}"
+    hint = f"; nearest is {near}" if near else ""
+    raise KeyProblem(("workload",), f"{text}, installed are {', '.join(names)}{hint}")
+
+
+@lru_cache
+def installed(name: str) -> Workload:
+    """The workload of that name, found once: a look at all installed packages takes about 15 ms.
+
+    Raises KeyError when there is none.
+    """
+    return find_workload(name)
 
 
 @lru_cache

@@ -125,7 +125,7 @@ class _Builder:
             return [self.value(item, (*key, index)) for index, item in enumerate(node.value)]
         if isinstance(node, yaml.ScalarNode):
             return self.scalar(node, key)
-        return self.problem(key, f"the tag {one_line(node.tag)} is not supported")
+        return self.unsupported(node, key)
 
     def mapping(self, node: yaml.MappingNode, key: Key) -> dict[str, Any]:
         data: dict[str, Any] = {}
@@ -164,7 +164,7 @@ class _Builder:
         if kind == "str":
             return node.value
         if kind not in SCALARS or not re.fullmatch(SCALARS[kind], node.value):
-            return self.problem(key, f"the tag {one_line(node.tag)} is not supported")
+            return self.unsupported(node, key)
         text = node.value.replace("_", "")
         if kind == "int":
             # Python refuses to read thousands of digits; twenty are already too many here.
@@ -172,6 +172,10 @@ class _Builder:
         if kind == "float":
             return float(text.lower().replace(".inf", "inf").replace(".nan", "nan"))
         return None if kind == "null" else text.lower() in TRUE
+
+    def unsupported(self, node: yaml.Node, key: Key) -> None:
+        tag = one_line(node.tag.replace(PREFIX, "!!"))
+        self.problem(key, f"found the tag {tag[:60]}, allowed are plain values without tags")
 
     def problem(self, key: Key, message: str) -> None:
         self.document.problems.append(KeyProblem(key, message))
