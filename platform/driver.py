@@ -17,7 +17,7 @@ from types import FrameType
 
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import Superseded, UserError
-from covey.platform.runs.run import Run
+from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
 from covey.platform.workload import find_workload
 
 FAILED, STOPPED = 1, 4
@@ -50,13 +50,17 @@ def run_attempt(
     with _signals_ask_to_stop(run):
         try:
             metrics = find_workload(run.job.workload).run(run)
-            state = "stopped" if run.stop_requested else "succeeded"
-            run.finish(state, metrics)
-            return Outcome(state, STOPPED if state == "stopped" else 0)
+            if run.reason == STOP_REQUESTED:
+                run.finish("stopped", metrics)
+                return Outcome("stopped", STOPPED)
+            run.finish("succeeded", metrics)
+            return Outcome("succeeded", 0)
         except Superseded as error:
             return Outcome("superseded", error.exit_status, str(error))
         except UserError as error:
             return _failed(run, str(error), error.exit_status)
+        except CheckpointFailed as error:
+            return _failed(run, str(error), FAILED)
         except Exception as error:
             run.event("crash", traceback.format_exc())
             last_line = traceback.format_exception_only(error)[-1].strip()
