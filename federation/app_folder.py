@@ -1,0 +1,153 @@
+"""A Flower app in a folder: what its `pyproject.toml` says, and its two components imported."""
+
+import importlib
+import sys
+import tomllib
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from types import ModuleType
+from typing import TYPE_CHECKING, Any
+
+from covey.platform.errors import KeyProblem, UserError
+from covey.platform.jobfile.nearest import nearest
+from covey.platform.jobfile.words import found
+
+if TYPE_CHECKING:
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+
+ConfigValue = bool | int | float | str
+
+
+@dataclass(frozen=True)
+class AppFolder:
+    """An app, read but not imported. `config` is flat: nested keys are joined by dots."""
+
+    path: Path
+    server_app: str
+    client_app: str
+    config: Mapping[str, ConfigValue]
+
+    def configured(self, overrides: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
+        """The app's run config with overrides; KeyProblem for a key that the app does not have."""
+        for key, value in overrides.items():
+            where = ("federated", "run_config", key)
+            if key not in self.config:
+                near = nearest(key, self.config)
+                raise KeyProblem(
+                    where,
+                    "unknown key; the app's [tool.flwr.app.config] has "
+                    + (", ".join(self.config) or "none")
+                    + (f"; nearest is {near}" if near else ""),
+                )
+            if not _fits(value, self.config[key]):
+                kind = type(self.config[key]).__name__
+                raise KeyProblem(
+                    where, f"found {found(value)}, the app's own value is of type {kind}"
+                )
+        return {**self.config, **overrides}
+
+
+def read_app_folder(path: Path) -> AppFolder:
+    """What the folder's pyproject.toml says; KeyProblem when that is no Flower app."""
+    file = path / "pyproject.toml"
+    try:
+        project = tomllib.loads(file.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise _problem(f"{path} has no pyproject.toml, so it is no Flower app") from None
+    except (OSError, UnicodeDecodeError, tomllib.TOMLDecodeError) as error:
+        raise _problem(f"{file} cannot be read: {error}") from None
+    app = _table(project, "tool", "flwr", "app")
+    components = _table(app, "components")
+    for name in ("serverapp", "clientapp"):
+        reference = components.get(name)
+        if not isinstance(reference, str) or not all(reference.partition(":")[::2]):
+            raise _problem(
+                f'{file} needs {name} = "package.module:app" in [tool.flwr.app.components]'
+            )
+    config = _flat(_table(app, "config"), "", file)
+    return AppFolder(path, components["serverapp"], components["clientapp"], config)
+
+
+@contextmanager
+def imported(app: AppFolder) -> Iterator[tuple["ServerApp", "ClientApp"]]:
+    """The app's two components, with its folder first on the import path.
+
+    Afterwards the folder and the modules that came from it are forgotten. UserError when a module
+    or its attribute is missing, or when another installed package hides the app's own module.
+    """
+    from flwr.clientapp import ClientApp
+    from flwr.serverapp import ServerApp
+
+    known = set(sys.modules)
+    sys.path.insert(0, str(app.path))
+    importlib.invalidate_caches()
+    try:
+        yield (
+            _component(app, "serverapp", app.server_app, ServerApp),
+            _component(app, "clientapp", app.client_app, ClientApp),
+        )
+    finally:
+        if str(app.path) in sys.path:
+            sys.path.remove(str(app.path))
+        for name in set(sys.modules) - known:
+            if _inside(sys.modules[name], app.path):
+                del sys.modules[name]
+
+
+def _component(app: AppFolder, name: str, reference: str, kind: type) -> Any:
+    module_name, _, attributes = reference.partition(":")
+    try:
+        module = importlib.import_module(module_name)
+    except ModuleNotFoundError as error:
+        raise UserError(
+            f"the app in {app.path} names {name} {reference}, but there is no module {error.name}"
+        ) from error
+    if not _inside(module, app.path):
+        raise UserError(
+            f"the app in {app.path} names {name} {reference}, but {module_name} was found in "
+            f"{getattr(module, '__file__', 'Python itself')}; rename the app's package"
+        )
+    value: object = module
+    for attribute in attributes.split("."):
+        value = getattr(value, attribute, None)
+    if not isinstance(value, kind):
+        raise UserError(f"{reference} in {app.path} is no {kind.__name__} of Flower")
+    return value
+
+
+def _inside(module: ModuleType, folder: Path) -> bool:
+    places = [getattr(module, "__file__", None), *getattr(module, "__path__", ())]
+    return any(place and Path(place).resolve().is_relative_to(folder.resolve()) for place in places)
+
+
+def _table(parent: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
+    for name in names:
+        child = parent.get(name, {})
+        parent = child if isinstance(child, Mapping) else {}
+    return parent
+
+
+def _flat(table: Mapping[str, Any], prefix: str, file: Path) -> dict[str, ConfigValue]:
+    flat: dict[str, ConfigValue] = {}
+    for key, value in table.items():
+        if isinstance(value, Mapping):
+            flat.update(_flat(value, f"{prefix}{key}.", file))
+        elif isinstance(value, bool | int | float | str):
+            flat[prefix + key] = value
+        else:
+            raise _problem(
+                f"{file}: {prefix}{key} in [tool.flwr.app.config] is no number, text or bool"
+            )
+    return flat
+
+
+def _fits(value: ConfigValue, default: ConfigValue) -> bool:
+    """Whether a value can stand in the place of `default`: the same type, or an int for a float."""
+    return type(value) is type(default) or (type(value) is int and type(default) is float)
+
+
+def _problem(message: str) -> KeyProblem:
+    return KeyProblem(("federated", "app"), message)

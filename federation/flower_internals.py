@@ -1,0 +1,149 @@
+"""The only file that touches what Flower keeps to itself.
+
+Its public API can build and read messages, but not run them without a SuperLink: for that a process
+needs an identity, a message an id, and a context a form on disk.
+`tests/federation/test_flower_internals.py` fails, and names the thing, when a new version of Flower
+has moved one of these.
+"""
+
+import logging
+from collections.abc import Callable
+from copy import copy
+
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.app.message import make_message
+from flwr.clientapp.client_app import ClientAppException
+from flwr.common.constant import (
+    NUM_PARTITIONS_KEY,
+    PARTITION_ID_KEY,
+    SUPERLINK_NODE_ID,
+    ErrorCode,
+)
+from flwr.common.serde import (
+    array_from_proto,
+    array_to_proto,
+    recorddict_from_proto,
+    recorddict_to_proto,
+)
+from flwr.proto.recorddict_pb2 import Array as ProtoArray
+from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
+from flwr.serverapp.strategy import Strategy
+from flwr.supercore.logger import FLOWER_LOGGER
+from flwr.supercore.run import Run as FlowerRun
+from flwr.supercore.task_identity import TaskIdentity
+
+__all__ = [
+    "FLOWER_LOGGER",
+    "NUM_PARTITIONS_KEY",
+    "PARTITION_ID_KEY",
+    "RUN_ID",
+    "SUPERLINK_NODE_ID",
+    "ClientAppException",
+    "ErrorCode",
+    "FlowerRun",
+]
+
+RUN_ID = 1
+
+
+def become_server() -> None:
+    """Let this process build messages as the server of run 1; `Message(...)` needs an identity."""
+    TaskIdentity.run_id = RUN_ID
+    TaskIdentity.node_id = SUPERLINK_NODE_ID
+    TaskIdentity.task_id = RUN_ID
+
+
+def empty_run() -> FlowerRun:
+    """What a `Grid` tells an app about its run before anything is known."""
+    return FlowerRun.create_empty(RUN_ID)
+
+
+def set_message_id(message: Message, message_id: str) -> None:
+    """Give a message the id that a SuperLink would give it."""
+    message.metadata.__dict__["_message_id"] = message_id
+
+
+def records_to_bytes(records: RecordDict) -> bytes:
+    """Any records in Flower's own wire form, the same bytes for the same records."""
+    return bytes(recorddict_to_proto(records).SerializeToString(deterministic=True))
+
+
+def records_from_bytes(content: bytes) -> RecordDict:
+    """The records that `records_to_bytes` wrote."""
+    return recorddict_from_proto(ProtoRecordDict.FromString(content))
+
+
+def array_to_bytes(array: Array) -> bytes:
+    """An array of any serialisation type, byte for byte."""
+    return bytes(array_to_proto(array).SerializeToString(deterministic=True))
+
+
+def array_from_bytes(content: bytes) -> Array:
+    """The array that `array_to_bytes` wrote."""
+    return array_from_proto(ProtoArray.FromString(content))
+
+
+def replace_start(start: Callable[..., object]) -> Callable[[], None]:
+    """Put `start` in the place of `Strategy.start`; the returned function undoes it.
+
+    Strategies that inherit `start` inherit the new one; one with a `start` of its own keeps it.
+    """
+    original = Strategy.start
+    Strategy.start = start  # type: ignore[method-assign, assignment]
+
+    def undo() -> None:
+        Strategy.start = original  # type: ignore[method-assign]
+
+    return undo
+
+
+def log_elsewhere(handler: logging.Handler) -> Callable[[], None]:
+    """Send what Flower logs to `handler`, not to the console; the returned function undoes it."""
+    handlers, propagate = list(FLOWER_LOGGER.handlers), FLOWER_LOGGER.propagate
+    FLOWER_LOGGER.handlers[:] = [handler]
+    FLOWER_LOGGER.propagate = False
+
+    def undo() -> None:
+        FLOWER_LOGGER.handlers[:] = handlers
+        FLOWER_LOGGER.propagate = propagate
+
+    return undo
+
+
+def deliver(message: Message) -> Message:
+    """The message as its receiver gets it: a copy of it and of its records."""
+    content = copy_records(message.content) if message.has_content() else None
+    error = message.error if message.has_error() else None
+    return make_message(metadata=copy(message.metadata), content=content, error=error)
+
+
+def copy_records(records: RecordDict) -> RecordDict:
+    """Records of all kinds that can be changed without touching the original.
+
+    Array contents are immutable bytes and are shared.
+    """
+    twin = RecordDict()
+    for name, record in records.items():
+        twin[name] = (
+            _copy_arrays(record) if isinstance(record, ArrayRecord) else _copy_values(record)
+        )
+    return twin
+
+
+def _copy_arrays(record: ArrayRecord) -> ArrayRecord:
+    twin = ArrayRecord()
+    entries = twin.__dict__["_data"]  # past the type checks, which cost more than the copy itself
+    for name, array in record.items():
+        entries[name] = Array.__new__(Array)
+        entries[name].__dict__.update(
+            dtype=array.dtype, shape=array.shape, stype=array.stype, data=array.data
+        )
+    return twin
+
+
+def _copy_values(record: MetricRecord | ConfigRecord) -> MetricRecord | ConfigRecord:
+    twin = record.copy()
+    for name, value in record.items():
+        if isinstance(value, list):
+            twin[name] = value.copy()  # type: ignore[assignment]
+    return twin

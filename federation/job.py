@@ -1,0 +1,159 @@
+"""Run a federated job: its app, our Grid, our loop."""
+
+import logging
+import os
+import time
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+import torch
+from flwr.app import Context, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.serverapp import ServerApp
+
+from covey.federation.app_folder import imported, read_app_folder
+from covey.federation.data import missing_data
+from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
+from covey.federation.generators import seed_all
+from covey.federation.grids import InlineGrid
+from covey.federation.loop import RoundLoop, resumable_start
+from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.platform.errors import UserError
+from covey.platform.runs.run import Run
+
+ConfigValue = bool | int | float | str
+
+
+class StopRequested(BaseException):
+    """Leaves a ServerApp that runs a loop of its own. No Exception, lest the app swallow it."""
+
+
+def run_job(run: Run) -> Mapping[str, float]:
+    """Run the job's ServerApp to its end, or up to the job's stop.
+
+    Returns the last round's metrics.
+    """
+    section: FederatedSection = run.job.section
+    if section.data is not None and (reason := missing_data(section.data.name)):
+        raise UserError(reason)
+    checkpoint = run.restore()
+    with ExitStack() as stack:
+        stack.enter_context(_flower_logs_to(run.path / "flower.log"))
+        stack.enter_context(_threads(run))
+        seed_all(run.job.seed, "server")
+        server_app, client_app, config = _app(run, stack)
+        watch = _Watch(run)
+        grid = InlineGrid(
+            client_app,
+            num_clients=section.clients,
+            seed=run.job.seed,
+            run_config=config,
+            clock=None if run.job.deterministic else time.time,
+            before_batch=watch,
+        )
+        context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
+        cohort = None if section.app in BUILT_IN_APPS else section.cohort
+        loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every)
+        watch.loop = loop
+        stack.enter_context(resumable_start(loop, run))
+        _run_server(run, server_app, grid, context)
+    if not loop.called:
+        run.event("own-loop", "the ServerApp never called Strategy.start: there are no checkpoints")
+    return loop.metrics
+
+
+def _run_server(run: Run, server_app: ServerApp, grid: InlineGrid, context: Context) -> None:
+    try:
+        server_app(grid, context)
+    except StopRequested:
+        run.event("own-loop", "stopped on request; the ServerApp's own loop cannot go on from here")
+
+
+class _Watch:
+    """Notices messages that a ServerApp sends outside `Strategy.start`, where nothing can be
+    resumed.
+    """
+
+    def __init__(self, run: Run) -> None:
+        self.loop: RoundLoop | None = None
+        self._run = run
+        self._told = False
+
+    def __call__(self) -> None:
+        if self.loop is None or self.loop.active:
+            return
+        if not self.loop.called:
+            if not self._told:
+                self._told = True
+                self._run.started()
+                self._run.event(
+                    "own-loop",
+                    "the ServerApp sends messages outside Strategy.start: that part is in no "
+                    "checkpoint and stop.rounds does not count there; "
+                    + (
+                        "resumed, it begins at its beginning"
+                        if self._run.attempt > 1
+                        else "after a resume it begins at its beginning"
+                    ),
+                )
+            if self._run.stop_requested:
+                raise StopRequested
+
+
+def _app(run: Run, stack: ExitStack) -> tuple[ServerApp, ClientApp, dict[str, ConfigValue]]:
+    """The server's and the clients' app with their run config."""
+    section: FederatedSection = run.job.section
+    if section.app in BUILT_IN_APPS:
+        from covey.federation.apps import client_app, server_app
+        from covey.federation.apps.settings import run_config_of
+
+        return server_app.app, client_app.app, run_config_of(run.job)
+    stack.enter_context(_working_folder(run))
+    folder = read_app_folder(Path(section.app))
+    server, client = stack.enter_context(imported(folder))
+    return server, client, folder.configured(section.run_config)
+
+
+@contextmanager
+def _flower_logs_to(path: Path) -> Iterator[None]:
+    """Flower tells every step of every round: that goes to a file of the run folder."""
+    handler = logging.FileHandler(path, delay=True)
+    handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
+    undo = log_elsewhere(handler)
+    try:
+        yield
+    finally:
+        undo()
+        handler.close()
+
+
+@contextmanager
+def _threads(run: Run) -> Iterator[None]:
+    """Built-in models are too small to gain from a second thread.
+
+    An app folder gets the job's CPUs.
+    """
+    before, was_strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    built_in = run.job.section.app in BUILT_IN_APPS
+    torch.set_num_threads(1 if built_in else max(1, int(run.job.resources.cpus)))
+    if run.job.deterministic:
+        torch.use_deterministic_algorithms(True, warn_only=True)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+        torch.use_deterministic_algorithms(was_strict)
+
+
+@contextmanager
+def _working_folder(run: Run) -> Iterator[None]:
+    """Apps write files such as `final_model.pt` where they stand: that is inside the run folder."""
+    before = os.getcwd()
+    folder = run.path / "app"
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)

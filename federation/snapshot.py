@@ -1,0 +1,164 @@
+"""What a federated checkpoint holds, written and read back.
+
+`model.safetensors` the global arrays · `arrays.json` their order, and byte for byte those that
+safetensors does not hold exactly · `strategy.*` the strategy's state · `clients.bin` the clients'
+contexts · `server.bin` the server's context, the configs and past metrics · `generators.json` the
+server's random generators · `progress.json` the round and its figures.
+"""
+
+import base64
+import json
+import struct
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+from flwr.app import Array as FlowerArray
+from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
+from flwr.serverapp.strategy import Result, Strategy
+from numpy.typing import NDArray
+
+from covey.federation.flower_internals import (
+    array_from_bytes,
+    array_to_bytes,
+    records_from_bytes,
+    records_to_bytes,
+)
+from covey.federation.generators import restore_generators, save_generators
+from covey.federation.grids import InlineGrid
+from covey.federation.strategy_state import is_plain, restore_strategy, save_strategy
+from covey.platform.runs.run import Checkpoint, Part
+from covey.platform.runs.tensors import check_arrays
+
+RESERVED = "__metadata__"  # safetensors keeps this name for itself
+ENTRY = struct.Struct("<QQ")  # partition id, length in bytes
+HISTORIES = ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_metrics_serverapp")
+
+
+@dataclass
+class Progress:
+    """Where the rounds stand. `metrics` are the figures of the last round, as reported."""
+
+    arrays: ArrayRecord
+    train_config: ConfigRecord
+    evaluate_config: ConfigRecord
+    round: int = 0
+    metrics: dict[str, float] = field(default_factory=dict)
+    result: Result = field(default_factory=Result)
+
+
+def save(
+    progress: Progress, strategy: Strategy, grid: InlineGrid, context: Context
+) -> tuple[dict[str, Part], list[str]]:
+    """A checkpoint's parts, and the names of what the strategy holds that could not be saved."""
+    model, order = save_arrays(progress.arrays)
+    saved = save_strategy(strategy)
+    figures = {"round": progress.round, "metrics": progress.metrics, "messages": grid.messages_sent}
+    parts: dict[str, Part] = {
+        "model.safetensors": model,
+        "arrays.json": order,
+        "strategy.safetensors": saved.arrays,
+        "strategy.json": saved.tree,
+        "clients.bin": b"".join(_pack(grid.states)),
+        "server.bin": _save_server(progress, context),
+        "generators.json": save_generators(),
+        "progress.json": json.dumps(figures).encode(),
+    }
+    return parts, saved.left_out
+
+
+def restore(
+    checkpoint: Checkpoint,
+    progress: Progress,
+    strategy: Strategy,
+    grid: InlineGrid,
+    context: Context,
+) -> None:
+    """Put everything into the state that `save` found, the process-wide generators last."""
+    progress.arrays = load_arrays(
+        checkpoint.arrays("model.safetensors"), checkpoint.read("arrays.json")
+    )
+    restore_strategy(
+        strategy, checkpoint.read("strategy.json"), checkpoint.arrays("strategy.safetensors")
+    )
+    grid.states = dict(_unpack(checkpoint.read("clients.bin")))
+    figures = json.loads(checkpoint.read("progress.json"))
+    progress.round, progress.metrics = figures["round"], figures["metrics"]
+    grid.messages_sent = figures["messages"]
+    _restore_server(checkpoint.read("server.bin"), progress, context)
+    progress.result.arrays = progress.arrays
+    restore_generators(checkpoint.read("generators.json"))
+
+
+def save_arrays(record: ArrayRecord) -> tuple[dict[str, NDArray[np.generic]], bytes]:
+    """What safetensors can hold of the arrays, and JSON: all names in order, and the rest."""
+    arrays: dict[str, NDArray[np.generic]] = {}
+    exact: dict[str, str] = {}
+    for name, array in record.items():
+        if name == RESERVED or not is_plain(array):
+            exact[name] = base64.b64encode(array_to_bytes(array)).decode()
+        if name != RESERVED and _has_numbers(array):
+            arrays[name] = array.numpy()
+    return arrays, json.dumps({"names": list(record), "exact": exact}).encode()
+
+
+def load_arrays(arrays: Mapping[str, NDArray[np.generic]], order: bytes) -> ArrayRecord:
+    """The record that `save_arrays` was given, byte for byte and in the same order."""
+    document = json.loads(order)
+    record = ArrayRecord()
+    for name in document["names"]:
+        if name in document["exact"]:
+            record[name] = array_from_bytes(base64.b64decode(document["exact"][name]))
+        else:
+            record[name] = FlowerArray(np.asarray(arrays[name]))
+    return record
+
+
+def _has_numbers(array: FlowerArray) -> bool:
+    try:
+        check_arrays({"array": array.numpy()})
+    except (TypeError, ValueError):
+        return False
+    return True
+
+
+def _pack(states: Mapping[int, RecordDict]) -> Iterator[bytes]:
+    for client in sorted(states):
+        content = records_to_bytes(states[client])
+        yield ENTRY.pack(client, len(content))
+        yield content
+
+
+def _unpack(content: bytes) -> Iterator[tuple[int, RecordDict]]:
+    offset = 0
+    while offset < len(content):
+        client, size = ENTRY.unpack_from(content, offset)
+        offset += ENTRY.size
+        yield client, records_from_bytes(content[offset : offset + size])
+        offset += size
+
+
+def _save_server(progress: Progress, context: Context) -> bytes:
+    records = RecordDict(
+        {"config train": progress.train_config, "config evaluate": progress.evaluate_config}
+    )
+    for history in HISTORIES:
+        for number, metrics in getattr(progress.result, history).items():
+            records[f"{history} {number}"] = metrics
+    for name, record in context.state.items():
+        records[f"state {name}"] = record
+    return records_to_bytes(records)
+
+
+def _restore_server(content: bytes, progress: Progress, context: Context) -> None:
+    context.state.clear()
+    for key, record in records_from_bytes(content).items():
+        kind, _, name = key.partition(" ")
+        if kind == "config":
+            config = progress.train_config if name == "train" else progress.evaluate_config
+            config.clear()
+            config.update(record)  # type: ignore[arg-type]
+        elif kind == "state":
+            context.state[name] = record
+        else:
+            getattr(progress.result, kind)[int(name)] = record

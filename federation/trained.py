@@ -1,0 +1,60 @@
+"""The model that a federated run of a built-in app has trained: measure it, use it."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import nn
+
+from covey.federation.apps.models import make_model
+from covey.federation.apps.task import evaluate as evaluate_model
+from covey.federation.catalogue import DATA_SETS
+from covey.federation.data import load
+from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.platform.errors import UserError
+from covey.platform.runs.folder import RunFolder
+
+
+class Classifier:
+    """Names the class of images: standardised and flattened, [B, pixels] or [pixels]."""
+
+    def __init__(self, model: nn.Module) -> None:
+        self._model = model
+
+    def act(self, observations: NDArray[np.generic]) -> NDArray[np.generic]:
+        """The most likely class of each image, [B] (a number for a single image)."""
+        with torch.no_grad():
+            logits = self._model(torch.as_tensor(np.asarray(observations, np.float32)))
+        classes: NDArray[np.generic] = logits.argmax(-1).numpy()
+        return classes
+
+
+def evaluate(run_dir: Path) -> Mapping[str, float]:
+    """Accuracy and loss of the newest checkpoint on the test set; UserError for an app folder."""
+    section, model = _load(run_dir)
+    assert section.data
+    load(section.data.name)  # says it clearly when the data set is not there
+    accuracy, loss = evaluate_model(model, section.data.name)
+    return {"accuracy": accuracy, "loss": loss}
+
+
+def load_classifier(run_dir: Path) -> Classifier:
+    """The newest checkpoint's model, ready to use; UserError for an app folder."""
+    return Classifier(_load(run_dir)[1])
+
+
+def _load(run_dir: Path) -> tuple[FederatedSection, nn.Module]:
+    folder = RunFolder.open(run_dir)
+    section: FederatedSection = folder.job().section
+    if section.app not in BUILT_IN_APPS or section.data is None:
+        raise UserError(
+            f"{run_dir} trained the app in {section.app}: only that app can read its arrays "
+            "(checkpoints/latest/model.safetensors)"
+        )
+    arrays = folder.newest_checkpoint().arrays("model.safetensors")
+    data_set = DATA_SETS[section.data.name]
+    model = make_model(section.app, data_set.height * data_set.width, 10)
+    model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
+    return section, model

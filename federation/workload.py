@@ -1,0 +1,43 @@
+"""Federated training as a workload. Cheap to import: Flower and torch wait for `run`."""
+
+from collections.abc import Mapping
+from pathlib import Path
+
+from covey.federation.section import FederatedSection, resolve_section
+from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.runs.run import Run
+from covey.platform.workload import Policy
+
+
+class FederatedWorkload:
+    """A Flower app on simulated clients; a step is a round."""
+
+    name: str = "federated"
+    section: type[Section] = FederatedSection
+    step_unit: StepUnit = "rounds"
+    stop_metrics: frozenset[str] = frozenset({"accuracy"})
+
+    def resolve(self, job: JobFile, base: Path) -> JobFile:
+        """The job with defaults and absolute paths; the app's code is not imported."""
+        return job.model_copy(update={"federated": resolve_section(job.section, base)})
+
+    def run(self, run: Run) -> Mapping[str, float]:
+        """Train until the run says stop; returns the last round's metrics."""
+        from covey.federation.job import run_job
+
+        return run_job(run)
+
+    def evaluate(self, run_dir: Path, episodes: int) -> Mapping[str, float]:
+        """Accuracy and loss of the newest checkpoint on the test set; built-in apps only."""
+        from covey.federation.trained import evaluate
+
+        return evaluate(run_dir)
+
+    def load_policy(self, run_dir: Path) -> Policy:
+        """A built-in app's classifier; it acts by naming the most likely class."""
+        from covey.federation.trained import load_classifier
+
+        return load_classifier(run_dir)
+
+
+WORKLOAD = FederatedWorkload()
