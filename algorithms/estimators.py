@@ -1,7 +1,7 @@
 """Estimators of advantages as pure functions on tensors [T, B]; the dtype of the inputs is kept.
 
-T are steps in time order, B environments. `next_values[t]` is the value of the state that step t led to;
-at the end of an episode that of its final observation, not of the next episode's first.
+T are steps in time order, B environments. `next_values[t]` is the value of the state that step t
+led to; at the end of an episode that of its final observation, not of the next episode's first.
 """
 
 from torch import Tensor
@@ -16,11 +16,12 @@ def gae(
     gamma: float,
     lam: float,
 ) -> Tensor:
-    """Generalised advantage estimates (Schulman et al. 2016, eq. 16). All arguments and the result: [T, B].
+    """Generalised advantage estimates (Schulman et al. 2016, eq. 16). All arguments and the result:
+    [T, B].
 
-    `terminated` (boolean) cuts the bootstrap: nothing follows. `truncated` does not: the episode was cut
-    short, and what would have followed is `next_values`. Both cut the recursion. lam=0 is the one-step
-    temporal difference, lam=1 the discounted sum of rewards minus the value.
+    `terminated` (boolean) cuts the bootstrap: nothing follows. `truncated` does not: the episode
+    was cut short, and what would have followed is `next_values`. Both cut the recursion. lam=0 is
+    the one-step temporal difference, lam=1 the discounted sum of rewards minus the value.
     """
     keeps_dtype = rewards.dtype
     deltas = rewards + gamma * next_values * (~terminated).to(keeps_dtype) - values

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -15,8 +16,8 @@ Activation = Literal["tanh", "relu"]
 class ActorCritic(nn.Module):
     """A policy head and a value head on two multilayer perceptrons, or on a shared one.
 
-    Parameters are named torso.*, actor.* and critic.*, layer by layer; `log_std` is there for continuous
-    actions. Input: encoded and normalised observations [N, width].
+    Parameters are named torso.*, actor.* and critic.*, layer by layer; `log_std` is there for
+    continuous actions. Input: encoded and normalised observations [N, width].
     """
 
     def __init__(
@@ -64,7 +65,7 @@ def layers(
 ) -> list[nn.Module]:
     """Linear layers between these widths, each followed by the activation."""
     made: list[nn.Module] = []
-    for inputs, outputs in zip(widths, widths[1:], strict=False):
+    for inputs, outputs in pairwise(widths):
         made.append(linear(inputs, outputs, gain, generator))
         made.append(nn.Tanh() if activation == "tanh" else nn.ReLU())
     return made
@@ -72,7 +73,7 @@ def layers(
 
 def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
     """A layer with orthogonal weights and no bias, drawn from `generator` alone."""
-    layer = nn.utils.skip_init(nn.Linear, inputs, outputs)
+    layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer
@@ -86,7 +87,7 @@ def categorical(logits: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def gaussian(mean: Tensor, log_std: Tensor, actions: Tensor) -> tuple[Tensor, Tensor]:
-    """The same for actions [N, A] of a diagonal normal distribution with mean [N, A], log_std [A]."""
+    """The same for actions [N, A] of a diagonal normal with mean [N, A] and log_std [A]."""
     normalised = (actions - mean) * (-log_std).exp()
     constant = log_std.sum() + 0.5 * math.log(2 * math.pi) * log_std.numel()
     logp = -0.5 * normalised.square().sum(-1) - constant

@@ -1,4 +1,6 @@
-"""Running statistics that bring observations and rewards to a common scale. Only a learner updates them."""
+"""Running statistics that bring observations and rewards to a common scale. Only a learner updates
+them.
+"""
 
 from typing import Any
 
@@ -67,9 +69,9 @@ class RewardScaler:
         self._discounted: Floats = np.zeros(0)
 
     def scale(self, rewards: NDArray[np.float32], ended: NDArray[np.bool_]) -> NDArray[np.float32]:
-        """Take in rewards [T, B] that follow the ones before; scaled and clipped, they come back."""
+        """Take in rewards [T, B] that follow those before; return them scaled and clipped."""
         steps, count = rewards.shape
-        if len(self._discounted) != count:  # the first call, or other environments after a resume
+        if len(self._discounted) != count:  # the first call, or resumed with other ones
             self._discounted = np.zeros(count)
         returns = np.empty((steps, count))
         running = self._discounted
@@ -79,8 +81,8 @@ class RewardScaler:
             running = running * ~ended[t]
         self._discounted = running
         self._moments.update(returns.reshape(-1, 1))
-        scaled = rewards * np.float32(self._moments.scale[0])
-        return np.clip(scaled, -REWARD_LIMIT, REWARD_LIMIT)
+        scaled: NDArray[np.float32] = rewards * np.float32(self._moments.scale[0])
+        return scaled.clip(-REWARD_LIMIT, REWARD_LIMIT)
 
     def state(self) -> dict[str, NDArray[Any]]:
         return {**self._moments.state("returns"), "returns.discounted": self._discounted}

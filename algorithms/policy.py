@@ -1,7 +1,7 @@
 """The acting form of a trained or training policy: the networks' weights in plain numpy.
 
-For the handful of rows that a sampler has at a time this is several times faster than a torch module, and
-a process that only acts never imports torch.
+For the handful of rows that a sampler has at a time this is several times faster than a torch
+module, and a process that only acts never imports torch.
 """
 
 import math
@@ -19,7 +19,9 @@ Rows = NDArray[np.float32]
 
 
 class MlpPolicy:
-    """`load` published weights, then `sample` or take the `best` actions for raw observations [B, ...]."""
+    """`load` published weights, then `sample` or take the `best` actions for raw observations [B,
+    ...].
+    """
 
     def __init__(self, spaces: Spaces, activation: str) -> None:
         self._spaces = spaces
@@ -29,7 +31,9 @@ class MlpPolicy:
         self._log_std = np.empty(0, dtype=np.float32)
 
     def load(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        """Take over weights under the names of `networks.ActorCritic`, and `normalizer.*` if there are."""
+        """Take over weights under the names of `networks.ActorCritic`, and `normalizer.*` if there
+        are.
+        """
         # Transposed once: the product reads its right side along rows.
         self._layers = [
             (np.ascontiguousarray(arrays[name].T), arrays[name.replace("weight", "bias")])
@@ -57,7 +61,9 @@ class MlpPolicy:
         return head
 
     def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """What the environment takes: the most likely actions for [B, ...], or one for one observation."""
+        """What the environment takes: the most likely actions for [B, ...], or one for one
+        observation.
+        """
         observations = np.asarray(observations)
         single = observations.ndim == len(self._spaces.observation.shape)
         actions = self.best(observations[None] if single else observations)

@@ -30,29 +30,46 @@ class PPOConfig(Section):
     """Settings of `algorithm: {name: ppo}`."""
 
     name: Literal["ppo"]
-    learning_rate: Positive = Field(3e-4, description="Adam's step size")
+    learning_rate: Positive = Field(default=3e-4, description="Adam's step size")
     schedule: Literal["constant", "linear"] = Field(
-        "constant", description="linear: learning_rate and clip fall to 0 at stop.env_steps"
+        default="constant", description="linear: learning_rate and clip fall to 0 at stop.env_steps"
     )
-    rollout_steps: Count = Field(256, description="steps of each environment between two updates")
-    minibatch_size: Count = Field(256, description="transitions in one gradient step")
-    epochs: Count = Field(10, description="passes over the transitions of one update")
-    gamma: Fraction = Field(0.99, description="discount of later rewards, per step")
-    gae_lambda: Fraction = Field(0.95, description="0 trusts the value function, 1 the returns")
-    clip: Positive = Field(0.2, description="how far the probability ratio may leave 1")
-    entropy_coef: Coefficient = Field(0.0, description="weight of the policy's entropy in the loss")
-    value_coef: Coefficient = Field(0.5, description="weight of the value loss")
-    max_grad_norm: Positive = Field(0.5, description="longer gradients are shortened to this")
+    rollout_steps: Count = Field(
+        default=256, description="steps of each environment between two updates"
+    )
+    minibatch_size: Count = Field(default=256, description="transitions in one gradient step")
+    epochs: Count = Field(default=10, description="passes over the transitions of one update")
+    gamma: Fraction = Field(default=0.99, description="discount of later rewards, per step")
+    gae_lambda: Fraction = Field(
+        default=0.95, description="0 trusts the value function, 1 the returns"
+    )
+    clip: Positive = Field(default=0.2, description="how far the probability ratio may leave 1")
+    entropy_coef: Coefficient = Field(
+        default=0.0, description="weight of the policy's entropy in the loss"
+    )
+    value_coef: Coefficient = Field(default=0.5, description="weight of the value loss")
+    max_grad_norm: Positive = Field(
+        default=0.5, description="longer gradients are shortened to this"
+    )
     target_kl: Positive | None = Field(
-        None, description="an update ends early once the policy has moved 1.5 times this far"
+        default=None,
+        description="an update ends early once the policy has moved 1.5 times this far",
     )
-    normalize_observations: bool = Field(True, description="to mean 0, variance 1 of all seen")
-    normalize_returns: bool = Field(False, description="scale rewards by the return's deviation")
-    normalize_advantages: bool = Field(True, description="to mean 0, variance 1 a minibatch")
-    hidden: tuple[Count, ...] = Field((64, 64), description="widths of the hidden layers")
+    normalize_observations: bool = Field(
+        default=True, description="to mean 0, variance 1 of all seen"
+    )
+    normalize_returns: bool = Field(
+        default=False, description="scale rewards by the return's deviation"
+    )
+    normalize_advantages: bool = Field(
+        default=True, description="to mean 0, variance 1 a minibatch"
+    )
+    hidden: tuple[Count, ...] = Field(default=(64, 64), description="widths of the hidden layers")
     activation: Literal["tanh", "relu"] = "tanh"
-    share_torso: bool = Field(False, description="one set of hidden layers for policy and value")
-    threads: Count | None = Field(None, description="of the learner; by default one a CPU")
+    share_torso: bool = Field(
+        default=False, description="one set of hidden layers for policy and value"
+    )
+    threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
         """The learner of a job, or of an actor of it."""
@@ -104,7 +121,7 @@ def ppo_loss(
 
 @dataclass(frozen=True)
 class LearnerState:
-    """All that a learner's following updates depend on; one safetensors file each, and plain JSON."""
+    """All that later updates depend on; one safetensors file each, and plain JSON."""
 
     model: Arrays
     optimizer: Arrays
@@ -157,7 +174,9 @@ class PPOLearner:
         return Weights(self._version, acting_arrays(self._model(), observed))
 
     def update(self, progress: float, *fragments: Fragment) -> dict[str, float]:
-        """One PPO update; `progress` in [0, 1] is how much of the training is over. Returns metrics."""
+        """One PPO update; `progress` in [0, 1] is how much of the training is over. Returns
+        metrics.
+        """
         import torch
 
         began = perf_counter()
@@ -185,13 +204,13 @@ class PPOLearner:
             "updates": float(self._updates),
             "update_s": elapsed,
             "update_hz": len(losses) / elapsed,
-            "update_frame_hz": len(losses) * min(
-                self._config.minibatch_size, rollout.rewards.size
-            ) / elapsed,
+            "update_frame_hz": len(losses)
+            * min(self._config.minibatch_size, rollout.rewards.size)
+            / elapsed,
         }
 
     def _prepare(self, rollout: Rollout) -> tuple[Batch, float]:
-        """Advantages and returns, flat; and the share of the returns' variance the values explain."""
+        """Advantages and returns, flat; and how much of the returns' variance is explained."""
         import torch
 
         from covey.algorithms.estimators import gae
@@ -223,7 +242,9 @@ class PPOLearner:
         explained = 1.0 - float(advantages.var()) / variance if variance > 0 else 0.0
         actions = torch.from_numpy(rollout.actions).flatten(0, 1)
         logp = torch.from_numpy(rollout.logp).flatten()
-        return Batch(inputs[:size], actions, logp, advantages.flatten(), returns.flatten()), explained
+        return Batch(
+            inputs[:size], actions, logp, advantages.flatten(), returns.flatten()
+        ), explained
 
     def _descend(self, batch: Batch, clip: float) -> list[PPOLoss]:
         """Epochs of gradient steps over shuffled minibatches; the losses of each step."""
@@ -235,7 +256,9 @@ class PPOLearner:
             order = torch.from_numpy(self._generator.permutation(size))
             shuffled = Batch(*(part[order] for part in batch))
             for first in range(0, size, config.minibatch_size):
-                minibatch = Batch(*(part[first : first + config.minibatch_size] for part in shuffled))
+                minibatch = Batch(
+                    *(part[first : first + config.minibatch_size] for part in shuffled)
+                )
                 losses.append(self._step(minibatch, clip))
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
                     return losses
@@ -296,4 +319,3 @@ class PPOLearner:
         self._version = state.record["version"]
         self._updates = state.record["updates"]
         self._generator.bit_generator.state = state.record["generator"]
-

@@ -32,7 +32,9 @@ class Progress:
             self.lengths.extend(fragment.episodes.lengths.tolist())
 
     def metrics(self) -> dict[str, float]:
-        """Returns are undiscounted and unnormalised; nothing is said before a first episode has ended."""
+        """Returns are undiscounted and unnormalised; nothing is said before a first episode has
+        ended.
+        """
         found = {"env_steps": float(self.env_steps), "episodes": float(self.episodes)}
         if self.returns:
             found["episode_return_mean"] = sum(self.returns) / len(self.returns)

@@ -15,8 +15,9 @@ from covey.platform.runtime.spaces import ObservationSpec
 class Rollout:
     """T steps of all B environments, samplers side by side in order.
 
-    `features` are encoded observations: rows 0..T-1 flat [T*B, width], then the B that act next, then the
-    K final ones of ended episodes, so that one forward pass gives every value that is needed.
+    `features` are encoded observations: rows 0..T-1 flat [T*B, width], then the B that act next,
+    then the K final ones of ended episodes, so that one forward pass gives every value that is
+    needed.
     """
 
     features: NDArray[np.float32]

@@ -1,7 +1,8 @@
 """What a checkpoint of `workload: rl` holds, and its files.
 
 `model.safetensors` the networks, `optimizer.safetensors`, `normalizer.safetensors` (float64),
-`environments.safetensors` (deterministic mode: actions since each reset), `state.json` everything else.
+`environments.safetensors` (deterministic mode: actions since each reset), `state.json` everything
+else.
 """
 
 import json
@@ -9,7 +10,6 @@ from dataclasses import dataclass
 
 from covey.algorithms.ppo import LearnerState
 from covey.algorithms.progress import Progress
-from covey.algorithms.section import RLSection
 from covey.platform.runs.checkpoint import Checkpoint, Part
 from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.spaces import Spaces

@@ -13,18 +13,19 @@ class Sampling(Section):
     """Who collects, and on how many environments each."""
 
     samplers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
-        "auto",
+        default="auto",
         description="sampler actors; 0: everything in one process, without Ray; auto: one a CPU",
     )
     envs_per_sampler: Literal["auto"] | Count = Field(
-        "auto", description="environments a sampler steps together; auto: 8 in all, at least 4 each"
+        default="auto",
+        description="environments a sampler steps together; auto: 8 in all, at least 4 each",
     )
 
 
 class EvaluationSection(Section):
     """Whole episodes with the most likely actions, played beside the training."""
 
-    every_env_steps: Count | None = Field(None, description="not at all if left out")
+    every_env_steps: Count | None = Field(default=None, description="not at all if left out")
     episodes: Count = 10
 
 

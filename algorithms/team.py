@@ -82,7 +82,10 @@ def assemble(crew: Crew, job: JobFile, spaces: Spaces) -> Team:
     evaluator = None
     if section.evaluation.every_env_steps is not None:
         evaluator = crew.spawn(
-            "evaluator", Evaluator, evaluation_environments(job, section.evaluation.episodes), policy
+            "evaluator",
+            Evaluator,
+            evaluation_environments(job, section.evaluation.episodes),
+            policy,
         )
     return Team(samplers, learner, evaluator)
 

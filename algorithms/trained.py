@@ -26,7 +26,7 @@ def load_run_policy(run_dir: Path) -> MlpPolicy:
 
 
 def evaluate_run(run_dir: Path, episodes: int) -> dict[str, float]:
-    """Play whole episodes with the newest weights' most likely actions; raw, undiscounted returns."""
+    """Whole episodes with the newest weights' most likely actions; raw, undiscounted returns."""
     if episodes < 1:
         raise UserError(f"cannot evaluate on {episodes} episodes: ask for at least 1")
     folder = RunFolder.open(run_dir)

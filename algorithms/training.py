@@ -1,4 +1,6 @@
-"""The training loop of `workload: rl`: sample, update, report, checkpoint, until it is time to stop."""
+"""The training loop of `workload: rl`: sample, update, report, checkpoint, until it is time to
+stop.
+"""
 
 from collections.abc import Mapping
 from time import perf_counter
@@ -41,7 +43,9 @@ def make_crew(job: JobFile, ray_address: str) -> Crew:
 
 
 class TrainingLoop:
-    """One attempt's loop over a team of workers. All decisions but the evaluator's timing are by step."""
+    """One attempt's loop over a team of workers. All decisions but the evaluator's timing are by
+    step.
+    """
 
     def __init__(self, run: Run, crew: Crew, team: Team, spaces: Spaces) -> None:
         self._run = run
@@ -71,7 +75,7 @@ class TrainingLoop:
         self._crew.fetch(pending)
 
     def run_to_end(self) -> Mapping[str, float]:
-        """Iterate until it is time to stop; a checkpoint of the final state is the last thing done."""
+        """Iterate until it is time to stop; last of all, checkpoint the final state."""
         run, progress = self._run, self._progress
         weights = self._team.learner.submit("weights")
         self._crew.fetch([weights])  # every process is up: the training clock starts
@@ -114,7 +118,7 @@ class TrainingLoop:
         return following
 
     def _evaluate(self, weights: Pending) -> None:
-        """Take in an evaluation that has ended, and begin one that is due. Waits only in lock-step."""
+        """Take in an evaluation that has ended, begin one that is due. Waits only in lock-step."""
         every, evaluator = self._section.evaluation.every_env_steps, self._team.evaluator
         if every is None or evaluator is None:
             return

@@ -26,12 +26,11 @@ class RLWorkload:
         check_env_id(section.env.id)
         if section.algorithm.schedule == "linear" and job.stop.env_steps is None:
             raise KeyProblem(
-                ("rl", "algorithm", "schedule"), "a linear schedule needs stop.env_steps to fall towards"
+                ("rl", "algorithm", "schedule"),
+                "a linear schedule needs stop.env_steps to fall towards",
             )
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
-        return job.model_copy(
-            update={"rl": section.model_copy(update={"sampling": sampling})}
-        )
+        return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
 
     def run(self, run: "Run") -> Mapping[str, float]:
         from covey.algorithms.training import train
@@ -50,7 +49,9 @@ class RLWorkload:
 
 
 def check_env_id(env_id: str) -> None:
-    """Raise KeyProblem for an id that cannot be; one with a module in front is known only to its module."""
+    """Raise KeyProblem for an id that cannot be; one with a module in front is known only to its
+    module.
+    """
     from covey.envs.make import unknown_id
 
     problem = None if ":" in env_id else unknown_id(env_id)

@@ -1,4 +1,6 @@
-"""Makes Gymnasium environments, the job's own included; what goes wrong is said in the user's words."""
+"""Makes Gymnasium environments, the job's own included; what goes wrong is said in the user's
+words.
+"""
 
 import sys
 from collections.abc import Mapping
@@ -12,7 +14,7 @@ import gymnasium
 
 from covey.platform.errors import UserError
 
-# Packages whose environments are not registered until they are imported: namespace -> module, pip name.
+# Environments that are not registered until their package is imported: module, pip name.
 NAMESPACES = {
     "ALE": ("ale_py", "ale-py"),
     "MiniGrid": ("minigrid", "minigrid"),
@@ -22,7 +24,9 @@ NAMESPACES = {
 
 @dataclass(frozen=True)
 class EnvSource:
-    """Where environments come from: id, constructor arguments, and the job's code folder, if it has one."""
+    """Where environments come from: id, constructor arguments, and the job's code folder, if it has
+    one.
+    """
 
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)

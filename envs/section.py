@@ -1,6 +1,6 @@
 """The part of a job file that names an environment."""
 
-from pydantic import JsonValue
+from pydantic import Field, JsonValue
 
 from covey.platform.jobfile.model import Section
 
@@ -12,4 +12,4 @@ class EnvSection(Section):
     """
 
     id: str
-    kwargs: dict[str, JsonValue] = {}
+    kwargs: dict[str, JsonValue] = Field(default={})

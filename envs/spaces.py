@@ -11,7 +11,9 @@ from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 
 
 def describe_spaces(env: gymnasium.Env[Any, Any], name: str) -> Spaces:
-    """Both spaces of an environment. Raises UserError, beginning with `name`, for kinds not supported."""
+    """Both spaces of an environment. Raises UserError, beginning with `name`, for kinds not
+    supported.
+    """
     return Spaces(
         describe_observation(env.observation_space, name), describe_action(env.action_space, name)
     )
@@ -25,10 +27,12 @@ def describe_observation(space: gymnasium.Space[Any], name: str) -> ObservationS
     if isinstance(space, Discrete) and space.start == 0:
         return ObservationSpec("categorical", (), "int64", (int(space.n),))
     if isinstance(space, MultiDiscrete) and space.nvec.ndim == 1 and not space.start.any():
-        return ObservationSpec("categorical", tuple(space.shape), "int64", tuple(map(int, space.nvec)))
+        return ObservationSpec(
+            "categorical", tuple(space.shape), "int64", tuple(map(int, space.nvec))
+        )
     raise UserError(
         f"{name}: observation space {space} is not supported (Box, Discrete, MultiDiscrete and "
-        "MultiBinary are); gymnasium.wrappers.FlattenObservation turns Dict and Tuple spaces into a Box"
+        "MultiBinary are); gymnasium.wrappers.FlattenObservation makes a Box of Dict and Tuple"
     )
 
 

@@ -14,11 +14,13 @@ from covey.platform.seeds import derive_int
 
 
 class VectorEnv:
-    """`count` environments, numbered from `first`; episode e of environment i starts from a seed of its own.
+    """`count` environments, numbered from `first`; episode e of environment i starts from a seed of
+    its own.
 
-    That seed is derived from (root seed, role, i, e) and nothing else, so episodes do not depend on how
-    environments are spread over samplers. With `replayable`, the actions since each reset are kept, and
-    `restore` plays them again; that is how an environment whose state cannot be saved goes on exactly.
+    That seed is derived from (root seed, role, i, e) and nothing else, so episodes do not depend on
+    how environments are spread over samplers. With `replayable`, the actions since each reset are
+    kept, and `restore` plays them again; that is how an environment whose state cannot be saved
+    goes on exactly.
     """
 
     def __init__(
@@ -40,7 +42,9 @@ class VectorEnv:
         self._shape = self.spaces.observation.shape
         self._dtype = np.dtype(self.spaces.observation.dtype)
         self._episode = [-1] * count
-        self._since_reset: list[list[NDArray[Any]]] | None = [[] for _ in range(count)] if replayable else None
+        self._since_reset: list[list[NDArray[Any]]] | None = (
+            [[] for _ in range(count)] if replayable else None
+        )
         self._current = np.zeros((count, *self._shape), dtype=self._dtype)
         self.finals: list[tuple[int, NDArray[Any]]] = []
 
@@ -104,7 +108,9 @@ class VectorEnv:
         return self._checked(seen)
 
     def _checked(self, seen: Any) -> NDArray[Any]:
-        """The observation as an array of the declared shape and dtype; raises UserError if it is not one."""
+        """The observation as an array of the declared shape and dtype; raises UserError if it is
+        not one.
+        """
         array = np.asarray(seen)
         if array.shape != self._shape:
             raise UserError(
@@ -122,7 +128,10 @@ class VectorEnv:
         return f"{self._source} (number {self._first + b}, episode {self._episode[b]})"
 
     def state(self) -> tuple[Record, Arrays]:
-        record: Record = {"episode": list(self._episode), "replayable": self._since_reset is not None}
+        record: Record = {
+            "episode": list(self._episode),
+            "replayable": self._since_reset is not None,
+        }
         if self._since_reset is None:
             return record, {}
         arrays: Arrays = {"current": self._current.copy()}
@@ -131,7 +140,9 @@ class VectorEnv:
         return record, arrays
 
     def restore(self, record: Record, arrays: Arrays, observations: NDArray[Any]) -> bool:
-        """Raises UserError when an environment, given the same actions, does not come out where it stood."""
+        """Raises UserError when an environment, given the same actions, does not come out where it
+        stood.
+        """
         self._episode = list(record["episode"])
         if self._since_reset is None or not record["replayable"]:
             self.reset(observations)
@@ -141,8 +152,8 @@ class VectorEnv:
             if not np.array_equal(observations[b], arrays["current"][b]):
                 raise UserError(
                     f"{self._name(b)} cannot be resumed exactly: after the same seed and the same "
-                    f"{len(arrays[f'actions.{b}'])} actions it shows another observation, so it draws on "
-                    "something that reset(seed=...) does not set"
+                    f"{len(arrays[f'actions.{b}'])} actions it shows another observation, so it "
+                    "draws on something that reset(seed=...) does not set"
                 )
         self._current = observations
         return True
@@ -159,4 +170,4 @@ class VectorEnv:
 
     def close(self) -> None:
         for env in self._envs:
-            env.close()
+            env.close()  # type: ignore[no-untyped-call]

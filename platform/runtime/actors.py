@@ -18,9 +18,9 @@ LEARNER = "learner"
 class RayCrew:
     """One placement group of the job's resources; the calling process takes no CPU of it.
 
-    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned to
-    either side; the evaluator lives beside the learner. "local" starts a private Ray, anything else joins
-    that cluster.
+    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned
+    to either side; the evaluator lives beside the learner. "local" starts a private Ray, anything
+    else joins that cluster.
     """
 
     def __init__(self, resources: Resources, samplers: int, address: str) -> None:
@@ -142,7 +142,9 @@ def connect(resources: Resources, address: str) -> None:
 
 
 def place(bundles: list[dict[str, float]]) -> Any:
-    """The placement group, once the cluster has room for all of it; UserError if that takes too long."""
+    """The placement group, once the cluster has room for all of it; UserError if that takes too
+    long.
+    """
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
@@ -150,19 +152,22 @@ def place(bundles: list[dict[str, float]]) -> Any:
     if not group.wait(PLACEMENT_LIMIT_S):
         remove_placement_group(group)
         wanted = {kind: sum(b.get(kind, 0.0) for b in bundles) for kind in ("CPU", "GPU")}
-        have, free = ray.cluster_resources(), ray.available_resources()
+        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        free = ray.available_resources()  # type: ignore[no-untyped-call]
         found = ", ".join(
-            f"{amount:g} {kind} wanted, {have.get(kind, 0):g} in the cluster, {free.get(kind, 0):g} free"
+            f"{amount:g} {kind} wanted, {have.get(kind, 0):g} there, {free.get(kind, 0):g} free"
             for kind, amount in wanted.items()
             if amount
         )
-        raise UserError(f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}")
+        raise UserError(
+            f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}"
+        )
     return group
 
 
 @contextmanager
 def keeping_signal_handlers() -> Iterator[None]:
-    """Ray puts a SIGTERM handler of its own in the place of the process's; put the process's back."""
+    """Ray puts a SIGTERM handler of its own in the process's place: put back what was there."""
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
     try:
         yield

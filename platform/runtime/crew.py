@@ -12,17 +12,21 @@ class Worker(Protocol):
     """Somebody who answers calls, one at a time and in the order in which they were submitted."""
 
     def submit(self, method: str, *arguments: Any) -> Pending:
-        """Call a method of the worker's object; an argument that is a Pending travels worker to worker."""
+        """Call a method of the worker's object; an argument that is a Pending travels worker to
+        worker.
+        """
 
 
 class Crew(Protocol):
-    """Starts workers and collects their results. Leaving it as a context manager ends all of them."""
+    """Starts workers, collects their results, ends them."""
 
     def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
         """Start a worker around `factory(*arguments)`; both must be picklable."""
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
-        """The values, in order. A worker's UserError is raised as it is; a lost worker as WorkerLost."""
+        """The values, in order. A worker's UserError is raised as it is; a lost worker as
+        WorkerLost.
+        """
 
     def is_ready(self, pending: Pending) -> bool:
         """Whether `fetch` would return without waiting."""

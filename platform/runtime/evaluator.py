@@ -21,7 +21,7 @@ class Evaluation:
 
 
 class Evaluator:
-    """The same class inline or as a Ray actor. It never draws from the training's random numbers."""
+    """The same class inline or as a Ray actor. The training's random numbers stay untouched."""
 
     def __init__(
         self,
@@ -35,8 +35,8 @@ class Evaluator:
     def evaluate(self, weights: Weights, episodes: int) -> Evaluation:
         """Play that many whole episodes: the same ones each time.
 
-        Each environment plays a share that is fixed beforehand; taking the first to finish would favour
-        short episodes.
+        Each environment plays a share that is fixed beforehand; taking the first to finish would
+        favour short episodes.
         """
         environments = self._make_environments()
         try:

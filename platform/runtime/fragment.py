@@ -1,4 +1,6 @@
-"""What a sampler hands to a learner: a rollout fragment in preallocated arrays, and the weights it acts on."""
+"""What a sampler hands to a learner: a rollout fragment in preallocated arrays, and the weights it
+acts on.
+"""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -20,7 +22,9 @@ class Weights:
 
 @dataclass(frozen=True)
 class Episodes:
-    """The episodes that ended in a fragment, in the order in which they ended. Returns are the raw sums."""
+    """The episodes that ended in a fragment, in the order in which they ended. Returns are the raw
+    sums.
+    """
 
     returns: NDArray[np.float64]
     lengths: NDArray[np.int64]
@@ -30,11 +34,12 @@ class Episodes:
 class Fragment:
     """T steps of B environments. Row t holds what was seen, done and got in step t.
 
-    `observations` [T+1, B, ...] are raw; the last row is what acts next. Where an episode ended, row t+1
-    already shows the next one's first observation, and the final observation of the ended one stands in
-    `final_observations` [K, ...] at the flat step `final_steps` [K] = t * B + b. `terminated` and
-    `truncated` [T, B] are kept apart. `logp` [T, B] is the acting policy's, of weights `version`.
-    A sampler that is called inline hands out its own arrays: they are overwritten by its next fragment.
+    `observations` [T+1, B, ...] are raw; the last row is what acts next. Where an episode ended,
+    row t+1 already shows the next one's first observation, and the final observation of the ended
+    one stands in `final_observations` [K, ...] at the flat step `final_steps` [K] = t * B + b.
+    `terminated` and `truncated` [T, B] are kept apart. `logp` [T, B] is the acting policy's, of
+    weights `version`. A sampler that is called inline hands out its own arrays: they are
+    overwritten by its next fragment.
     """
 
     observations: NDArray[Any]

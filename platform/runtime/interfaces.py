@@ -1,4 +1,4 @@
-"""What samplers and evaluators ask of the environments and policies that upper rooms hand to them."""
+"""What samplers and evaluators ask of the environments and policies they are given."""
 
 from collections.abc import Mapping
 from typing import Any, Protocol
@@ -15,7 +15,9 @@ Record = dict[str, Any]
 
 
 class Environments(Protocol):
-    """B environments stepped together, in one process. An ended episode is followed at once by the next."""
+    """B environments stepped together, in one process. An ended episode is followed at once by the
+    next.
+    """
 
     spaces: Spaces
     count: int
@@ -33,13 +35,17 @@ class Environments(Protocol):
         terminated: NDArray[np.bool_],
         truncated: NDArray[np.bool_],
     ) -> None:
-        """One step everywhere with a policy's actions [B, ...]; the other arrays [B, ...] are written."""
+        """One step everywhere with a policy's actions [B, ...]; the other arrays [B, ...] are
+        written.
+        """
 
     def state(self) -> tuple[Record, Arrays]:
         """What `restore` needs to go on where the environments stand."""
 
     def restore(self, record: Record, arrays: Arrays, observations: NDArray[Any]) -> bool:
-        """Go on from `state`; write the current observations. False if new episodes were begun instead."""
+        """Go on from `state`; write the current observations. False if new episodes were begun
+        instead.
+        """
 
     def close(self) -> None:
         """Release what the environments hold."""
@@ -54,7 +60,7 @@ class ActingPolicy(Protocol):
     def sample(
         self, observations: NDArray[Any], generator: Generator
     ) -> tuple[NDArray[Any], NDArray[np.float32]]:
-        """Actions for raw observations [B, ...], drawn at random, and their log-probabilities [B]."""
+        """Random actions for raw observations [B, ...], and their log-probabilities [B]."""
 
     def best(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The most likely actions for raw observations [B, ...]."""

@@ -16,7 +16,7 @@ from covey.platform.runtime.threads import one_blas_thread
 
 
 class Sampler:
-    """The same class inline or as a Ray actor. Its action noise comes from a generator of its own."""
+    """The same class inline or as a Ray actor; its action noise has a generator of its own."""
 
     def __init__(
         self,
@@ -29,7 +29,9 @@ class Sampler:
         self._environments = make_environments()
         self._policy = make_policy()
         self._generator = Generator(PCG64(seed))
-        self._fragment = Fragment.allocate(steps, self._environments.count, self._environments.spaces)
+        self._fragment = Fragment.allocate(
+            steps, self._environments.count, self._environments.spaces
+        )
         self._rewards = np.empty((steps, self._environments.count))
         self._return_so_far = np.zeros(self._environments.count)
         self._length_so_far = np.zeros(self._environments.count, dtype=np.int64)
@@ -37,7 +39,7 @@ class Sampler:
         self._running = False
 
     def sample(self, weights: Weights) -> Fragment:
-        """The next T x B steps with these weights. Raises UserError when an environment misbehaves."""
+        """The next T x B steps with these weights. UserError when an environment misbehaves."""
         began = perf_counter()
         if weights.version != self._version:
             self._policy.load(weights.arrays)
@@ -54,9 +56,9 @@ class Sampler:
         self._fragment = replace(
             self._fragment,
             final_steps=np.array([step for step, _ in finals], dtype=np.int64),
-            final_observations=np.array(
-                [final for _, final in finals], dtype=rows.dtype
-            ).reshape(len(finals), *rows.shape[2:]),
+            final_observations=np.array([final for _, final in finals], dtype=rows.dtype).reshape(
+                len(finals), *rows.shape[2:]
+            ),
             episodes=self._ended_episodes(),
             version=weights.version,
             sample_s=perf_counter() - began,
@@ -91,7 +93,9 @@ class Sampler:
                 raise UserError(f"{self._environments}: a {what} is not a finite number")
 
     def _ended_episodes(self) -> Episodes:
-        """Raw returns and lengths of the episodes that ended in the fragment; carries on the others'."""
+        """Raw returns and lengths of the episodes that ended in the fragment; carries on the
+        others'.
+        """
         returns: list[float] = []
         lengths: list[int] = []
         start = np.zeros(self._environments.count, dtype=np.int64)
@@ -116,7 +120,9 @@ class Sampler:
         }, arrays
 
     def restore(self, record: Record, arrays: Arrays) -> None:
-        """Go on from `state`; where the environments cannot, with new episodes. Call before `sample`."""
+        """Go on from `state`; where the environments cannot, with new episodes. Call before
+        `sample`.
+        """
         self._generator.bit_generator.state = record["generator"]
         self._running = True
         row = self._fragment.observations[-1]

@@ -1,4 +1,6 @@
-"""What an environment shows and takes, as plain records: they travel to actors and into checkpoints."""
+"""What an environment shows and takes, as plain records: they travel to actors and into
+checkpoints.
+"""
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
@@ -41,7 +43,8 @@ class ObservationSpec:
 
 @dataclass(frozen=True)
 class ActionSpec:
-    """One action. Discrete: an integer in [start, start + choices). Continuous: `shape` numbers in [low, high].
+    """One action. Discrete: an integer in [start, start + choices). Continuous: `shape` numbers in
+    [low, high].
 
     `low` and `high` are flat; None stands for no bound. Policies and fragments hold the unshifted,
     unclipped, flat action; `to_environment` makes of it what the environment takes.
@@ -71,7 +74,9 @@ class ActionSpec:
         if self.kind == "discrete":
             return actions + self.start if self.start else actions
         clipped = np.clip(actions, *self._bounds)
-        return clipped.astype(self.dtype, copy=False).reshape(len(actions), *self.shape)
+        shaped = clipped.reshape(len(actions), *self.shape)
+        prepared: NDArray[Any] = shaped.astype(self.dtype, copy=False)
+        return prepared
 
     @cached_property
     def _bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
@@ -94,7 +99,7 @@ class Spaces:
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> Self:
         """The inverse of `to_record`, also after a trip through JSON."""
-        parts = {
+        parts: dict[str, dict[str, Any]] = {
             side: {k: tuple(v) if isinstance(v, list) else v for k, v in record[side].items()}
             for side in ("observation", "action")
         }

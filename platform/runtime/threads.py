@@ -7,6 +7,6 @@ def one_blas_thread() -> None:
     Those that act are too small to gain from more, and their last bits would depend on the machine.
     torch has a pool of its own (`torch.set_num_threads`).
     """
-    from threadpoolctl import threadpool_limits
+    from threadpoolctl import threadpool_limits  # type: ignore[import-untyped]
 
     threadpool_limits(1, user_api="blas")
