@@ -13,7 +13,7 @@ from covey.platform.jobfile.document import Document, plain
 from covey.platform.jobfile.model import JobFile
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.overrides import apply_overrides
-from covey.platform.jobfile.problems import value_problems
+from covey.platform.jobfile.problems import misspelt_keys, value_problems
 from covey.platform.jobfile.schema import json_schema
 from covey.platform.jobfile.shape import Common, find_installed, full_model
 from covey.platform.jobfile.words import found, one_line, show_key
@@ -115,6 +115,8 @@ def _resolve(document: Document, base: Path) -> JobFile:
 def _validate(
     data: dict[str, Any], workload: Workload | None, problems: list[KeyProblem]
 ) -> JobFile | None:
+    if workload is None:
+        problems.extend(misspelt_keys(data))
     model = full_model(data["workload"], workload.section) if workload else Common
     try:
         # JSON is pydantic's strict dialect for files: a list is a tuple, but 1.0 no whole number.

@@ -1,7 +1,7 @@
 """What is wrong with a job file's values: pydantic's errors as one clear sentence a key."""
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 from pydantic import ValidationError
@@ -50,6 +50,14 @@ def _problem(details: ErrorDetails, top: Allowed, data: Mapping[str, Any]) -> Ke
     return KeyProblem(key, text + _hint(key, value, here))
 
 
+def misspelt_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
+    """Keys that look like one that all job files share, for when the workload is not known."""
+    for name in data:
+        near = nearest(name, JobFile.model_fields)
+        if near and name not in JobFile.model_fields and near not in data:
+            yield KeyProblem((name,), f"unknown key, nearest is {near}")
+
+
 def _unknown_key(key: Key, section: Allowed, top: Allowed, data: Mapping[str, Any]) -> str:
     """What there is instead of such a key, and which of these was meant."""
     name, names = str(key[-1]), section.keys()
@@ -68,8 +76,13 @@ def _elsewhere(name: str, top: Allowed) -> str | None:
 def _tag_problem(key: Key, here: Allowed, data: Mapping[str, Any]) -> KeyProblem:
     """A section whose shape depends on one of its keys, such as `name`: wrong or missing."""
     tag = str(here.node.get("discriminator", {}).get("propertyName", "name"))
-    value = value_at(data, (*key, tag))
-    allowed = listed("allowed are ", here.words())
+    section, allowed = value_at(data, key), listed("allowed are ", here.words())
+    value = value_at(section, (tag,))
+    misspelt = (
+        nearest(tag, section) if isinstance(section, Mapping) and tag not in section else None
+    )
+    if misspelt:
+        return KeyProblem((*key, misspelt), f"unknown key, nearest is {tag}")
     if value is None:
         return KeyProblem((*key, tag), f"is missing, {allowed}")
     near = nearest(value, here.words()) if isinstance(value, str) else None

@@ -136,10 +136,9 @@ class _Builder:
                 continue
             path = (*key, name)
             if name in data:
-                first = self.document.place(path)
-                text = f"stands twice; the first is at {first}, a key stands once"
+                first = self.document.places.pop(path)
                 self.document.places[path] = self.place(line)
-                self.problem(path, text)
+                self.problem(path, f"stands twice; the first is at {first}, a key stands once")
                 continue
             self.document.places[path] = self.place(line)
             data[name] = self.value(value_node, path)

@@ -1,0 +1,48 @@
+"""Keys that are right one by one and impossible together."""
+
+from collections.abc import Callable
+
+import pytest
+
+Problems = Callable[..., list[str]]
+
+
+@pytest.mark.parametrize(
+    ("stop", "line"),
+    [
+        ("{}", "stop: at least one key is needed, allowed are rounds, accuracy, wall_s"),
+        (
+            "{rounds: null}",
+            "stop: at least one key is needed, allowed are rounds, accuracy, wall_s",
+        ),
+        (
+            "{env_steps: 3}",
+            "stop.env_steps: does not fit workload tree-growing, allowed are rounds,",
+        ),
+        (
+            "{rounds: 3, episode_return_mean: 3}",
+            "stop.episode_return_mean: does not fit workload tree-growing, allowed are rounds",
+        ),
+    ],
+)
+def test_stop_keys_must_fit_the_workload(
+    problems: Problems, orchard_text: str, stop: str, line: str
+) -> None:
+    [found] = problems(orchard_text.replace("{rounds: 3}", stop))
+    assert found.startswith("job.yaml:3: " + line)
+
+
+def test_checkpoint_keys_must_fit_the_workload(problems: Problems, orchard_text: str) -> None:
+    [line] = problems(orchard_text + "checkpoint: {every_env_steps: 5}\n")
+    assert line == (
+        "job.yaml:9: checkpoint.every_env_steps: does not fit workload tree-growing, "
+        "allowed are every_s, every_rounds"
+    )
+
+
+def test_a_deterministic_job_cannot_stop_by_the_clock(
+    problems: Problems, orchard_text: str
+) -> None:
+    text = orchard_text.replace("{rounds: 3}", "{rounds: 3, wall_s: 60}")
+    [line] = problems(text + "deterministic: true\n")
+    assert line.startswith("job.yaml:3: stop.wall_s: a deterministic job cannot stop by the clock")
