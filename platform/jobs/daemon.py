@@ -1,0 +1,195 @@
+"""The scheduler as a process: waits for the lease, takes turns, and ends when nothing is left to do.
+
+In the background: `python -m covey.platform.jobs.daemon --home DIR [--address URL]`, started by
+`start_background_scheduler`; in the foreground: `run_scheduler`, which `covey scheduler` calls.
+"""
+
+import argparse
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+
+import yaml
+
+from covey.platform.environment import prepare_libraries, set_covey_home
+from covey.platform.errors import UserError
+from covey.platform.jobs.job import ACTIVE, UNFINISHED, Job
+from covey.platform.jobs.launcher import Launcher
+from covey.platform.jobs.lease import Lease, LeaseLost, claim, is_held, release
+from covey.platform.jobs.process import identify, is_dead
+from covey.platform.jobs.scheduler import Scheduler
+from covey.platform.jobs.store import JobStore
+
+IDLE_S = 300.0
+POLL_S = 0.5
+_MOST_ERRORS = 60
+Say = Callable[[str], None]
+
+
+def store_path(home: Path) -> Path:
+    """The job store of a COVEY_HOME."""
+    return home / "covey.db"
+
+
+def start_background_scheduler(home: Path, address: str | None = None) -> bool:
+    """Start a scheduler that outlives us, unless one holds the lease; says whether it did.
+
+    UserError when the one at work serves another cluster.
+    """
+    from covey.platform.jobs.sqlite_store import SqliteStore
+
+    store = SqliteStore(store_path(home))
+    lease = store.lease()
+    store.close()
+    if lease is not None and is_held(lease, time.time(), is_dead):
+        if address is not None and lease.address != address:
+            serves = lease.address or "a local Ray head"
+            raise UserError(
+                f"a scheduler (process {lease.holder.pid}) is at work for {serves}, not for "
+                f"{address}; end it first, or use another COVEY_HOME"
+            )
+        return False
+    command = [sys.executable, "-m", "covey.platform.jobs.daemon", "--home", str(home)]
+    command += ["--address", address] if address is not None else []
+    with (home / "scheduler.log").open("ab") as log:
+        # The shell in between makes the scheduler nobody's child, so nobody has to wait for it.
+        subprocess.run(
+            ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            stdin=subprocess.DEVNULL,
+            stdout=log,
+            stderr=log,
+            start_new_session=True,
+            check=True,
+        )
+    return True
+
+
+def run_scheduler(
+    home: Path,
+    address: str | None = None,
+    idle_s: float | None = None,
+    say: Say = print,
+    stop: threading.Event | None = None,
+) -> None:
+    """Schedule until `stop` is set (SIGTERM and SIGINT set it too) or nothing was to do for `idle_s`.
+
+    Running jobs go on after that, and a local head with them. Raises UserError for an address where no
+    cluster answers, or a local head that does not start.
+    """
+    set_covey_home(home)
+    prepare_libraries()  # before Ray is imported, just below
+    from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
+    from covey.platform.jobs.sqlite_store import SqliteStore
+
+    stop = stop or threading.Event()
+    launcher: Launcher = LocalRay(home, say) if address is None else JoinedRay(address)
+    store = SqliteStore(store_path(home))
+    before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    for number in before:
+        signal.signal(number, lambda *_: stop.set())
+    try:
+        serve(store, launcher, stop, address or "", idle_s, say)
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+        store.close()
+
+
+def serve(
+    store: JobStore,
+    launcher: Launcher,
+    stop: threading.Event,
+    address: str = "",
+    idle_s: float | None = None,
+    say: Say = print,
+) -> None:
+    """Hold the lease and take turns; with another scheduler at work, wait for it to go."""
+    waited = False
+    while not stop.is_set():
+        lease = _take(store, address)
+        if lease is None:
+            if not waited:
+                say("another scheduler is at work: waiting for its lease")
+            waited = True
+            stop.wait(POLL_S)
+            continue
+        say(f"scheduling (process {os.getpid()}, lease {lease.epoch})")
+        try:
+            _take_turns(
+                Scheduler(store, launcher, make_run_folder, lease.epoch, say=say), stop, idle_s, say
+            )
+            launcher.close(leave_running=bool(store.rows(ACTIVE)))
+            store.change_lease(lambda current, epoch=lease.epoch: release(current, epoch))
+        except LeaseLost as error:
+            say(f"lease lost: {error}")
+            continue
+        # A client that submitted while we held the lease relied on us, so look once more without it.
+        if idle_s is not None and not store.rows(UNFINISHED):
+            break
+    say("scheduler ended")
+
+
+def _take_turns(
+    scheduler: Scheduler, stop: threading.Event, idle_s: float | None, say: Say
+) -> None:
+    busy_s = time.monotonic()
+    errors = 0
+    while not stop.is_set():
+        try:
+            if scheduler.turn():
+                busy_s = time.monotonic()
+            errors = 0
+        except UserError as error:  # a full disk, a head that does not start
+            errors += 1
+            if errors == 1:
+                say(str(error))
+            if errors == _MOST_ERRORS:
+                raise
+        if idle_s is not None and time.monotonic() > busy_s + idle_s:
+            return
+        stop.wait(POLL_S)
+
+
+def _take(store: JobStore, address: str) -> Lease | None:
+    holder = identify(os.getpid())
+    return store.change_lease(lambda lease: claim(lease, holder, address, time.time(), is_dead))
+
+
+def make_run_folder(job: Job, job_file: str) -> None:
+    """The run folder of a job before its first attempt; later ones find it."""
+    from covey.platform.jobfile.load import parse_job_file
+    from covey.platform.runs.folder import RunFolder
+
+    path = Path(job.run_dir)
+    if not (path / "job.yaml").exists():
+        RunFolder.create(path, parse_job_file(yaml.safe_load(job_file), path, job.job_id))
+
+
+def _log(text: str) -> None:
+    sys.stdout.write(f"{datetime.now().astimezone().isoformat(timespec='seconds')} {text}\n")
+    sys.stdout.flush()
+
+
+def main() -> int:
+    """The background process; what it says goes to COVEY_HOME/scheduler.log."""
+    parser = argparse.ArgumentParser(description="Schedule the jobs of a COVEY_HOME.")
+    parser.add_argument("--home", type=Path, required=True)
+    parser.add_argument("--address")
+    parser.add_argument("--idle-s", type=float, default=IDLE_S)
+    arguments = parser.parse_args()
+    try:
+        run_scheduler(arguments.home, arguments.address, arguments.idle_s, _log)
+    except UserError as error:
+        _log(str(error))
+        return error.exit_status
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,189 @@
+"""A local Ray head that outlives its scheduler: a process group of its own, found again by its files.
+
+`COVEY_HOME/ray/head.json` is written before the head starts and says where it will listen; the head's
+own shell writes `head.pid` as its first deed, so no kill of the scheduler leaves a head unknown.
+"""
+
+import fcntl
+import json
+import os
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from pathlib import Path
+
+import psutil
+
+from covey.platform.errors import UserError
+
+START_LIMIT_S = 150.0
+_PID_LIMIT_S = 10.0
+_TERM_S = 15.0
+_MAX_TEMP_DIR = 40  # characters; Ray's socket paths below it must stay under 108
+
+
+@dataclass(frozen=True)
+class HeadRecord:
+    """A head as it was started. `launched_s`: seconds since the epoch."""
+
+    head_id: str
+    url: str
+    launched_s: float
+
+
+class RayHead:
+    """The head of one COVEY_HOME. Only the scheduler that holds the lease starts or stops it."""
+
+    def __init__(self, home: Path, say: Callable[[str], None] = print) -> None:
+        self._folder = home / "ray"
+        self._say = say
+        self._child: subprocess.Popen[bytes] | None = None
+
+    @property
+    def log(self) -> Path:
+        """What `ray start` said."""
+        return self._folder / "head.log"
+
+    def record(self) -> HeadRecord | None:
+        """The living head; None when there is none."""
+        record = self._read()
+        return record if record is not None and self._is_alive(record) else None
+
+    def start(self) -> HeadRecord:
+        """Start a head where none lives. It answers about 15 s later. UserError when it cannot start."""
+        self._folder.mkdir(parents=True, exist_ok=True)
+        with (self._folder / "head.lock").open("w") as lock:
+            fcntl.flock(lock, fcntl.LOCK_EX)
+            record = self.record()
+            if record is None:
+                record = self._launch()
+        return record
+
+    def stop(self) -> None:
+        """End the head and all its processes; nothing happens when none lives."""
+        record = self._read()
+        if record is None or not self._is_alive(record):
+            return
+        group = self._pid()
+        for number in (signal.SIGTERM, signal.SIGKILL):
+            _signal_group(group, number)
+            deadline_s = time.monotonic() + _TERM_S
+            while _living(group) and time.monotonic() < deadline_s:
+                self._reap()
+                time.sleep(0.1)
+        self._reap()
+        (self._folder / "head.json").unlink(missing_ok=True)
+        shutil.rmtree(self._temp_dir(), ignore_errors=True)
+        self._say("Ray head stopped")
+
+    def _launch(self) -> HeadRecord:
+        temp_dir = self._temp_dir()
+        shutil.rmtree(temp_dir, ignore_errors=True)  # a dead head's logs and sockets
+        temp_dir.mkdir(mode=0o700)
+        gcs, dashboard, agent, client = _free_ports(4)
+        record = HeadRecord(
+            f"head-{secrets.token_hex(6)}", f"http://127.0.0.1:{dashboard}", time.time()
+        )
+        (self._folder / "head.pid").unlink(missing_ok=True)
+        self._write(record)
+        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command += [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
+        command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
+        command += [f"--temp-dir={temp_dir}", "--disable-usage-stats", "--log-color=false"]
+        command += [
+            f"--object-store-memory={max(200_000_000, psutil.virtual_memory().total // 20)}"
+        ]
+        write_pid = 'echo $$ >"$0" && exec "$@"'
+        with self.log.open("ab") as log:
+            self._child = subprocess.Popen(
+                ["/bin/sh", "-c", write_pid, str(self._folder / "head.pid"), *command],
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        self._say(f"starting a Ray head ({record.url}, log {self.log})")
+        return record
+
+    def _is_alive(self, record: HeadRecord) -> bool:
+        self._reap()
+        pid = self._pid()
+        if not pid:
+            return time.time() < record.launched_s + _PID_LIMIT_S
+        try:
+            process = psutil.Process(pid)
+            ours = any(str(self._temp_dir()) in part for part in process.cmdline())
+            return ours and process.status() != psutil.STATUS_ZOMBIE
+        except psutil.NoSuchProcess:
+            return False
+
+    def _reap(self) -> None:
+        if self._child is not None and self._child.poll() is not None:
+            self._child = None
+
+    def _temp_dir(self) -> Path:
+        """Ray's own folder: short, ours alone, and not inside COVEY_HOME (Ray fills it with logs)."""
+        base = tempfile.gettempdir()
+        if len(base) > _MAX_TEMP_DIR - 28:
+            base = "/tmp"
+        key = sha256(str(self._folder).encode()).hexdigest()[:8]
+        return Path(base) / f"covey-ray-{os.getuid()}-{key}"
+
+    def _pid(self) -> int:
+        """The head's process, which leads its group; 0 while it has not said."""
+        try:
+            return int((self._folder / "head.pid").read_text())
+        except (OSError, ValueError):
+            return 0
+
+    def _read(self) -> HeadRecord | None:
+        try:
+            return HeadRecord(**json.loads((self._folder / "head.json").read_text()))
+        except (OSError, ValueError, TypeError):
+            return None
+
+    def _write(self, record: HeadRecord) -> None:
+        beside = self._folder / "head.json.new"
+        try:
+            beside.write_text(json.dumps(asdict(record)))
+            os.replace(beside, self._folder / "head.json")
+        except OSError as error:
+            raise UserError(f"{beside}: cannot be written ({error.strerror})") from error
+
+
+def _free_ports(count: int) -> list[int]:
+    """Ports nobody listens on now; held together until all are found, so that they differ."""
+    sockets = [socket.socket() for _ in range(count)]
+    try:
+        for found in sockets:
+            found.bind(("", 0))  # Ray's own servers listen on every interface
+        return [int(found.getsockname()[1]) for found in sockets]
+    finally:
+        for found in sockets:
+            found.close()
+
+
+def _signal_group(group: int, number: signal.Signals) -> None:
+    try:
+        os.killpg(group, number)
+    except ProcessLookupError:
+        pass
+
+
+def _living(group: int) -> bool:
+    """Whether the group has a process that is no zombie."""
+    for process in psutil.process_iter(["status"]):
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                return True
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return False

@@ -1,0 +1,114 @@
+"""The launcher over Ray's job submission API: on a local head of our own, or on a cluster by address."""
+
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from covey.platform.errors import UserError
+from covey.platform.jobs.launcher import Cluster, Sighting, Start, Unreachable
+from covey.platform.jobs.ray_api import RayApi, resolve
+from covey.platform.jobs.ray_head import START_LIMIT_S, RayHead
+
+_MAX_START_FAILURES = 3
+
+
+class LocalRay:
+    """Attempts run on this machine, on a head that is started when it is first needed."""
+
+    def __init__(self, home: Path, say: Callable[[str], None] = print) -> None:
+        self._head = RayHead(home, say)
+        self._say = say
+        self._api: RayApi | None = None
+        self._api_of = ""
+        self._failed_starts = 0
+        self._heard_s = time.time()
+
+    def cluster(self) -> Cluster | None:
+        """The head, once it answers. UserError when it does not start three times running."""
+        record = self._head.record()
+        if record is None:
+            self._api = None
+            if self._failed_starts >= _MAX_START_FAILURES:
+                raise UserError(f"the local Ray head does not start; see {self._head.log}")
+            self._failed_starts += 1
+            self._head.start()
+            return None
+        try:
+            total = self._connect().capacity()
+        except Unreachable:
+            if time.time() > max(record.launched_s, self._heard_s) + START_LIMIT_S:
+                self._say(f"the Ray head has not answered for {START_LIMIT_S:g} s: ending it")
+                self._head.stop()
+            return None
+        self._heard_s = time.time()
+        if total is None:
+            return None
+        self._failed_starts = 0
+        return Cluster(record.head_id, total, fixed=True)
+
+    def is_gone(self, cluster_id: str) -> bool:
+        """A head is followed by another only when it is dead."""
+        record = self._head.record()
+        return record is None or record.head_id != cluster_id
+
+    def submit(self, start: Start) -> None:
+        self._connect().submit(start)
+
+    def look(self, submission_id: str) -> Sighting | None:
+        return self._connect().look(submission_id)
+
+    def stop(self, submission_id: str) -> None:
+        self._connect().stop(submission_id)
+
+    def output(self, submission_id: str) -> str:
+        return self._connect().output(submission_id)
+
+    def close(self, leave_running: bool) -> None:
+        if not leave_running:
+            self._head.stop()
+
+    def _connect(self) -> RayApi:
+        record = self._head.record()
+        if record is None:
+            raise Unreachable("there is no Ray head")
+        if self._api is None or self._api_of != record.head_id:
+            self._api, self._api_of = RayApi(record.url), record.head_id
+        return self._api
+
+
+class JoinedRay:
+    """Attempts run on somebody's cluster, which is neither started nor stopped here.
+
+    Run folders must lie where that cluster's head can reach them under the same path.
+    """
+
+    def __init__(self, address: str) -> None:
+        self._api = RayApi(resolve(address))
+        self._session = self._api.session()
+
+    def cluster(self) -> Cluster | None:
+        self._session = self._api.session()
+        total = self._api.capacity()
+        return None if total is None else Cluster(self._session, total, fixed=False)
+
+    def is_gone(self, cluster_id: str) -> bool:
+        """Another cluster answers at the address now."""
+        return cluster_id != self._session
+
+    def submit(self, start: Start) -> None:
+        self._api.submit(start)
+
+    def look(self, submission_id: str) -> Sighting | None:
+        sighting = self._api.look(submission_id)
+        if sighting is None:
+            self._session = self._api.session()
+        return sighting
+
+    def stop(self, submission_id: str) -> None:
+        self._api.stop(submission_id)
+
+    def output(self, submission_id: str) -> str:
+        return self._api.output(submission_id)
+
+    def close(self, leave_running: bool) -> None:
+        """Nothing of ours runs there but attempts."""

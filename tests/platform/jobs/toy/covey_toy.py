@@ -1,0 +1,60 @@
+"""A third party's workload that counts steps: just enough to see how the scheduler treats a job."""
+
+import json
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Literal
+
+from covey.platform.errors import UserError
+from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.runs.run import Run
+
+
+class ToySection(Section):
+    """How the count goes."""
+
+    step_s: float = 0.1
+    #: in the first attempt, after five steps
+    trouble: Literal["none", "crash", "mistake"] = "none"
+
+
+class Toy:
+    """Counts to `stop.env_steps`; every attempt leaves a line in `begun.txt`."""
+
+    name = "toy"
+    section = ToySection
+    step_unit: StepUnit = "env_steps"
+    stop_metrics: frozenset[str] = frozenset()
+
+    def resolve(self, job: JobFile, base: Path) -> JobFile:
+        return job
+
+    def run(self, run: Run) -> Mapping[str, float]:
+        checkpoint = run.restore()
+        step = json.loads(checkpoint.read("state.json"))["step"] if checkpoint else 0
+        with (run.path / "begun.txt").open("a") as begun:
+            begun.write(f"{run.attempt} from {step}\n")
+        run.started()
+        while not run.stop_reason(step, {}):
+            step += 1
+            time.sleep(run.job.section.step_s)
+            run.report(step, {"count": float(step)})
+            if run.checkpoint_due(step):
+                self._save(run, step)
+            if step == 5 and run.attempt == 1:
+                self._make_trouble(run.job.section.trouble)
+        self._save(run, step)
+        return {"count": float(step)}
+
+    def _save(self, run: Run, step: int) -> None:
+        run.checkpoint(step, {"state.json": json.dumps({"step": step}).encode()})
+
+    def _make_trouble(self, trouble: str) -> None:
+        if trouble == "crash":
+            raise RuntimeError("a crash was asked for")
+        if trouble == "mistake":
+            raise UserError("a mistake was asked for")
+
+
+WORKLOAD = Toy()
