@@ -2,6 +2,7 @@
 
 import re
 from collections.abc import Iterator, Mapping
+from functools import lru_cache
 from typing import Any
 
 from pydantic import ValidationError
@@ -11,8 +12,8 @@ from covey.platform.errors import Key, KeyProblem
 from covey.platform.jobfile.allowed import Allowed, listed
 from covey.platform.jobfile.model import JobFile
 from covey.platform.jobfile.nearest import nearest
+from covey.platform.jobfile.shape import installed_names
 from covey.platform.jobfile.words import found, show_key
-from covey.platform.workload import workload_names
 
 SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400}
 COUNTS = {"k": 10**3, "m": 10**6, "g": 10**9}
@@ -22,13 +23,18 @@ def value_problems(
     error: ValidationError, model: type[JobFile], data: Mapping[str, Any]
 ) -> list[KeyProblem]:
     """One problem for each wrong key of `data`, in the order of the model's fields."""
-    schema = model.model_json_schema()
-    top = Allowed(schema, schema.get("$defs", {}))
+    top = _allowed(model)
     problems: dict[Key, KeyProblem] = {}
     for details in error.errors(include_url=False, include_context=False):
         problem = _problem(details, top, data)
         problems.setdefault(problem.key, problem)
     return list(problems.values())
+
+
+@lru_cache
+def _allowed(model: type[JobFile]) -> Allowed:
+    schema = model.model_json_schema()
+    return Allowed(schema, schema.get("$defs", {}))
 
 
 def _problem(details: ErrorDetails, top: Allowed, data: Mapping[str, Any]) -> KeyProblem:
@@ -61,7 +67,7 @@ def misspelt_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
 def _unknown_key(key: Key, section: Allowed, top: Allowed, data: Mapping[str, Any]) -> str:
     """What there is instead of such a key, and which of these was meant."""
     name, names = str(key[-1]), section.keys()
-    if len(key) == 1 and name in workload_names():
+    if len(key) == 1 and name in installed_names():
         return f"another workload's section, but this job's workload is {data['workload']}"
     near = nearest(name, names) or _elsewhere(name, top)
     hint = f", nearest is {near}" if near else ""

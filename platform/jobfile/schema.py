@@ -12,8 +12,8 @@ from pydantic_core import core_schema
 from covey.platform.errors import KeyProblem, UserError
 from covey.platform.jobfile.checks import EVERY, stop_keys
 from covey.platform.jobfile.model import JobFile, Section, Stop
-from covey.platform.jobfile.shape import find_installed
-from covey.platform.workload import Workload, workload_names
+from covey.platform.jobfile.shape import find_installed, installed_names
+from covey.platform.workload import Workload
 
 
 def json_schema() -> dict[str, Any]:
@@ -22,7 +22,7 @@ def json_schema() -> dict[str, Any]:
     Raises UserError when an installed workload cannot be loaded.
     """
     try:
-        workloads = {name: find_installed(name) for name in workload_names()}
+        workloads = {name: find_installed(name) for name in installed_names()}
     except KeyProblem as problem:
         raise UserError(problem.message) from problem
     models: list[type[Section]] = [JobFile, *(w.section for w in workloads.values())]

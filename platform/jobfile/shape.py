@@ -27,7 +27,7 @@ def find_installed(name: object) -> Workload:
     except (ImportError, AttributeError) as error:
         text = f"{name} is installed but cannot be loaded: {one_line(str(error))}"
         raise KeyProblem(("workload",), text) from error
-    names = workload_names()
+    names = installed_names()
     near = nearest(name, names) if isinstance(name, str) else None
     text = "is missing" if name is None else f"found {found(name)}"
     hint = f"; nearest is {near}" if near else ""
@@ -41,6 +41,12 @@ def installed(name: str) -> Workload:
     Raises KeyError when there is none.
     """
     return find_workload(name)
+
+
+@lru_cache
+def installed_names() -> tuple[str, ...]:
+    """The names of all installed workloads, sorted; looked up once, as above."""
+    return tuple(workload_names())
 
 
 @lru_cache

@@ -27,8 +27,10 @@ tree-growing:
 def orchard() -> Iterator[None]:
     """The package `orchard` on the import path, with its entry points."""
     sys.path.insert(0, str(SITE))
+    shape.installed_names.cache_clear()
     yield
     sys.path.remove(str(SITE))
+    shape.installed_names.cache_clear()
     shape.installed.cache_clear()
 
 

@@ -55,7 +55,7 @@ def test_null_is_written_where_leaving_the_key_out_means_something_else(
     assert load_job_file(job_file(dump_job_file(job))) == job
 
 
-@settings(max_examples=200, deadline=None, derandomize=True)
+@settings(max_examples=100, deadline=None, derandomize=True)
 @given(options=st.dictionaries(st.text(), PLAIN, max_size=5), heat=st.floats(1e-300, 1e300))
 def test_a_written_job_reads_back_equal(options: dict[str, Any], heat: float) -> None:
     section = {
@@ -73,7 +73,7 @@ def test_a_written_job_reads_back_equal(options: dict[str, Any], heat: float) ->
     assert parse_job_file(read_yaml(text, (), str, Document("")), Path()) == job
 
 
-@settings(max_examples=300, deadline=None, derandomize=True)
+@settings(max_examples=150, deadline=None, derandomize=True)
 @given(value=PLAIN)
 def test_plain_data_survives_our_yaml_and_reads_the_same_elsewhere(value: Any) -> None:
     text = write_yaml(value)

@@ -15,7 +15,7 @@ from covey.platform.workload import workload_names
 @pytest.fixture
 def validator(monkeypatch: pytest.MonkeyPatch) -> Draft202012Validator:
     usable = [name for name in workload_names() if name != "broken"]
-    monkeypatch.setattr(schema, "workload_names", lambda: usable)
+    monkeypatch.setattr(schema, "installed_names", lambda: usable)
     made = json_schema()
     Draft202012Validator.check_schema(made)
     return Draft202012Validator(made)

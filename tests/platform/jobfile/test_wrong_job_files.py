@@ -149,7 +149,7 @@ def test_500_wrong_job_files(right: list[str], job_file: Callable[[str], Path]) 
 
 
 def test_edited_and_garbage_text(right: list[str], job_file: Callable[[str | bytes], Path]) -> None:
-    @settings(SETTINGS, max_examples=400)
+    @settings(SETTINGS, max_examples=250)
     @given(content=edited_texts(right))
     def check(content: bytes) -> None:
         told_clearly(job_file(content))
