@@ -20,7 +20,7 @@ from covey.federation.grids import InlineGrid
 from covey.federation.loop import RoundLoop, resumable_start
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.platform.errors import UserError
-from covey.platform.runs.run import Run
+from covey.platform.runs.run import STOP_REQUESTED, Run
 
 ConfigValue = bool | int | float | str
 
@@ -71,9 +71,7 @@ def _run_server(run: Run, server_app: ServerApp, grid: InlineGrid, context: Cont
 
 
 class _Watch:
-    """Notices messages that a ServerApp sends outside `Strategy.start`, where nothing can be
-    resumed.
-    """
+    """Notices messages that a ServerApp sends before `Strategy.start`: none of that can resume."""
 
     def __init__(self, run: Run) -> None:
         self.loop: RoundLoop | None = None
@@ -81,24 +79,18 @@ class _Watch:
         self._told = False
 
     def __call__(self) -> None:
-        if self.loop is None or self.loop.active:
+        if self.loop is None or self.loop.called:
             return
-        if not self.loop.called:
-            if not self._told:
-                self._told = True
-                self._run.started()
-                self._run.event(
-                    "own-loop",
-                    "the ServerApp sends messages outside Strategy.start: that part is in no "
-                    "checkpoint and stop.rounds does not count there; "
-                    + (
-                        "resumed, it begins at its beginning"
-                        if self._run.attempt > 1
-                        else "after a resume it begins at its beginning"
-                    ),
-                )
-            if self._run.stop_requested:
-                raise StopRequested
+        if not self._told:
+            self._told = True
+            self._run.started()
+            self._run.event(
+                "own-loop",
+                "the ServerApp sends messages outside Strategy.start: that part is in no "
+                "checkpoint, stop does not count there, and every attempt begins it anew",
+            )
+        if self._run.stop_reason(0, {}) == STOP_REQUESTED:
+            raise StopRequested
 
 
 def _app(run: Run, stack: ExitStack) -> tuple[ServerApp, ClientApp, dict[str, ConfigValue]]:

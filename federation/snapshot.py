@@ -6,31 +6,24 @@ contexts · `server.bin` the server's context, the configs and past metrics · `
 server's random generators · `progress.json` the round and its figures.
 """
 
-import base64
 import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 
-import numpy as np
-from flwr.app import Array as FlowerArray
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 from flwr.serverapp.strategy import Result, Strategy
-from numpy.typing import NDArray
 
+from covey.federation.arrays import load_arrays, save_arrays
 from covey.federation.flower_internals import (
-    array_from_bytes,
-    array_to_bytes,
     records_from_bytes,
     records_to_bytes,
 )
 from covey.federation.generators import restore_generators, save_generators
 from covey.federation.grids import InlineGrid
-from covey.federation.strategy_state import is_plain, restore_strategy, save_strategy
+from covey.federation.strategy_state import restore_strategy, save_strategy
 from covey.platform.runs.run import Checkpoint, Part
-from covey.platform.runs.tensors import check_arrays
 
-RESERVED = "__metadata__"  # safetensors keeps this name for itself
 ENTRY = struct.Struct("<QQ")  # partition id, length in bytes
 HISTORIES = ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_metrics_serverapp")
 
@@ -88,38 +81,6 @@ def restore(
     _restore_server(checkpoint.read("server.bin"), progress, context)
     progress.result.arrays = progress.arrays
     restore_generators(checkpoint.read("generators.json"))
-
-
-def save_arrays(record: ArrayRecord) -> tuple[dict[str, NDArray[np.generic]], bytes]:
-    """What safetensors can hold of the arrays, and JSON: all names in order, and the rest."""
-    arrays: dict[str, NDArray[np.generic]] = {}
-    exact: dict[str, str] = {}
-    for name, array in record.items():
-        if name == RESERVED or not is_plain(array):
-            exact[name] = base64.b64encode(array_to_bytes(array)).decode()
-        if name != RESERVED and _has_numbers(array):
-            arrays[name] = array.numpy()
-    return arrays, json.dumps({"names": list(record), "exact": exact}).encode()
-
-
-def load_arrays(arrays: Mapping[str, NDArray[np.generic]], order: bytes) -> ArrayRecord:
-    """The record that `save_arrays` was given, byte for byte and in the same order."""
-    document = json.loads(order)
-    record = ArrayRecord()
-    for name in document["names"]:
-        if name in document["exact"]:
-            record[name] = array_from_bytes(base64.b64decode(document["exact"][name]))
-        else:
-            record[name] = FlowerArray(np.asarray(arrays[name]))
-    return record
-
-
-def _has_numbers(array: FlowerArray) -> bool:
-    try:
-        check_arrays({"array": array.numpy()})
-    except (TypeError, ValueError):
-        return False
-    return True
 
 
 def _pack(states: Mapping[int, RecordDict]) -> Iterator[bytes]:

@@ -23,6 +23,7 @@ from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
+from covey.federation.arrays import is_plain
 from covey.federation.flower_internals import (
     array_from_bytes,
     array_to_bytes,
@@ -173,17 +174,6 @@ def _save_flower_array(value: Array, path: str, saved: SavedStrategy) -> dict[st
     if is_plain(value):
         return {"is": "Array", "array": _save_array(value.numpy(), path, saved)}
     return {"is": "odd Array", "bytes": base64.b64encode(array_to_bytes(value)).decode()}
-
-
-def is_plain(array: Array) -> bool:
-    """Whether numpy's numbers say all about an array: `Array(array.numpy())` has the same bytes."""
-    try:
-        numbers = array.numpy()
-        check_arrays({"array": numbers})
-    except (TypeError, ValueError):
-        return False
-    twin = Array(numbers)
-    return (twin.data, twin.dtype, twin.shape) == (array.data, array.dtype, tuple(array.shape))
 
 
 def _load(node: Any, arrays: Mapping[str, NDArray[np.generic]]) -> Any:
