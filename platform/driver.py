@@ -1,8 +1,9 @@
-"""Run one attempt at a job from its run folder: the same for `covey run` and for a job on a cluster.
+"""Run one attempt at a job from its run folder: alike for `covey run` and for a job on a cluster.
 
-As a process of its own (what the scheduler submits): `python -m covey.platform.driver RUN_DIR --attempt N`.
-Exit status: 0 succeeded, 1 failed, 2 a user's mistake (not tried again), 3 superseded by a newer
-attempt, 4 stopped on request after its last checkpoint was written.
+As a process of its own, which the scheduler submits:
+`python -m covey.platform.driver RUN_DIR --attempt N`. Exit status: 0 succeeded, 1 failed, 2 a
+user's mistake (not tried again), 3 superseded by a newer attempt, 4 stopped on request after its
+last checkpoint was written.
 """
 
 import argparse

@@ -10,6 +10,11 @@ def covey_home() -> Path:
     return Path(os.environ.get("COVEY_HOME") or Path.home() / ".covey").expanduser().absolute()
 
 
+def set_covey_home(home: Path) -> None:
+    """Use that folder in this process and all it starts."""
+    os.environ["COVEY_HOME"] = str(home)
+
+
 def data_folder() -> Path:
     """Where `covey data get` puts data sets and workloads look for them."""
     return covey_home() / "data"
@@ -40,7 +45,9 @@ def ray_token_file() -> Path:
         with os.fdopen(os.open(beside, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w") as out:
             out.write(secrets.token_hex(32))
         try:
-            os.link(beside, path)  # fails, and leaves the winner's token, if another process was first
+            os.link(
+                beside, path
+            )  # fails, and leaves the winner's token, if another process was first
         except FileExistsError:
             pass
         finally:

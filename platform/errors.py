@@ -18,8 +18,8 @@ class UserError(Exception):
 class KeyProblem(Exception):
     """A wrong value in a job file, found by a check that knows the key but not the file.
 
-    `key` is the path to the value, e.g. ("rl", "env", "id"). The loader turns it into a `JobFileError`
-    with file and line.
+    `key` is the path to the value, e.g. ("rl", "env", "id"). The loader turns it into a
+    `JobFileError` with file and line.
     """
 
     def __init__(self, key: Key, message: str) -> None:

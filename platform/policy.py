@@ -1,4 +1,4 @@
-"""A trained policy in three lines of any script: `load_policy("runs/cartpole").act(observations)`."""
+"""A trained policy in any script: `load_policy("runs/cartpole").act(observations)`."""
 
 from pathlib import Path
 

@@ -6,11 +6,11 @@ from numpy.random import SeedSequence
 
 
 def derive(root: int, role: str, *index: int) -> SeedSequence:
-    """The seed of one part of a job: e.g. `derive(7, "environment", 3, 41)` is episode 41 of environment 3.
+    """The seed of one part: `derive(7, "environment", 3, 41)` is episode 41 of environment 3.
 
-    The same (root, role, index) gives the same sequence on every machine; different ones give independent
-    sequences. `index` values are >= 0. The spawn key is what `SeedSequence.spawn` itself would set, with
-    the role's checksum in front, so no part has to know how many parts there are.
+    The same (root, role, index) gives the same sequence on every machine; different ones give
+    independent sequences. `index` values are >= 0. The spawn key is what `SeedSequence.spawn`
+    would set, with the role's checksum in front: no part has to know how many parts there are.
     """
     return SeedSequence(entropy=root, spawn_key=(crc32(role.encode()), *index))
 

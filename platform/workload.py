@@ -1,4 +1,4 @@
-"""What the platform asks of a workload, and how it finds one: the entry point group `covey.workloads`."""
+"""What the platform asks of a workload, and how it finds one: entry points `covey.workloads`."""
 
 from collections.abc import Mapping
 from importlib.metadata import entry_points
@@ -18,17 +18,18 @@ class Policy(Protocol):
     """A trained policy, ready to act in any script."""
 
     def act(self, observations: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The most likely actions for raw observations [B, ...]; a single observation [...] gives one."""
+        """The most likely actions for raw observations [B, ...]; a single one [...] gives one."""
 
 
 class Workload(Protocol):
-    """A kind of job. Importing the module that holds one is cheap: torch, Ray and Flower wait for `run`.
+    """A kind of job. Importing its module is cheap: torch, Ray and Flower wait for `run`.
 
-    The platform calls `resolve` when a job file is read and `run` once an attempt, in the job's own process:
+    The platform calls `resolve` when a job file is read and `run` once an attempt, in the job's own
+    process:
 
-        run = Run(...)                       # claims the run folder, finds the last whole checkpoint
-        metrics = workload.run(run)          # restore, train, report, checkpoint, until run.stop_reason(...)
-        run.finish(metrics)
+        run = Run.claim(path)
+        metrics = workload.run(run)  # restore, train, report, checkpoint, until told to stop
+        run.finish("succeeded", metrics)
     """
 
     name: str
@@ -37,13 +38,13 @@ class Workload(Protocol):
     stop_metrics: frozenset[str]
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
-        """The job with relative paths made absolute against `base`; raises KeyProblem for what cannot be.
+        """The job with relative paths made absolute against `base`.
 
-        Never imports the job's own code.
+        Raises KeyProblem for what cannot be. Never imports the job's own code.
         """
 
     def run(self, run: "Run") -> Mapping[str, float]:
-        """Train until `run.stop_reason` says why to stop; write a last checkpoint; return final metrics."""
+        """Train until `run.stop_reason` says to stop; last, write a checkpoint. Final metrics."""
 
     def evaluate(self, run_dir: Path, episodes: int) -> Mapping[str, float]:
         """Measure the newest whole checkpoint of a run folder; federated jobs ignore `episodes`."""

@@ -20,5 +20,7 @@ def test_every_room_is_a_link_and_no_package(room: str) -> None:
 
 def test_the_standard_library_platform_is_what_a_child_imports() -> None:
     code = "import platform; print(platform.python_version())"
-    printed = subprocess.run([sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True)
+    printed = subprocess.run(
+        [sys.executable, "-c", code], cwd=ROOT, capture_output=True, text=True, check=True
+    )
     assert printed.stdout.strip() == ".".join(str(part) for part in sys.version_info[:3])

@@ -1,7 +1,8 @@
-"""The `covey` command. Each verb imports what it needs when it is called: `covey --help` stays quick."""
+"""The `covey` command. Each verb imports what it needs when called: `covey --help` stays quick."""
 
 import errno
 import sys
+from collections.abc import Callable
 from importlib.metadata import entry_points
 
 import typer
@@ -10,31 +11,34 @@ from covey.platform.cli import info_commands, job_commands, run_commands
 from covey.platform.errors import UserError
 
 app = typer.Typer(
-    help="Train reinforcement-learning agents and federated models on a Ray cluster, from one job file.",
+    help="Train reinforcement-learning agents and federated models on Ray, from one job file.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-for verb in (run_commands.run, run_commands.resume, run_commands.evaluate, run_commands.plot):
-    app.command()(verb)
-for verb in (
+VERBS: tuple[Callable[..., None], ...] = (
+    run_commands.run,
+    run_commands.resume,
+    run_commands.evaluate,
+    run_commands.plot,
     job_commands.submit,
     job_commands.jobs,
     job_commands.show,
     job_commands.logs,
     job_commands.stop,
     job_commands.scheduler,
-):
-    app.command()(verb)
-for verb in (info_commands.schema, info_commands.doctor):
+    info_commands.schema,
+    info_commands.doctor,
+)
+for verb in VERBS:
     app.command()(verb)
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 
 def main() -> None:
-    """Run the command line; a user's mistake is one clear line on standard error, never a traceback."""
+    """Run the command line; a user's mistake is one clear line, never a traceback."""
     for entry in sorted(entry_points(group="covey.commands"), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     try:
@@ -42,14 +46,17 @@ def main() -> None:
     except UserError as error:
         _fail(str(error), error.exit_status)
     except BrokenPipeError:
-        sys.stderr.close()  # the reader of our output has left: nothing to say, and nobody to say it to
+        sys.stderr.close()  # the reader of our output has left: nobody to say anything to
         sys.exit(141)
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except OSError as error:
         if error.errno not in FULL_DISK:
             raise
-        _fail(f"the disk is full ({error.filename or 'no file named'}): free some room and try again", 1)
+        _fail(
+            f"the disk is full ({error.filename or 'no file named'}): free some room and try again",
+            1,
+        )
 
 
 def _fail(message: str, exit_status: int) -> None:

@@ -76,7 +76,9 @@ def _gpu() -> Finding:
     try:
         import torch
     except ImportError as error:
-        return Finding("missing", "gpu", f"torch cannot be imported: {error}", "pip install torch==2.13.0")
+        return Finding(
+            "missing", "gpu", f"torch cannot be imported: {error}", "pip install torch==2.13.0"
+        )
     if torch.cuda.is_available():
         names = [torch.cuda.get_device_name(index) for index in range(torch.cuda.device_count())]
         return Finding("ok", "gpu", ", ".join(names))
@@ -84,12 +86,22 @@ def _gpu() -> Finding:
 
 
 def _disks() -> Iterator[Finding]:
-    for name, folder in (("COVEY_HOME", covey_home()), ("Ray's temporary folder", Path(tempfile.gettempdir()))):
+    for name, folder in (
+        ("COVEY_HOME", covey_home()),
+        ("Ray's temporary folder", Path(tempfile.gettempdir())),
+    ):
         while not folder.exists():
             folder = folder.parent
         free = shutil.disk_usage(folder).free / GIB
-        advice = "" if free >= LOW_DISK_GIB else f"free some room: under {LOW_DISK_GIB} GiB is little"
-        yield Finding("note" if advice else "ok", f"disk of {name}", f"{free:.1f} GiB free at {folder}", advice)
+        advice = (
+            "" if free >= LOW_DISK_GIB else f"free some room: under {LOW_DISK_GIB} GiB is little"
+        )
+        yield Finding(
+            "note" if advice else "ok",
+            f"disk of {name}",
+            f"{free:.1f} GiB free at {folder}",
+            advice,
+        )
 
 
 def _tools() -> Iterator[Finding]:
@@ -107,8 +119,12 @@ def _tools() -> Iterator[Finding]:
 
 def _data() -> Finding:
     folder = data_folder()
-    here = sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
-    return Finding("ok", "data", ", ".join(["digits", *here]), "" if here else "more: covey data get mnist")
+    here = (
+        sorted(path.name for path in folder.iterdir() if path.is_dir()) if folder.is_dir() else []
+    )
+    return Finding(
+        "ok", "data", ", ".join(["digits", *here]), "" if here else "more: covey data get mnist"
+    )
 
 
 def _ray_head() -> Finding:

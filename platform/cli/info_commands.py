@@ -22,7 +22,9 @@ def doctor(as_json: Json = False) -> None:
     if as_json:
         print_json([finding._asdict() for finding in findings])
     else:
-        rows = [(finding.state, finding.name, finding.found, finding.advice) for finding in findings]
+        rows = [
+            (finding.state, finding.name, finding.found, finding.advice) for finding in findings
+        ]
         print_table(("", "what", "found", "what to do"), rows)
     if any(finding.state == "missing" for finding in findings):
         raise typer.Exit(1)

@@ -1,4 +1,4 @@
-"""What commands print: one JSON document with `--json`, tables and short lines for people without."""
+"""What commands print: one line of JSON with `--json`, else tables and short lines for people."""
 
 import json
 import sys

@@ -1,4 +1,4 @@
-"""A job's progress while somebody watches: a bar on a terminal, a line every few seconds elsewhere."""
+"""A job's progress while somebody watches: a bar on a terminal, a line now and then elsewhere."""
 
 import sys
 import time
@@ -55,7 +55,12 @@ def _bar(job: JobFile) -> Iterator[OnReport]:
     from rich.progress import BarColumn, Progress, TextColumn, TimeElapsedColumn
 
     total = job.stop.env_steps or job.stop.rounds
-    columns = (TextColumn(job.name), BarColumn(), TimeElapsedColumn(), TextColumn("{task.description}"))
+    columns = (
+        TextColumn(job.name),
+        BarColumn(),
+        TimeElapsedColumn(),
+        TextColumn("{task.description}"),
+    )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("starting", total=total)
 

@@ -1,6 +1,5 @@
 """Verbs on one run folder, in the foreground: run, resume, evaluate, plot."""
 
-import json
 import os
 import time
 from pathlib import Path
@@ -9,6 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from covey.platform.cli.output import Json, Overrides, figure, note, print_json, print_table, say
+from covey.platform.cli.result import print_result, read_result
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 
@@ -21,7 +21,8 @@ def run(
     file: Annotated[Path, typer.Argument(help="The job file (YAML).")],
     overrides: Overrides = None,
     run_dir: Annotated[
-        Path | None, typer.Option(help="The run folder: new or empty. Default: under COVEY_HOME/runs.")
+        Path | None,
+        typer.Option(help="The run folder: new or empty. Default: under COVEY_HOME/runs."),
     ] = None,
     as_json: Json = False,
 ) -> None:
@@ -48,13 +49,14 @@ def resume(
 
     path = find_run(run_dir)
     folder = RunFolder.open(path)
+    _refuse_live_job(path)
     _refuse_other_changes(overrides or [])
     job = load_job_file(path / "job.yaml", overrides or ())
     if writer := live_writer(path):
         raise UserError(f"{path} is being written by process {writer}: stop that run first")
     result = read_result(path)
     if result.get("state") == "succeeded" and not overrides:
-        _print_result(result, as_json)
+        _print(result, as_json)
         return
     if overrides:
         folder.replace_job(job)
@@ -97,16 +99,9 @@ def find_run(name: str) -> Path:
     for path in (Path(name), covey_home() / "runs" / name):
         if (path / "job.yaml").is_file():
             return path.absolute()
-    raise UserError(f"{name}: no run folder (one holds a job.yaml), neither here nor in {covey_home() / 'runs'}")
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """A run's `result.json`; empty while it has none."""
-    try:
-        result: dict[str, Any] = json.loads((path / "result.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return result
+    raise UserError(
+        f"{name}: no run folder (one holds a job.yaml), neither here nor in {covey_home() / 'runs'}"
+    )
 
 
 def _train(path: Path, as_json: bool) -> None:
@@ -120,19 +115,28 @@ def _train(path: Path, as_json: bool) -> None:
     result = read_result(path)
     if outcome.state == "superseded" or not result:
         raise UserError(outcome.error or f"{path}: the run left no result.json; see log.txt there")
-    _print_result(result, as_json)
+    _print(result, as_json)
     raise typer.Exit(outcome.exit_status)
 
 
-def _print_result(result: dict[str, Any], as_json: bool) -> None:
-    if result.get("error"):
-        note(f"covey: {result['error']}")
+def _print(result: dict[str, Any], as_json: bool) -> None:
     if as_json:
         print_json(result)
+    else:
+        print_result(result)
+
+
+def _refuse_live_job(path: Path) -> None:
+    """A job that the scheduler still looks after is its business."""
+    from covey.platform.client import Client
+    from covey.platform.jobs.job import TERMINAL
+
+    if path.parent != covey_home() / "runs" or not (covey_home() / "covey.db").exists():
         return
-    say(f"{result['state']}: {result.get('reason') or 'see log.txt'}, {figure(result['wall_s'])} s of training")
-    print_table(("metric", "value"), [(name, figure(value)) for name, value in result["metrics"].items()])
-    say(f"run folder: {result['run_dir']}")
+    with Client() as client:
+        for row in client.jobs():
+            if row.run_dir == str(path) and row.state not in TERMINAL:
+                raise UserError(f"job {row.job_id} is {row.state}: end it first with `covey stop`")
 
 
 def _refuse_other_changes(overrides: list[str]) -> None:

@@ -7,12 +7,14 @@ In the background: `python -m covey.platform.jobs.daemon --home DIR [--address U
 import argparse
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
 import time
 from collections.abc import Callable
 from datetime import datetime
+from functools import partial
 from pathlib import Path
 
 import yaml
@@ -29,6 +31,7 @@ from covey.platform.jobs.store import JobStore
 IDLE_S = 300.0
 POLL_S = 0.5
 _MOST_ERRORS = 60
+_END_S = 60.0
 Say = Callable[[str], None]
 
 
@@ -70,24 +73,49 @@ def start_background_scheduler(home: Path, address: str | None = None) -> bool:
     return True
 
 
+def stop_scheduler(home: Path) -> bool:
+    """End the scheduler at work on this machine and wait until it has gone; says whether there was one.
+
+    UserError when it works on another machine or does not go.
+    """
+    from covey.platform.jobs.sqlite_store import SqliteStore
+
+    if not store_path(home).exists():
+        return False
+    store = SqliteStore(store_path(home))
+    lease = store.lease()
+    store.close()
+    if lease is None or not is_held(lease, time.time(), is_dead):
+        return False
+    if lease.holder.host != socket.gethostname():
+        raise UserError(f"the scheduler works on {lease.holder.host}: end it there")
+    os.kill(lease.holder.pid, signal.SIGTERM)
+    deadline_s = time.monotonic() + _END_S
+    while not is_dead(lease.holder):
+        if time.monotonic() > deadline_s:
+            raise UserError(f"the scheduler (process {lease.holder.pid}) has not ended in {_END_S:g} s")
+        time.sleep(0.1)
+    return True
+
+
 def run_scheduler(
     home: Path,
     address: str | None = None,
     idle_s: float | None = None,
     say: Say = print,
-    stop: threading.Event | None = None,
 ) -> None:
-    """Schedule until `stop` is set (SIGTERM and SIGINT set it too) or nothing was to do for `idle_s`.
+    """Schedule until SIGTERM or SIGINT; with `idle_s`, until nothing was to do for so long, and not at
+    all when another scheduler is at work (without it: wait for that one to go).
 
     Running jobs go on after that, and a local head with them. Raises UserError for an address where no
     cluster answers, or a local head that does not start.
     """
     set_covey_home(home)
-    prepare_libraries()  # before Ray is imported, just below
+    prepare_libraries()
     from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
     from covey.platform.jobs.sqlite_store import SqliteStore
 
-    stop = stop or threading.Event()
+    stop = threading.Event()
     launcher: Launcher = LocalRay(home, say) if address is None else JoinedRay(address)
     store = SqliteStore(store_path(home))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
@@ -109,14 +137,16 @@ def serve(
     idle_s: float | None = None,
     say: Say = print,
 ) -> None:
-    """Hold the lease and take turns; with another scheduler at work, wait for it to go."""
+    """Take the lease and then turns, as `run_scheduler` says."""
     waited = False
     while not stop.is_set():
         lease = _take(store, address)
         if lease is None:
             if not waited:
-                say("another scheduler is at work: waiting for its lease")
+                say("another scheduler is at work")
             waited = True
+            if idle_s is not None:
+                break
             stop.wait(POLL_S)
             continue
         say(f"scheduling (process {os.getpid()}, lease {lease.epoch})")
@@ -125,7 +155,7 @@ def serve(
                 Scheduler(store, launcher, make_run_folder, lease.epoch, say=say), stop, idle_s, say
             )
             launcher.close(leave_running=bool(store.rows(ACTIVE)))
-            store.change_lease(lambda current, epoch=lease.epoch: release(current, epoch))
+            store.change_lease(partial(release, epoch=lease.epoch))
         except LeaseLost as error:
             say(f"lease lost: {error}")
             continue

@@ -1,9 +1,9 @@
-"""How long the command line makes people wait: `covey --help`, and validating a job file of 50 lines.
+"""How long the command line makes people wait: `covey --help`, and reading a job file of 50 lines.
 
     python tests/benchmarks/command_line.py
 
-Prints one JSON object, seconds: the median and the range over the runs. `--help` is a whole process; validation
-is timed within one process, after the first call has imported what it needs.
+Prints one JSON object, seconds: median and range over the runs. `--help` is a whole process;
+validation is timed within one process, after the first call has imported what it needs.
 """
 
 import json
@@ -65,7 +65,10 @@ def main() -> None:
     from covey.platform.jobfile.load import load_job_file
 
     help_command = [sys.executable, "-m", "covey.platform.cli", "--help"]
-    help_s = [timed(lambda: subprocess.run(help_command, check=True, capture_output=True)) for _ in range(RUNS)]
+    help_s = [
+        timed(lambda: subprocess.run(help_command, check=True, capture_output=True))
+        for _ in range(RUNS)
+    ]
     padding = "# a line of comment\n" * (50 - LONG_JOB.count("\n"))
     with tempfile.TemporaryDirectory() as folder:
         file = Path(folder) / "job.yaml"

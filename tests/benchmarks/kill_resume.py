@@ -1,10 +1,10 @@
-"""Kill a deterministic run's whole process group at random moments, resume it, compare the final weights.
+"""Kill a deterministic run's whole process group at random moments, resume it, compare the weights.
 
     python tests/benchmarks/kill_resume.py JOB.yaml [--times 10] [--set KEY=VALUE]…
 
-Prints one JSON object: the digest of the uninterrupted run's `model.safetensors` and, for each kill, when
-it struck, the step it was resumed from, the attempts made and whether the digests are equal. Exit status 1
-if any differs.
+Prints one JSON object: the digest of the uninterrupted run's `model.safetensors` and for each kill
+when it struck, the step it was resumed from and whether the digests are equal. Exit status 1 if any
+differs.
 """
 
 import argparse
@@ -40,7 +40,9 @@ def covey(arguments: list[str], kill_after_s: float | None = None) -> dict[str, 
 
 
 def digest(run_dir: Path) -> str:
-    return sha256((run_dir / "checkpoints" / "latest" / "model.safetensors").read_bytes()).hexdigest()
+    return sha256(
+        (run_dir / "checkpoints" / "latest" / "model.safetensors").read_bytes()
+    ).hexdigest()
 
 
 def restored_step(run_dir: Path) -> int | None:
@@ -50,7 +52,9 @@ def restored_step(run_dir: Path) -> int | None:
     return steps[-1] if steps else None
 
 
-def killed_once(start: list[str], run_dir: Path, kill_after_s: float, expected: str) -> dict[str, Any]:
+def killed_once(
+    start: list[str], run_dir: Path, kill_after_s: float, expected: str
+) -> dict[str, Any]:
     """One run that is killed once and then resumed to its end."""
     result = covey([*start, "--run-dir", str(run_dir)], kill_after_s)
     struck = result is None
@@ -84,10 +88,20 @@ def main() -> None:
         wall_s = time.monotonic() - began
         expected = digest(whole)
         kills = [
-            killed_once(start, Path(folder) / f"killed-{index}", moments.uniform(0.2, 0.95) * wall_s, expected)
+            killed_once(
+                start,
+                Path(folder) / f"killed-{index}",
+                moments.uniform(0.2, 0.95) * wall_s,
+                expected,
+            )
             for index in range(arguments.times)
         ]
-    report = {"job": arguments.job.name, "sha256": expected, "uninterrupted_s": round(wall_s, 1), "kills": kills}
+    report = {
+        "job": arguments.job.name,
+        "sha256": expected,
+        "uninterrupted_s": round(wall_s, 1),
+        "kills": kills,
+    }
     print(json.dumps(report, indent=2))
     sys.exit(0 if all(kill["equal"] for kill in kills) else 1)
 

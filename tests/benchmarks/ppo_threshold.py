@@ -1,9 +1,10 @@
-"""Train PPO to its threshold with several seeds, each a `covey run` of its own, and report steps and seconds.
+"""Train PPO to its threshold with several seeds, each a `covey run` of its own.
 
-    python tests/benchmarks/ppo_threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5] [--json]
+    python tests/benchmarks/ppo_threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5]
 
-A run counts as solved when it succeeded and its `episode_return_mean` (the mean of the last 100 training
-episodes) is at least the job's threshold. Exit status 1 unless every seed is solved.
+Prints steps and seconds. A run is solved when it succeeded and its `episode_return_mean` (the
+mean of the last 100 training episodes) is at least the job's threshold. Exit status 1 unless every
+seed is solved.
 """
 
 import argparse
@@ -22,7 +23,7 @@ def train(job: Path, seed: int, folder: Path) -> dict[str, Any]:
     """One seed; steps and seconds as `result.json` has them."""
     command = [sys.executable, "-m", "covey.platform.cli", "run", str(job), "--json"]
     command += ["--set", f"seed={seed}", "--run-dir", str(folder)]
-    ended = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    ended = subprocess.run(command, capture_output=True, text=True)
     if not ended.stdout:
         raise SystemExit(ended.stderr)
     result = json.loads(ended.stdout.splitlines()[-1])
@@ -44,7 +45,9 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, default=5)
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
-        runs = [train(arguments.job, seed, Path(folder) / str(seed)) for seed in range(arguments.seeds)]
+        runs = [
+            train(arguments.job, seed, Path(folder) / str(seed)) for seed in range(arguments.seeds)
+        ]
     report = {
         "job": arguments.job.name,
         "solved": sum(run["solved"] for run in runs),

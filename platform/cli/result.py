@@ -1,0 +1,29 @@
+"""How a run ended, as `result.json` has it."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from covey.platform.cli.output import figure, print_table, say
+
+
+def read_result(path: Path) -> dict[str, Any]:
+    """The `result.json` of a run folder; empty while it has none."""
+    try:
+        result: dict[str, Any] = json.loads((path / "result.json").read_text())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    return result
+
+
+def print_result(result: dict[str, Any]) -> None:
+    """For people: the state and why, the final metrics, where the files are."""
+    seconds = f", {figure(result['wall_s'])} s of training" if "wall_s" in result else ""
+    why = result.get("error") or result.get("reason") or "see log.txt"
+    say(f"{result['state']}: {why}{seconds}")
+    metrics = result.get("metrics")
+    if metrics:
+        print_table(("metric", "value"), [(name, figure(value)) for name, value in metrics.items()])
+    if "run_dir" in result:
+        say(f"run folder: {result['run_dir']}")
+        say(f"plot:       {Path(result['run_dir']) / 'curves.png'}")
