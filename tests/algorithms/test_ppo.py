@@ -1,0 +1,136 @@
+"""PPO's loss against cases worked out by hand, and one update's effect."""
+
+import math
+
+import numpy as np
+import pytest
+import torch
+
+from covey.algorithms.networks import ActorCritic, flatten_parameters
+from covey.algorithms.ppo import PPOConfig, ppo_loss
+from covey.algorithms.rollout import join
+from covey.platform.runtime.fragment import Episodes, Fragment
+from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
+
+SPACES = Spaces(
+    ObservationSpec("numeric", (2,), "float32"), ActionSpec("discrete", (), "int64", choices=2)
+)
+
+
+def loss_of(ratio, advantage, value=0.0, target=0.0, entropy=0.0, **kwargs):
+    logp = torch.tensor([math.log(ratio)], dtype=torch.float64, requires_grad=True)
+    zero = torch.zeros(1, dtype=torch.float64)
+    settings = {"clip": 0.2, "value_coef": 0.5, "entropy_coef": 0.01, **kwargs}
+    loss = ppo_loss(
+        logp, zero, zero + advantage, zero + value, zero + target, zero + entropy, **settings
+    )
+    loss.total.backward()
+    return loss, logp.grad.item()
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "policy_loss", "gradient"),
+    [
+        (1.0, 2.0, -2.0, -2.0),  # unclipped: -ratio * advantage, d/dlogp the same
+        (1.1, 2.0, -2.2, -2.2),
+        (1.5, 2.0, -2.4, 0.0),  # moved far enough the right way: nothing more to gain
+        (1.5, -2.0, 3.0, 3.0),  # moved far the wrong way: pulled back in full
+        (0.5, -2.0, 1.6, 0.0),
+        (0.5, 2.0, -1.0, -1.0),
+    ],
+)
+def test_clipped_surrogate_and_its_gradient(ratio, advantage, policy_loss, gradient):
+    loss, found = loss_of(ratio, advantage)
+    assert loss.policy.item() == pytest.approx(policy_loss)
+    assert found == pytest.approx(gradient)
+    assert loss.clip_fraction.item() == float(abs(ratio - 1) > 0.2)
+
+
+def test_total_adds_value_error_and_takes_off_entropy():
+    loss, _ = loss_of(1.0, 0.0, value=1.0, target=3.0, entropy=0.7)
+    assert loss.value.item() == pytest.approx(2.0)
+    assert loss.total.item() == pytest.approx(0.5 * 2.0 - 0.01 * 0.7)
+    assert loss.kl.item() == pytest.approx(0.0)
+
+
+def test_gradient_of_the_whole_loss_agrees_with_finite_differences():
+    torch.manual_seed(0)
+    network = ActorCritic(SPACES, (4,), "tanh", True, torch.Generator().manual_seed(0)).double()
+    flat = flatten_parameters(network)
+    seen, actions = torch.randn(6, 2).double(), torch.randint(2, (6,))
+    old, advantages, returns = (torch.randn(3, 6).double() * 0.3).unbind()
+
+    def total():
+        logp, entropy, values = network.evaluate(seen, actions)
+        coefficients = {"clip": 0.2, "value_coef": 0.5, "entropy_coef": 0.1}
+        return ppo_loss(logp, old - 0.7, advantages, values, returns, entropy, **coefficients).total
+
+    total().backward()
+    for index in range(0, flat.numel(), 3):
+        with torch.no_grad():
+            flat[index] += 1e-6
+            above = total()
+            flat[index] -= 2e-6
+            below = total()
+            flat[index] += 1e-6
+        assert flat.grad[index].item() == pytest.approx((above - below).item() / 2e-6, abs=1e-6)
+
+
+def fragment(steps=8, count=2, seed=0, ends=()):
+    generator = np.random.default_rng(seed)
+    made = Fragment.allocate(steps, count, SPACES)
+    made.observations[...] = generator.normal(size=made.observations.shape)
+    made.actions[...] = generator.integers(0, 2, (steps, count))
+    made.logp[...] = math.log(0.5)
+    made.rewards[...] = made.actions  # action 1 pays
+    made.terminated[...] = False
+    made.truncated[...] = False
+    finals = np.full((len(ends), 2), 9.0, dtype=np.float32)
+    for t, b in ends:
+        made.truncated[t, b] = True
+    from dataclasses import replace
+
+    flat = np.array([t * count + b for t, b in ends], dtype=np.int64)
+    episodes = Episodes(np.zeros(len(ends)), np.zeros(len(ends), dtype=np.int64))
+    return replace(
+        made, final_steps=flat, final_observations=finals, episodes=episodes, version=0
+    )
+
+
+def test_join_puts_samplers_side_by_side_and_final_observations_where_they_belong():
+    parts = [fragment(seed=1, ends=[(3, 1)]), fragment(seed=2, ends=[(0, 0), (7, 1)])]
+    rollout = join(parts, SPACES.observation)
+    values = rollout.features[:, 0]  # a "value" one can recognise
+    following = rollout.next_values(values)
+    assert following.shape == (8, 4)
+    assert following[3, 1] == following[0, 2] == following[7, 3] == 9.0
+    np.testing.assert_array_equal(following[2, :2], parts[0].observations[3, :, 0])
+    np.testing.assert_array_equal(following[7, :2], parts[0].observations[8, :, 0])
+    assert (following == 9.0).sum() == 3
+
+
+@pytest.mark.parametrize("share_torso", [False, True])
+def test_updates_make_rewarded_actions_likelier_and_restore_goes_on_exactly(share_torso):
+    config = PPOConfig(
+        name="ppo", learning_rate=1e-2, minibatch_size=8, epochs=2, share_torso=share_torso,
+        normalize_returns=True, gamma=0.0,
+    )
+    learner = config.make_learner(SPACES, 3, 1)
+    first = learner.update(0.0, fragment())
+    twin = config.make_learner(SPACES, 99, 1)
+    twin.restore(learner.state())
+    for index in range(5):
+        for one in (learner, twin):
+            last = one.update(0.0, fragment(seed=index))
+    assert last["updates"] == 6 * 2 * 2 and first["policy_loss"] > last["policy_loss"]
+    for name, array in learner.state().model.items():
+        np.testing.assert_array_equal(array, twin.state().model[name])
+    assert learner.weights().version == 6
+
+
+def test_linear_schedule_and_early_end():
+    config = PPOConfig(name="ppo", schedule="linear", target_kl=1e-9, epochs=4, minibatch_size=4)
+    learner = config.make_learner(SPACES, 3, 1)
+    metrics = learner.update(0.75, fragment())
+    assert metrics["learning_rate"] == pytest.approx(0.25 * 3e-4)
+    assert metrics["updates"] < 4 * 4

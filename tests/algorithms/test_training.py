@@ -1,0 +1,201 @@
+"""Whole small training runs: exact resume, inline against actors, learning, what is left behind."""
+
+import json
+import os
+import signal
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covey.algorithms.workload import WORKLOAD
+from covey.platform.errors import KeyProblem, UserError
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.policy import load_policy
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import Run
+from covey.platform.runtime.crew import WorkerLost
+
+# Box2D's extension crashes the interpreter if this warning of its import is made an error; the other
+# is Ray announcing a change of its own.
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning"),
+    pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning"),
+]
+
+THIRD_PARTY = str(Path(__file__).parents[1] / "envs" / "third_party")
+SMALL = {"rollout_steps": 16, "minibatch_size": 32, "epochs": 2, "hidden": [16], "threads": 1}
+
+
+def job_of(env="CartPole-v1", algorithm=SMALL, samplers=0, kwargs=None, evaluation=None, **shared):
+    return parse_job_file(
+        {
+            "name": "test",
+            "workload": "rl",
+            "seed": 3,
+            "stop": {"env_steps": 512},
+            **shared,
+            "rl": {
+                "algorithm": {"name": "ppo", **algorithm},
+                "env": {"id": env, "kwargs": kwargs or {}},
+                "sampling": {"samplers": samplers, "envs_per_sampler": 4},
+                "evaluation": evaluation or {},
+            },
+        },
+        Path.cwd(),
+    )
+
+
+def train(path, job=None, interfere=None):
+    """One attempt at a job in a run folder, made if `job` is given; `interfere(run, step)` each report."""
+    if job is not None:
+        RunFolder.create(path, job)
+    run = Run.claim(path)
+    run._on_report = interfere and (lambda step, metrics: interfere(run, step))
+    metrics = WORKLOAD.run(run)
+    run.finish("succeeded", metrics)
+    return metrics
+
+
+def final_files(path):
+    folder = path / "checkpoints" / "latest"
+    return {part.name: part.read_bytes() for part in folder.iterdir() if part.name != "manifest.json"}
+
+
+@pytest.mark.parametrize(
+    ("env", "kwargs"),
+    [
+        ("CartPole-v1", {}),
+        ("LunarLander-v3", {}),
+        ("Pendulum-v1", {}),
+        ("lights.world:Noisy-v0", {"seeded": True}),
+    ],
+)
+def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path, env, kwargs
+):
+    algorithm = {**SMALL, "normalize_returns": True}
+    job = job_of(env, algorithm, kwargs=kwargs, code=THIRD_PARTY, deterministic=True)
+    train(tmp_path / "whole", job)
+
+    def stop_at_half(run, step):
+        if step == 256:
+            run.request_stop()
+
+    train(tmp_path / "halves", job, stop_at_half)
+    assert json.loads((tmp_path / "halves" / "result.json").read_text())["step"] == 256
+    train(tmp_path / "halves")
+    assert final_files(tmp_path / "halves") == final_files(tmp_path / "whole")
+
+
+def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_way(tmp_path):
+    train(tmp_path / "run", job_of(), lambda run, step: step == 256 and run.request_stop())
+    halfway = json.loads(final_files(tmp_path / "run")["state.json"])
+    metrics = train(tmp_path / "run")
+    assert metrics["env_steps"] == 512 and metrics["updates"] == 512 / 64 * 4
+    assert metrics["episodes"] >= halfway["progress"]["episodes"] > 0
+
+
+@pytest.mark.ray
+def test_inline_and_one_sampler_actor_give_the_same_weights_bit_for_bit(tmp_path):
+    evaluation = {"every_env_steps": 256, "episodes": 2}
+    for name, samplers in (("inline", 0), ("actor", 1)):
+        job = job_of(samplers=samplers, deterministic=True, evaluation=evaluation)
+        metrics = train(tmp_path / name, job)
+        assert metrics["evaluation_return_mean"] > 0
+    assert final_files(tmp_path / "inline") == final_files(tmp_path / "actor")
+
+
+@pytest.mark.ray
+def test_two_samplers_a_lost_one_and_handlers_of_signals(tmp_path):
+    def handler(number, frame):
+        raise AssertionError
+
+    before = signal.signal(signal.SIGTERM, handler)
+    victims = []
+
+    def kill_a_sampler(run, step):
+        import ray
+
+        assert signal.getsignal(signal.SIGTERM) is handler
+        from ray.util.state import list_actors
+
+        if step == 256:
+            victims.append(0)
+            os.kill(list_actors()[0].pid, signal.SIGKILL)
+
+    try:
+        with pytest.raises(WorkerLost, match="died"):
+            train(tmp_path / "run", job_of(samplers=2, resources={"cpus": 2}), kill_a_sampler)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+    assert victims
+
+
+def test_learns_to_follow_the_lights_and_gives_the_policy_back(tmp_path):
+    algorithm = {"learning_rate": 0.01, "rollout_steps": 32, "hidden": [16], "gamma": 0.5}
+    job = job_of(
+        "lights.world:Follow-v0",
+        {**algorithm, "epochs": 4},
+        code=THIRD_PARTY,
+        stop={"env_steps": 20_000, "episode_return_mean": 9.5},
+    )
+    metrics = train(tmp_path / "run", job)
+    assert metrics["episode_return_mean"] >= 9.5 and metrics["env_steps"] < 20_000
+    policy = load_policy(tmp_path / "run")
+    assert policy.act(np.array([0, 1, 2])).tolist() == [1, 2, 3]
+    assert policy.act(np.array(1)) == 2
+    result = WORKLOAD.evaluate(tmp_path / "run", 7)
+    assert result == {"episode_return_mean": 10.0, "episode_return_std": 0.0, "episodes": 7}
+
+
+def test_learns_the_value_of_a_constant_reward_cut_short_or_ended(tmp_path):
+    """A reward of 1 for ever is worth 1 / (1 - gamma) = 2 when cut short, and 1 in its last step."""
+    from covey.algorithms import saved
+    from covey.algorithms.networks import ActorCritic
+
+    import torch
+
+    values = {}
+    for ending in ("truncated", "terminated"):
+        algorithm = {**SMALL, "learning_rate": 0.01, "gamma": 0.5, "normalize_observations": False}
+        job = job_of(
+            "lights.world:Count-v0", {**algorithm, "epochs": 8}, code=THIRD_PARTY,
+            kwargs={"length": 2, "ending": ending}, stop={"env_steps": 4096},
+        )
+        train(tmp_path / ending, job)
+        state = saved.read(RunFolder.open(tmp_path / ending).newest_checkpoint())
+        network = ActorCritic(state.spaces, (16,), "tanh", False, torch.Generator())
+        network.load_state_dict({k: torch.from_numpy(v) for k, v in state.learner.model.items()})
+        with torch.no_grad():
+            values[ending] = network.value(torch.tensor([[0.0], [1.0]])).tolist()
+    # Nothing ever acts on the final observation, so its value is what the network makes of it: the
+    # cut-short episode is worth more than the ended one, which is known exactly.
+    assert values["terminated"] == pytest.approx([1.5, 1.0], abs=0.1)
+    assert values["truncated"][1] > 1.2
+
+
+def test_cartpole_gets_better_in_seconds(tmp_path):
+    algorithm = {"learning_rate": 1e-3, "rollout_steps": 128, "epochs": 6, "gamma": 0.98}
+    job = job_of(algorithm=algorithm, stop={"env_steps": 30_000, "episode_return_mean": 100})
+    assert train(tmp_path / "run", job)["episode_return_mean"] >= 100
+
+
+@pytest.mark.parametrize(
+    ("fault", "words"), [("nan", "observation is not a finite"), ("reward", "reward is not a finite")]
+)
+def test_numbers_that_are_not_finite_are_the_environments_fault(tmp_path, fault, words):
+    job = job_of("lights.world:Faulty-v0", kwargs={"fault": fault}, code=THIRD_PARTY)
+    with pytest.raises(UserError, match=f"Faulty-v0: an? {words}"):
+        train(tmp_path / "run", job)
+
+
+def test_job_files_are_checked_and_auto_is_resolved():
+    with pytest.raises(UserError, match=r"rl\.env\.id.*did you mean CartPole-v1"):
+        job_of(env="CartPoel-v1")
+    with pytest.raises(UserError, match="needs stop.env_steps"):
+        job_of(algorithm={"schedule": "linear"}, stop={"episode_return_mean": 1})
+    assert issubclass(KeyProblem, Exception)
+    job = job_of(samplers="auto", resources={"cpus": 2})
+    assert job.rl.sampling.samplers == 2
+    assert job_of(samplers="auto").rl.sampling.samplers == 0
