@@ -7,6 +7,7 @@ own shell writes `head.pid` as its first deed, so no kill of the scheduler leave
 import fcntl
 import json
 import os
+import random
 import secrets
 import shutil
 import signal
@@ -27,6 +28,8 @@ from covey.platform.errors import UserError
 START_LIMIT_S = 150.0
 _PID_LIMIT_S = 10.0
 _TERM_S = 15.0
+_PORTS = range(25_000, 32_000)
+_PORTS = range(20_000, 32_000)
 _MAX_TEMP_DIR = 40  # characters; Ray's socket paths below it must stay under 108
 
 
@@ -160,15 +163,27 @@ class RayHead:
 
 
 def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; held together until all are found, so that they differ."""
-    sockets = [socket.socket() for _ in range(count)]
+    """Ports nobody listens on now; held together until all are found, so that they differ.
+
+    Taken from between Ray's range for workers and the one the system draws outgoing ports from: Ray
+    binds them seconds later, and a port drawn by the system was often taken by then.
+    """
+    sockets: list[socket.socket] = []
     try:
-        for found in sockets:
-            found.bind(("", 0))  # Ray's own servers listen on every interface
-        return [int(found.getsockname()[1]) for found in sockets]
+        for port in random.sample(_PORTS, 200):
+            candidate = socket.socket()
+            try:
+                candidate.bind(("", port))  # Ray's own servers listen on every interface
+            except OSError:
+                candidate.close()
+                continue
+            sockets.append(candidate)
+            if len(sockets) == count:
+                return [int(found.getsockname()[1]) for found in sockets]
     finally:
         for found in sockets:
             found.close()
+    raise UserError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]} for a Ray head")
 
 
 def _signal_group(group: int, number: signal.Signals) -> None:
