@@ -31,7 +31,9 @@ def test_equals_the_slow_version_with_terminations_and_truncations_anywhere(seed
     shape = (17, 6)
     rewards, values, next_values = generator.normal(size=(3, *shape))
     terminated, truncated = generator.random((2, *shape)) < 0.15
-    fast = gae(*map(torch.from_numpy, (rewards, values, next_values, terminated, truncated)), gamma, lam)
+    fast = gae(
+        *map(torch.from_numpy, (rewards, values, next_values, terminated, truncated)), gamma, lam
+    )
     slow = slow_gae(rewards, values, next_values, terminated, truncated, gamma, lam)
     np.testing.assert_allclose(fast.numpy(), slow, rtol=1e-12, atol=1e-12)
 

@@ -92,9 +92,7 @@ def fragment(steps=8, count=2, seed=0, ends=()):
 
     flat = np.array([t * count + b for t, b in ends], dtype=np.int64)
     episodes = Episodes(np.zeros(len(ends)), np.zeros(len(ends), dtype=np.int64))
-    return replace(
-        made, final_steps=flat, final_observations=finals, episodes=episodes, version=0
-    )
+    return replace(made, final_steps=flat, final_observations=finals, episodes=episodes, version=0)
 
 
 def test_join_puts_samplers_side_by_side_and_final_observations_where_they_belong():
@@ -112,8 +110,13 @@ def test_join_puts_samplers_side_by_side_and_final_observations_where_they_belon
 @pytest.mark.parametrize("share_torso", [False, True])
 def test_updates_make_rewarded_actions_likelier_and_restore_goes_on_exactly(share_torso):
     config = PPOConfig(
-        name="ppo", learning_rate=1e-2, minibatch_size=8, epochs=2, share_torso=share_torso,
-        normalize_returns=True, gamma=0.0,
+        name="ppo",
+        learning_rate=1e-2,
+        minibatch_size=8,
+        epochs=2,
+        share_torso=share_torso,
+        normalize_returns=True,
+        gamma=0.0,
     )
     learner = config.make_learner(SPACES, 3, 1)
     first = learner.update(0.0, fragment())

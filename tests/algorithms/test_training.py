@@ -2,26 +2,25 @@
 
 import json
 import os
-import signal
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from covey.algorithms import saved
+from covey.algorithms.networks import ActorCritic
 from covey.algorithms.workload import WORKLOAD
-from covey.platform.errors import KeyProblem, UserError
+from covey.platform.errors import UserError
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.policy import load_policy
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run
-from covey.platform.runtime.crew import WorkerLost
 
-# Box2D's extension crashes the interpreter if this warning of its import is made an error; the other
-# is Ray announcing a change of its own.
-pytestmark = [
-    pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning"),
-    pytest.mark.filterwarnings("ignore:Tip. In future versions of Ray:FutureWarning"),
-]
+# Box2D's extension crashes the interpreter if this warning of its import is made an error.
+pytestmark = pytest.mark.filterwarnings("ignore:builtin type:DeprecationWarning")
 
 THIRD_PARTY = str(Path(__file__).parents[1] / "envs" / "third_party")
 SMALL = {"rollout_steps": 16, "minibatch_size": 32, "epochs": 2, "hidden": [16], "threads": 1}
@@ -47,7 +46,7 @@ def job_of(env="CartPole-v1", algorithm=SMALL, samplers=0, kwargs=None, evaluati
 
 
 def train(path, job=None, interfere=None):
-    """One attempt at a job in a run folder, made if `job` is given; `interfere(run, step)` each report."""
+    """One attempt in a run folder, made if `job` is given; `interfere(run, step)` each report."""
     if job is not None:
         RunFolder.create(path, job)
     run = Run.claim(path)
@@ -59,17 +58,13 @@ def train(path, job=None, interfere=None):
 
 def final_files(path):
     folder = path / "checkpoints" / "latest"
-    return {part.name: part.read_bytes() for part in folder.iterdir() if part.name != "manifest.json"}
+    return {
+        part.name: part.read_bytes() for part in folder.iterdir() if part.name != "manifest.json"
+    }
 
 
 @pytest.mark.parametrize(
-    ("env", "kwargs"),
-    [
-        ("CartPole-v1", {}),
-        ("LunarLander-v3", {}),
-        ("Pendulum-v1", {}),
-        ("lights.world:Noisy-v0", {"seeded": True}),
-    ],
+    ("env", "kwargs"), [("LunarLander-v3", {}), ("lights.world:Noisy-v0", {"seeded": True})]
 )
 def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
     tmp_path, env, kwargs
@@ -99,37 +94,20 @@ def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_wa
 @pytest.mark.ray
 def test_inline_and_one_sampler_actor_give_the_same_weights_bit_for_bit(tmp_path):
     evaluation = {"every_env_steps": 256, "episodes": 2}
-    for name, samplers in (("inline", 0), ("actor", 1)):
-        job = job_of(samplers=samplers, deterministic=True, evaluation=evaluation)
-        metrics = train(tmp_path / name, job)
-        assert metrics["evaluation_return_mean"] > 0
+    inline, actor = (
+        job_of(samplers=samplers, deterministic=True, evaluation=evaluation) for samplers in (0, 1)
+    )
+    assert train(tmp_path / "inline", inline)["evaluation_return_mean"] > 0
+    RunFolder.create(tmp_path / "actor", actor)
+    script = (
+        "import sys; from pathlib import Path; from covey.platform.driver import run_attempt\n"
+        "outcome = run_attempt(Path(sys.argv[1])); print(outcome); sys.exit(outcome.exit_status)"
+    )
+    environment = {**os.environ, "COVEY_HOME": str(tmp_path / "home")}
+    # Ray in a process of its own: it leaves files open, which here would be errors.
+    command = [sys.executable, "-c", script, str(tmp_path / "actor")]
+    subprocess.run(command, env=environment, check=True)
     assert final_files(tmp_path / "inline") == final_files(tmp_path / "actor")
-
-
-@pytest.mark.ray
-def test_two_samplers_a_lost_one_and_handlers_of_signals(tmp_path):
-    def handler(number, frame):
-        raise AssertionError
-
-    before = signal.signal(signal.SIGTERM, handler)
-    victims = []
-
-    def kill_a_sampler(run, step):
-        import ray
-
-        assert signal.getsignal(signal.SIGTERM) is handler
-        from ray.util.state import list_actors
-
-        if step == 256:
-            victims.append(0)
-            os.kill(list_actors()[0].pid, signal.SIGKILL)
-
-    try:
-        with pytest.raises(WorkerLost, match="died"):
-            train(tmp_path / "run", job_of(samplers=2, resources={"cpus": 2}), kill_a_sampler)
-    finally:
-        signal.signal(signal.SIGTERM, before)
-    assert victims
 
 
 def test_learns_to_follow_the_lights_and_gives_the_policy_back(tmp_path):
@@ -150,18 +128,16 @@ def test_learns_to_follow_the_lights_and_gives_the_policy_back(tmp_path):
 
 
 def test_learns_the_value_of_a_constant_reward_cut_short_or_ended(tmp_path):
-    """A reward of 1 for ever is worth 1 / (1 - gamma) = 2 when cut short, and 1 in its last step."""
-    from covey.algorithms import saved
-    from covey.algorithms.networks import ActorCritic
-
-    import torch
-
+    """With gamma 0.5 the last step is worth 1 if the episode ends, more if it is only cut short."""
     values = {}
     for ending in ("truncated", "terminated"):
         algorithm = {**SMALL, "learning_rate": 0.01, "gamma": 0.5, "normalize_observations": False}
         job = job_of(
-            "lights.world:Count-v0", {**algorithm, "epochs": 8}, code=THIRD_PARTY,
-            kwargs={"length": 2, "ending": ending}, stop={"env_steps": 4096},
+            "lights.world:Count-v0",
+            {**algorithm, "epochs": 8},
+            code=THIRD_PARTY,
+            kwargs={"length": 2, "ending": ending},
+            stop={"env_steps": 4096},
         )
         train(tmp_path / ending, job)
         state = saved.read(RunFolder.open(tmp_path / ending).newest_checkpoint())
@@ -182,7 +158,8 @@ def test_cartpole_gets_better_in_seconds(tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("fault", "words"), [("nan", "observation is not a finite"), ("reward", "reward is not a finite")]
+    ("fault", "words"),
+    [("nan", "observation is not a finite"), ("reward", "reward is not a finite")],
 )
 def test_numbers_that_are_not_finite_are_the_environments_fault(tmp_path, fault, words):
     job = job_of("lights.world:Faulty-v0", kwargs={"fault": fault}, code=THIRD_PARTY)
@@ -193,9 +170,8 @@ def test_numbers_that_are_not_finite_are_the_environments_fault(tmp_path, fault,
 def test_job_files_are_checked_and_auto_is_resolved():
     with pytest.raises(UserError, match=r"rl\.env\.id.*did you mean CartPole-v1"):
         job_of(env="CartPoel-v1")
-    with pytest.raises(UserError, match="needs stop.env_steps"):
+    with pytest.raises(UserError, match=r"needs stop\.env_steps"):
         job_of(algorithm={"schedule": "linear"}, stop={"episode_return_mean": 1})
-    assert issubclass(KeyProblem, Exception)
     job = job_of(samplers="auto", resources={"cpus": 2})
     assert job.rl.sampling.samplers == 2
     assert job_of(samplers="auto").rl.sampling.samplers == 0

@@ -5,6 +5,7 @@ import sys
 from pathlib import Path
 
 import pytest
+
 from covey.envs.make import EnvSource, make_env, unknown_id
 from covey.platform.errors import UserError
 

@@ -5,6 +5,7 @@ from pathlib import Path
 import gymnasium
 import numpy as np
 import pytest
+
 from covey.envs.make import EnvSource
 from covey.envs.vector import VectorEnv
 from covey.platform.errors import UserError

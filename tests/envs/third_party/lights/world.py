@@ -27,7 +27,7 @@ class Follow(gymnasium.Env):
 
 
 class Count(gymnasium.Env):
-    """Shows how many steps were taken; each earns 1; ends after `length` steps in the way asked for."""
+    """Shows how many steps were taken; each earns 1; ends after `length` steps as asked for."""
 
     observation_space = Box(0, np.inf, (1,), np.float32)
     action_space = Discrete(2)

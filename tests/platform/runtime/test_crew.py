@@ -1,0 +1,111 @@
+"""One contract for workers, run inline and on Ray actors; then what only actors can do: die."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from covey.platform.errors import UserError
+from covey.platform.runtime.crew import InlineCrew
+
+
+class Counter:
+    """Something to call."""
+
+    def __init__(self, start):
+        self.value = start
+
+    def add(self, *amounts):
+        self.value += sum(amounts)
+        return self.value
+
+    def fail(self):
+        raise UserError("lamp broken")
+
+    def process(self):
+        return os.getpid()
+
+
+def check_contract(crew):
+    """What every crew keeps to."""
+    first, second = crew.spawn("sampler 0", Counter, 1), crew.spawn("learner", Counter, 10)
+    one = first.submit("add", 1)
+    two = second.submit("add", one, 3)  # a result that may be pending goes straight on
+    three = second.submit("add", 1)  # in the order of submission
+    assert crew.fetch([three, two, one]) == [16, 15, 2]
+    assert crew.is_ready(three)
+    try:
+        crew.fetch([first.submit("fail")])
+    except UserError as error:
+        assert str(error) == "lamp broken"
+    else:
+        raise AssertionError("a UserError of the worker did not come through")
+    assert crew.fetch([first.submit("add", 0)]) == [2]
+    return first
+
+
+def test_inline():
+    crew = InlineCrew()
+    check_contract(crew)
+    crew.close()
+
+
+def test_inline_workers_are_closed():
+    closed = []
+
+    class Door:
+        def close(self):
+            closed.append(self)
+
+    crew = InlineCrew()
+    crew.spawn("door", Door)
+    crew.spawn("no door", Counter, 1)
+    crew.close()
+    assert len(closed) == 1
+
+
+@pytest.mark.ray
+def test_ray_actors(tmp_path):
+    # In a process of its own: Ray leaves files open, which here would be errors.
+    environment = {
+        **os.environ,
+        "COVEY_HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    script = "import test_crew; test_crew.ray_actors_by_themselves()"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def ray_actors_by_themselves():
+    import signal
+
+    from covey.platform.jobfile.model import Resources
+    from covey.platform.runtime import actors
+    from covey.platform.runtime.crew import WorkerLost
+
+    def handler(number, frame):
+        raise AssertionError
+
+    signal.signal(signal.SIGTERM, handler)
+    crew = actors.RayCrew(Resources(cpus=1.5), samplers=1, address="local")
+    assert signal.getsignal(signal.SIGTERM) is handler
+    worker = check_contract(crew)
+    (victim,) = crew.fetch([worker.submit("process")])
+    assert victim != os.getpid()
+    os.kill(victim, signal.SIGKILL)
+    try:
+        crew.fetch([worker.submit("add", 1)])
+    except WorkerLost as error:
+        assert "sampler 0 died" in str(error)
+    else:
+        raise AssertionError("the worker's death went unnoticed")
+    actors.PLACEMENT_LIMIT_S = 0.5
+    try:
+        actors.place([{"CPU": 64.0}])
+    except UserError as error:
+        assert "64 CPU wanted, 2 there" in str(error)
+    else:
+        raise AssertionError("a job that fits nowhere was placed")
+    crew.close()
