@@ -1,0 +1,83 @@
+"""Fails, and names the thing, when a new version of Flower has moved what ours leans on."""
+
+import logging
+
+import numpy as np
+from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.serverapp.strategy import FedAvg, Strategy
+
+from covey.federation import flower_internals as internals
+
+
+def test_a_process_can_become_a_server_and_build_messages():
+    internals.become_server()
+    message = Message(RecordDict(), 2, "train")
+    assert message.metadata.run_id == internals.RUN_ID, "Message no longer asks TaskIdentity"
+    assert message.metadata.src_node_id == internals.SUPERLINK_NODE_ID
+
+
+def test_a_message_can_be_given_an_id_that_replies_refer_to():
+    internals.become_server()
+    message = Message(RecordDict(), 2, "train")
+    internals.set_message_id(message, "41")
+    assert message.metadata.message_id == "41", "Metadata no longer keeps _message_id in __dict__"
+    assert Message(RecordDict(), reply_to=message).metadata.reply_to_message_id == "41"
+
+
+def test_an_empty_run_exists():
+    assert internals.empty_run().run_id == internals.RUN_ID, "Run.create_empty has changed"
+
+
+def all_kinds():
+    return RecordDict(
+        {
+            "arrays": ArrayRecord({"b": Array(np.float32([1, 2])), "a": Array(np.array(3))}),
+            "metrics": MetricRecord({"x": 1, "y": [0.5, 2.5], "z": float("inf")}),
+            "config": ConfigRecord({"b": b"\x00", "s": ["a", "b"], "t": True, "n": -(2**62)}),
+        }
+    )
+
+
+def test_records_survive_the_way_to_disk_and_back():
+    records = all_kinds()
+    content = internals.records_to_bytes(records)
+    back = internals.records_from_bytes(content)
+    assert back == records, "Flower's protobuf form of records has changed"
+    assert list(back["arrays"]) == ["b", "a"], "the order of arrays is lost"
+    assert internals.records_to_bytes(back) == content
+
+
+def test_an_array_survives_the_way_to_disk_and_back():
+    array = Array("odd", (3,), "another.kind", b"123")
+    assert internals.array_from_bytes(internals.array_to_bytes(array)) == array
+
+
+def test_start_can_be_replaced_for_all_strategies_and_put_back():
+    original = Strategy.start
+    undo = internals.replace_start(lambda self: "ours")
+    assert FedAvg().start() == "ours", "FedAvg no longer inherits Strategy.start"
+    undo()
+    assert Strategy.start is original
+
+
+def test_flowers_log_can_be_sent_elsewhere():
+    seen = []
+    handler = logging.Handler()
+    handler.emit = seen.append
+    undo = internals.log_elsewhere(handler)
+    FedAvg().summary()
+    undo()
+    assert seen, "Flower logs through another logger now"
+    assert handler not in internals.FLOWER_LOGGER.handlers
+
+
+def test_a_copy_shares_nothing_that_can_change():
+    records = all_kinds()
+    copy = internals.copy_records(records)
+    assert copy == records
+    copy["arrays"]["b"].data = b"changed"
+    copy["arrays"]["new"] = Array(np.zeros(1))
+    copy["metrics"]["y"].append(9.0)
+    copy["config"]["s"][0] = "changed"
+    copy["config"]["more"] = 1
+    assert records == all_kinds()
