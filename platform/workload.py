@@ -5,19 +5,19 @@ from importlib.metadata import entry_points
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
 
-import numpy as np
-from numpy.typing import NDArray
-
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from covey.platform.runs.run import Run
 
 
 class Policy(Protocol):
     """A trained policy, ready to act in any script."""
 
-    def act(self, observations: NDArray[np.generic]) -> NDArray[np.generic]:
+    def act(self, observations: "NDArray[np.generic]") -> "NDArray[np.generic]":
         """The most likely actions for raw observations [B, ...]; a single one [...] gives one."""
 
 
