@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterator, Mapping
 from functools import lru_cache
+from itertools import islice
 from typing import Any
 
 from pydantic import ValidationError
@@ -15,6 +16,7 @@ from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.shape import installed_names
 from covey.platform.jobfile.words import found, show_key
 
+MAX_PROBLEMS = 50
 SECONDS = {"ms": 0.001, "s": 1, "sec": 1, "m": 60, "min": 60, "h": 3600, "hr": 3600, "d": 86400}
 COUNTS = {"k": 10**3, "m": 10**6, "g": 10**9}
 
@@ -22,12 +24,15 @@ COUNTS = {"k": 10**3, "m": 10**6, "g": 10**9}
 def value_problems(
     error: ValidationError, model: type[JobFile], data: Mapping[str, Any]
 ) -> list[KeyProblem]:
-    """One problem for each wrong key of `data`, in the order of the model's fields."""
+    """One problem for each wrong key of `data`; of very many the first."""
     top = _allowed(model)
     problems: dict[Key, KeyProblem] = {}
-    for details in error.errors(include_url=False, include_context=False):
+    for details in error.errors(include_url=False, include_context=False)[:MAX_PROBLEMS]:
         problem = _problem(details, top, data)
         problems.setdefault(problem.key, problem)
+    more = error.error_count() - MAX_PROBLEMS
+    if more > 0:
+        problems[()] = KeyProblem((), f"there are {more} more problems than these")
     return list(problems.values())
 
 
@@ -58,7 +63,7 @@ def _problem(details: ErrorDetails, top: Allowed, data: Mapping[str, Any]) -> Ke
 
 def misspelt_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
     """Keys that look like one that all job files share, for when the workload is not known."""
-    for name in data:
+    for name in islice(data, MAX_PROBLEMS):
         near = nearest(name, JobFile.model_fields)
         if near and name not in JobFile.model_fields and near not in data:
             yield KeyProblem((name,), f"unknown key, nearest is {near}")

@@ -146,14 +146,13 @@ class _Builder:
 
     def name(self, node: yaml.Node, key: Key) -> str | None:
         """A mapping's key, if it is text."""
-        scalar = isinstance(node, yaml.ScalarNode)
-        if scalar and node.value == "<<":
-            text = "merge keys are not supported, write the values out"
-        elif scalar and node.tag == PREFIX + "str":
-            return str(node.value)
-        else:
-            text = "found a key that is not text, allowed is text: put it in quotes"
-        path = (*key, str(node.value) if scalar else "?")
+        path, text = (*key, "?"), "found a key that is not text, allowed is text: put it in quotes"
+        if isinstance(node, yaml.ScalarNode):
+            path = (*key, str(node.value))
+            if node.value == "<<" and not node.style:
+                text = "merge keys are not supported, write the values out"
+            elif node.tag == PREFIX + "str":
+                return str(node.value)
         self.document.places[path] = self.place(node.start_mark.line + 1)
         self.problem(path, text)
         return None

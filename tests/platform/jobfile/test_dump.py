@@ -97,4 +97,7 @@ def test_text_that_looks_like_something_else_is_quoted() -> None:
         "1_000",
         "<<",
     ):
-        assert read_yaml(write_yaml({"a": text}), (), str, Document("")) == {"a": text}
+        data = {"a": text, text: [text]}
+        document = Document("")
+        assert read_yaml(write_yaml(data), (), str, document) == data
+        assert not document.problems

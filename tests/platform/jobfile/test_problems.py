@@ -182,6 +182,12 @@ def test_all_problems_are_listed_in_the_order_of_the_file(
     assert places == ["3", "10", "11"]
 
 
+def test_of_very_many_problems_the_first_are_told(problems: Problems, orchard_text: str) -> None:
+    lines = problems(orchard_text + "".join(f"k{n}: 1\n" for n in range(1000)))
+    assert lines[0] == "job.yaml:1: top level: there are 950 more problems than these"
+    assert len(lines) == 51
+
+
 def test_a_job_without_its_section(problems: Problems, orchard_text: str) -> None:
     head = orchard_text.partition("tree-growing:\n")[0]
     assert problems(head)[0].startswith(
