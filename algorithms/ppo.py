@@ -145,6 +145,7 @@ class PPOLearner:
     def __init__(self, config: PPOConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         import torch
 
+        from covey.algorithms.adam import Adam
         from covey.algorithms.networks import ActorCritic, flatten_parameters
 
         self._config = config
@@ -159,9 +160,7 @@ class PPOLearner:
             torch.Generator().manual_seed(derive_int(root_seed, "network")),
         )
         self._parameters = flatten_parameters(self._network)
-        self._optimizer = torch.optim.Adam(
-            [self._parameters], lr=config.learning_rate, eps=1e-5, fused=True
-        )
+        self._optimizer = Adam(self._parameters)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
         self._observed = RunningMoments(spaces.observation.width)
         self._rewards = RewardScaler(config.gamma)
@@ -184,8 +183,7 @@ class PPOLearner:
         rollout = join(fragments, self._spaces.observation)
         batch, explained = self._prepare(rollout)
         left = 1.0 - min(progress, 1.0) if self._config.schedule == "linear" else 1.0
-        self._optimizer.param_groups[0]["lr"] = self._config.learning_rate * left
-        losses = self._descend(batch, self._config.clip * left)
+        losses = self._descend(batch, self._config.learning_rate * left, self._config.clip * left)
         if self._config.normalize_observations:
             # Only now: until here, this rollout was seen as the samplers saw it.
             self._observed.update(rollout.features[: rollout.rewards.size])
@@ -246,7 +244,7 @@ class PPOLearner:
             inputs[:size], actions, logp, advantages.flatten(), returns.flatten()
         ), explained
 
-    def _descend(self, batch: Batch, clip: float) -> list[PPOLoss]:
+    def _descend(self, batch: Batch, learning_rate: float, clip: float) -> list[PPOLoss]:
         """Epochs of gradient steps over shuffled minibatches; the losses of each step."""
         import torch
 
@@ -259,12 +257,12 @@ class PPOLearner:
                 minibatch = Batch(
                     *(part[first : first + config.minibatch_size] for part in shuffled)
                 )
-                losses.append(self._step(minibatch, clip))
+                losses.append(self._step(minibatch, learning_rate, clip))
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
                     return losses
         return losses
 
-    def _step(self, batch: Batch, clip: float) -> PPOLoss:
+    def _step(self, batch: Batch, learning_rate: float, clip: float) -> PPOLoss:
         """One gradient step."""
         config, advantages = self._config, batch.advantages
         if config.normalize_advantages and len(advantages) > 1:
@@ -286,15 +284,14 @@ class PPOLearner:
         gradient.zero_()
         loss.total.backward()  # type: ignore[no-untyped-call]
         gradient.mul_((config.max_grad_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
-        self._optimizer.step()
+        self._optimizer.step(gradient, learning_rate)
         return loss._replace(total=loss.total.detach())
 
     def state(self) -> LearnerState:
         """Copies of everything that later updates depend on."""
-        moments = self._optimizer.state.get(self._parameters, {})
         return LearnerState(
             model=self._model(),
-            optimizer={name: value.numpy().copy() for name, value in moments.items()},
+            optimizer=self._optimizer.state(),
             normalizer={**self._observed.state("observations"), **self._rewards.state()},
             record={
                 "version": self._version,
@@ -311,9 +308,7 @@ class PPOLearner:
         import torch
 
         self._network.load_state_dict({k: torch.from_numpy(v) for k, v in state.model.items()})
-        self._optimizer.state[self._parameters] = {
-            name: torch.from_numpy(np.array(value)) for name, value in state.optimizer.items()
-        }
+        self._optimizer.restore(state.optimizer)
         self._observed.restore("observations", state.normalizer)
         self._rewards.restore(state.normalizer)
         self._version = state.record["version"]
