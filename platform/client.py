@@ -5,7 +5,7 @@
     client.start_scheduler()
     print(client.wait(job_id).state)
 
-Everything goes through the store in COVEY_HOME; a scheduler need not be running to submit, list or stop.
+Everything goes through the store in COVEY_HOME: to submit, list or stop needs no scheduler.
 """
 
 import secrets
@@ -17,7 +17,7 @@ from typing import Self
 
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
-from covey.platform.jobfile.load import dump_job_file, load_job_file, parse_job_file
+from covey.platform.jobfile.load import load_job_file, parse_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.jobs.daemon import start_background_scheduler, store_path
 from covey.platform.jobs.job import TERMINAL, Job, JobRow
@@ -49,13 +49,13 @@ class Client:
     def submit(
         self, job: JobFile | Path | str | Mapping[str, object], overrides: Sequence[str] = ()
     ) -> str:
-        """Keep a job for the scheduler; returns its id. `job` is a path, plain data or a read job file.
+        """Keep a job for the scheduler; returns its id. `job` is a path, plain data or a job file.
 
-        Raises JobFileError for a wrong job, UserError for an `after` that names no job or a full disk.
+        Raises JobFileError for a wrong job, UserError for an unknown `after` or a full disk.
         """
         job_file = _read(job, overrides)
         after = tuple(self._find(reference) for reference in job_file.after)
-        text = dump_job_file(job_file)
+        text = job_file.model_dump_json(by_alias=True, exclude_unset=True)
         while True:
             record = self._record(job_file, after)
             try:
@@ -73,7 +73,7 @@ class Client:
         return self._store.get(self._find(job))
 
     def logs(self, job: str, follow: bool = False) -> Iterator[str]:
-        """The lines of the run's log so far; with `follow` also those to come, until the job has ended."""
+        """The lines of the run's log; with `follow` also those to come, until the job has ended."""
         job_id = self._find(job)
         log = Path(self._store.get(job_id).run_dir) / "log.txt"
         position = 0
@@ -94,11 +94,11 @@ class Client:
             yield rest.decode(errors="replace")
 
     def stop(self, job: str) -> Job:
-        """Ask a job to end: at once when it has not begun, else with its grace period for a checkpoint."""
+        """Ask a job to end: at once before it begins, else with its grace period."""
         return self._signal(job, StopRequested(time.time()), "has already ended")
 
     def resume(self, job: str) -> Job:
-        """Queue a failed or stopped job again: its next attempt goes on from the last checkpoint."""
+        """Queue a failed or stopped job again, to go on from its last checkpoint."""
         return self._signal(job, Resumed(time.time()), "is not to be resumed")
 
     def wait(self, job: str, timeout_s: float | None = None) -> Job:

@@ -30,6 +30,8 @@ def prepare_libraries() -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # A busy machine needs more than Ray's 30 s for the dashboard, and a head without it ends.
+    os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")

@@ -1,4 +1,4 @@
-"""Who may start now: priority, then age; a whole job or nothing; the head of the queue holds its place.
+"""Who may start now: by priority, then age; all of a job or nothing; the first holds its place.
 
 Pure, so a decision over thousands of jobs is a sort and a walk.
 """
@@ -30,7 +30,7 @@ class Capacity:
 
 @dataclass(frozen=True)
 class Decision:
-    """`admitted` start now, in this order. `impossible` ask for more than the cluster has at all."""
+    """`admitted` start now, in this order. `impossible` ask for more than the whole cluster has."""
 
     admitted: tuple[JobRow, ...]
     impossible: tuple[JobRow, ...]
@@ -39,8 +39,8 @@ class Decision:
 def decide(queued: Iterable[JobRow], active: Iterable[JobRow], total: Capacity) -> Decision:
     """Who of the queued starts beside the active.
 
-    A job that fits the cluster but not its free part ends the walk: nothing overtakes it, or a stream
-    of small jobs could keep a large one waiting for ever. One that can never fit is set aside.
+    A job that fits the cluster but not its free part ends the walk: nothing overtakes it, or a
+    stream of small jobs could keep a large one waiting for ever. One that never fits is set aside.
     """
     free = total
     for job in active:

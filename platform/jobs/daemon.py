@@ -1,10 +1,11 @@
-"""The scheduler as a process: waits for the lease, takes turns, and ends when nothing is left to do.
+"""The scheduler as a process: takes the lease, then turns, and ends when nothing is left to do.
 
 In the background: `python -m covey.platform.jobs.daemon --home DIR [--address URL]`, started by
 `start_background_scheduler`; in the foreground: `run_scheduler`, which `covey scheduler` calls.
 """
 
 import argparse
+import json
 import os
 import signal
 import socket
@@ -17,10 +18,9 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-import yaml
-
 from covey.platform.environment import prepare_libraries, set_covey_home
 from covey.platform.errors import UserError
+from covey.platform.jobs.executor import Executor
 from covey.platform.jobs.job import ACTIVE, UNFINISHED, Job
 from covey.platform.jobs.launcher import Launcher
 from covey.platform.jobs.lease import Lease, LeaseLost, claim, is_held, release
@@ -74,7 +74,7 @@ def start_background_scheduler(home: Path, address: str | None = None) -> bool:
 
 
 def stop_scheduler(home: Path) -> bool:
-    """End the scheduler at work on this machine and wait until it has gone; says whether there was one.
+    """End the scheduler at work on this machine, wait for its end; says whether there was one.
 
     UserError when it works on another machine or does not go.
     """
@@ -93,7 +93,9 @@ def stop_scheduler(home: Path) -> bool:
     deadline_s = time.monotonic() + _END_S
     while not is_dead(lease.holder):
         if time.monotonic() > deadline_s:
-            raise UserError(f"the scheduler (process {lease.holder.pid}) has not ended in {_END_S:g} s")
+            raise UserError(
+                f"the scheduler (process {lease.holder.pid}) has not ended in {_END_S:g} s"
+            )
         time.sleep(0.1)
     return True
 
@@ -104,11 +106,11 @@ def run_scheduler(
     idle_s: float | None = None,
     say: Say = print,
 ) -> None:
-    """Schedule until SIGTERM or SIGINT; with `idle_s`, until nothing was to do for so long, and not at
-    all when another scheduler is at work (without it: wait for that one to go).
+    """Schedule until SIGTERM or SIGINT; with `idle_s`, only until nothing was to do for so long.
 
-    Running jobs go on after that, and a local head with them. Raises UserError for an address where no
-    cluster answers, or a local head that does not start.
+    While another scheduler is at work it waits for that one to go; with `idle_s` it ends instead.
+    Running jobs go on after its end, and a local head with them. Raises UserError for an address
+    where no cluster answers, or a local head that does not start.
     """
     set_covey_home(home)
     prepare_libraries()
@@ -151,15 +153,14 @@ def serve(
             continue
         say(f"scheduling (process {os.getpid()}, lease {lease.epoch})")
         try:
-            _take_turns(
-                Scheduler(store, launcher, make_run_folder, lease.epoch, say=say), stop, idle_s, say
-            )
+            executor = Executor(store, launcher, make_run_folder, lease.epoch, say=say)
+            _take_turns(Scheduler(executor), stop, idle_s, say)
             launcher.close(leave_running=bool(store.rows(ACTIVE)))
             store.change_lease(partial(release, epoch=lease.epoch))
         except LeaseLost as error:
             say(f"lease lost: {error}")
             continue
-        # A client that submitted while we held the lease relied on us, so look once more without it.
+        # A client that submitted while we held the lease relied on us: look once more without it.
         if idle_s is not None and not store.rows(UNFINISHED):
             break
     say("scheduler ended")
@@ -198,7 +199,7 @@ def make_run_folder(job: Job, job_file: str) -> None:
 
     path = Path(job.run_dir)
     if not (path / "job.yaml").exists():
-        RunFolder.create(path, parse_job_file(yaml.safe_load(job_file), path, job.job_id))
+        RunFolder.create(path, parse_job_file(json.loads(job_file), path, job.job_id))
 
 
 def _log(text: str) -> None:

@@ -1,4 +1,4 @@
-"""The records of the scheduler: a job, its attempts and its history. All frozen; `states.apply` makes new ones."""
+"""The scheduler's records: job, attempt, event. Frozen; `states.apply` makes new ones."""
 
 from dataclasses import dataclass
 from enum import StrEnum
@@ -45,7 +45,7 @@ class Attempt:
 
 @dataclass(frozen=True)
 class Event:
-    """One change in a job's history: from then on it was in `state`, and why. attempt 0 = none yet."""
+    """A change in a job's history: from then on it was in `state`, and why. attempt 0: none yet."""
 
     time_s: float
     state: State

@@ -1,4 +1,4 @@
-"""How the scheduler reaches a cluster. `RayLauncher` is the real one; `MemoryLauncher` its twin in tests.
+"""How the scheduler reaches a cluster: `ray_launcher.py` really, `MemoryLauncher` in tests.
 
 None of these waits long: a cluster that does not answer raises Unreachable, and the scheduler asks
 again at its next turn.
@@ -63,13 +63,13 @@ class Launcher(Protocol):
     """
 
     def cluster(self) -> Cluster | None:
-        """The cluster in use; None while there is none. A launcher with a head of its own starts it."""
+        """The cluster in use; None while it is not up. Starts it where it is our own."""
 
     def is_gone(self, cluster_id: str) -> bool:
         """True only when it is certain that nothing runs on that cluster any more."""
 
     def submit(self, start: Start) -> None:
-        """Start an attempt; one whose id the cluster already knows is left alone. Raises Unreachable."""
+        """Start an attempt, unless the cluster knows its id already. Raises Unreachable."""
 
     def look(self, submission_id: str) -> Sighting | None:
         """What the cluster says; None when it never heard of that id. Raises Unreachable."""

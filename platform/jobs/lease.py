@@ -1,7 +1,7 @@
 """One scheduler at a time: it holds a lease in the store and renews it while it works.
 
 The epoch grows with every new holder. Each of the scheduler's writes carries its epoch, so one that
-stalled past its lease (a stopped process, a laptop's sleep) cannot write when another has taken over.
+stalled past its lease (a stopped process, a laptop's sleep) cannot write once another took over.
 """
 
 from collections.abc import Callable
@@ -47,7 +47,7 @@ def is_held(lease: Lease | None, now_s: float, is_dead: Callable[[ProcessIdentit
 
 
 def renew(current: Lease | None, epoch: int, now_s: float) -> Lease:
-    """The same lease for another while, also when it ran out but nobody took it. Raises LeaseLost."""
+    """The lease for another while, also one that ran out but nobody took. Raises LeaseLost."""
     return replace(_own(current, epoch), expires_s=now_s + LEASE_S)
 
 

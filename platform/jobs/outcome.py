@@ -14,7 +14,7 @@ USER_MISTAKE, SUPERSEDED, STOPPED_ON_REQUEST = 2, 3, 4
 
 @dataclass(frozen=True)
 class Outcome:
-    """`result` is succeeded, failed or stopped; `final`: another attempt would fail the same way."""
+    """`result`: succeeded, failed or stopped. `final`: another attempt would fail the same way."""
 
     result: State
     reason: str
@@ -34,7 +34,7 @@ def read_result(run_dir: Path, attempt: int) -> Mapping[str, object] | None:
 
 
 def judge(sighting: Sighting | None, result: Mapping[str, object] | None, lost: str) -> Outcome:
-    """How the attempt ended. sighting None: the cluster is gone, or never heard of it; `lost` says which.
+    """How the attempt ended. Without a sighting the cluster knows nothing of it; `lost` says why.
 
     `result.json` is written last by a driver that ended in order, so its word counts where the
     cluster's is missing, and its reason says more.

@@ -24,7 +24,7 @@ def identify(pid: int) -> ProcessIdentity:
 
 
 def is_dead(process: ProcessIdentity) -> bool:
-    """True only when it is certain: one on another host may live. A zombie does nothing any more."""
+    """True only when certain: one on another host may live. A zombie does nothing any more."""
     if process.host != socket.gethostname():
         return False
     try:

@@ -21,7 +21,7 @@ _TIMEOUT_S = 20.0
 """Less than a scheduler's lease; the first submit to a fresh head takes about 5 s."""
 
 
-class _Client(JobSubmissionClient):  # type: ignore[misc]
+class _Client(JobSubmissionClient):
     """Ray's own client waits for ever on a server that accepts a connection and says nothing."""
 
     def _do_request(self, *args: Any, **kwargs: Any) -> Any:
@@ -29,7 +29,7 @@ class _Client(JobSubmissionClient):  # type: ignore[misc]
 
 
 class RayApi:
-    """The job server at `url`. Raises Unreachable when nothing answers, UserError when it refuses us."""
+    """The job server at `url`. Raises Unreachable when it is silent, UserError when it refuses."""
 
     def __init__(self, url: str) -> None:
         self.url = url
@@ -115,10 +115,7 @@ def resolve(address: str) -> str:
         return f"http://{address}"
     except requests.RequestException:
         pass  # not the job server: the GCS of a cluster knows where that is
-    try:
-        return str(_call(address, lambda: _Client(address)).get_address())
-    except Unreachable as error:
-        raise UserError(f"--address {address}: no Ray cluster answers there ({error})") from None
+    return str(_call(address, lambda: _Client(address)).get_address())
 
 
 def _call(where: str, request: Any) -> Any:
@@ -126,8 +123,8 @@ def _call(where: str, request: Any) -> Any:
         return request()
     except AuthenticationError as error:
         raise UserError(
-            f"the Ray cluster at {where} refused our token: set RAY_AUTH_TOKEN_PATH to the file with "
-            "that cluster's token (or RAY_AUTH_MODE=disabled if it asks for none)"
+            f"the Ray cluster at {where} refused our token: set RAY_AUTH_TOKEN_PATH to the file "
+            "with that cluster's token"
         ) from error
     except Exception as error:
         kind = _NotFound if "status code 404" in str(error) else Unreachable

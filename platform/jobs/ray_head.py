@@ -1,7 +1,7 @@
-"""A local Ray head that outlives its scheduler: a process group of its own, found again by its files.
+"""A local Ray head that outlives its scheduler: its own process group, found again by its files.
 
-`COVEY_HOME/ray/head.json` is written before the head starts and says where it will listen; the head's
-own shell writes `head.pid` as its first deed, so no kill of the scheduler leaves a head unknown.
+`COVEY_HOME/ray/head.json` is written before the head starts and says where it will listen; the
+head's own shell first writes `head.pid`, so no kill of the scheduler leaves a head unknown.
 """
 
 import fcntl
@@ -61,7 +61,7 @@ class RayHead:
         return record if record is not None and self._is_alive(record) else None
 
     def start(self) -> HeadRecord:
-        """Start a head where none lives. It answers about 15 s later. UserError when it cannot start."""
+        """The head, started where none lives; it answers about 15 s later."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "head.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -101,9 +101,7 @@ class RayHead:
         command += [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
         command += [f"--temp-dir={temp_dir}", "--disable-usage-stats", "--log-color=false"]
-        command += [
-            f"--object-store-memory={max(200_000_000, psutil.virtual_memory().total // 20)}"
-        ]
+        command += [f"--object-store-memory={_object_store_bytes()}"]
         write_pid = 'echo $$ >"$0" && exec "$@"'
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
@@ -133,7 +131,7 @@ class RayHead:
             self._child = None
 
     def _temp_dir(self) -> Path:
-        """Ray's own folder: short, ours alone, and not inside COVEY_HOME (Ray fills it with logs)."""
+        """Ray's own folder: short, ours alone, not inside COVEY_HOME (Ray fills it with logs)."""
         base = tempfile.gettempdir()
         if len(base) > _MAX_TEMP_DIR - 28:
             base = "/tmp"
@@ -160,6 +158,11 @@ class RayHead:
             os.replace(beside, self._folder / "head.json")
         except OSError as error:
             raise UserError(f"{beside}: cannot be written ({error.strerror})") from error
+
+
+def _object_store_bytes() -> int:
+    """Modest: sampled data flows past the object store. Ray's default is a third of all memory."""
+    return max(200_000_000, psutil.virtual_memory().total // 20)
 
 
 def _free_ports(count: int) -> list[int]:

@@ -1,13 +1,19 @@
-"""The launcher over Ray's job submission API: on a local head of our own, or on a cluster by address."""
+"""The launcher over Ray's job submission API: on a local head of our own, or on a given cluster.
+
+Ray is imported when it is first asked something: a scheduler holds its lease by then.
+"""
 
 import time
 from collections.abc import Callable
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.launcher import Cluster, Sighting, Start, Unreachable
-from covey.platform.jobs.ray_api import RayApi, resolve
 from covey.platform.jobs.ray_head import START_LIMIT_S, RayHead
+
+if TYPE_CHECKING:
+    from covey.platform.jobs.ray_api import RayApi
 
 _MAX_START_FAILURES = 3
 
@@ -67,7 +73,9 @@ class LocalRay:
         if not leave_running:
             self._head.stop()
 
-    def _connect(self) -> RayApi:
+    def _connect(self) -> "RayApi":
+        from covey.platform.jobs.ray_api import RayApi
+
         record = self._head.record()
         if record is None:
             raise Unreachable("there is no Ray head")
@@ -79,12 +87,18 @@ class LocalRay:
 class JoinedRay:
     """Attempts run on somebody's cluster, which is neither started nor stopped here.
 
+    UserError for an address that is none, where nothing answers, or where our token is refused.
     Run folders must lie where that cluster's head can reach them under the same path.
     """
 
     def __init__(self, address: str) -> None:
-        self._api = RayApi(resolve(address))
-        self._session = self._api.session()
+        from covey.platform.jobs.ray_api import RayApi, resolve
+
+        try:
+            self._api = RayApi(resolve(address))
+            self._session = self._api.session()
+        except Unreachable as error:
+            raise UserError(f"--address {address}: no Ray cluster answers ({error})") from error
 
     def cluster(self) -> Cluster | None:
         self._session = self._api.session()

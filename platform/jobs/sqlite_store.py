@@ -35,6 +35,7 @@ from covey.platform.jobs.tables import (
 )
 
 _BUSY_TIMEOUT_S = 20.0
+_COUNT_UP = update(REVISION).values(number=REVISION.c.number + 1)
 _ROW_FIELDS = tuple(field.name for field in fields(JobRow))
 
 
@@ -141,7 +142,7 @@ class SqliteStore:
         if events:
             values_of_events = [{"job_id": job.job_id, **asdict(event)} for event in events]
             connection.execute(insert(EVENTS), values_of_events)
-        connection.execute(update(REVISION).values(number=REVISION.c.number + 1))
+        connection.execute(_COUNT_UP)
 
     def _prepare(self) -> None:
         self._log_ahead()

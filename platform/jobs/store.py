@@ -1,4 +1,4 @@
-"""Where jobs live. `SqliteStore` is the one that lasts; `MemoryStore` keeps the same contract in tests.
+"""Where jobs live: `SqliteStore` lasts, `MemoryStore` keeps the same contract in tests.
 
 Every change goes the same way, here in the words of a client that stops a job:
 
@@ -33,7 +33,7 @@ class JobStore(Protocol):
     """Jobs and the scheduler's lease. Safe to use from several processes at once."""
 
     def add(self, job: Job, job_file: str) -> None:
-        """Keep a new job with the text of its job file. Raises Conflict when the id is taken."""
+        """Keep a new job with its job file as JSON. Raises Conflict when the id is taken."""
 
     def get(self, job_id: str) -> Job:
         """The job with attempts and history. Raises UnknownJob."""
@@ -42,7 +42,7 @@ class JobStore(Protocol):
         """The text given to `add`. Raises UnknownJob."""
 
     def find(self, reference: str) -> str:
-        """The id that is meant by an id or a name (then the newest of that name). Raises UnknownJob."""
+        """The id meant by an id or a name (then the newest of that name). Raises UnknownJob."""
 
     def rows(self, states: Collection[State] = frozenset(State)) -> list[JobRow]:
         """All jobs in those states, oldest first."""
@@ -50,8 +50,8 @@ class JobStore(Protocol):
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         """Put `new` in the place of `old`, with new attempts and events; returns it as stored.
 
-        Raises Conflict when the stored job is not of `old.version`, and LeaseLost when `epoch` is given
-        (by the scheduler) and is not the lease's.
+        Raises Conflict when the stored job is not of `old.version`, and LeaseLost when `epoch` is
+        given (by the scheduler) and is not the lease's.
         """
 
     def revision(self) -> int:
@@ -61,7 +61,7 @@ class JobStore(Protocol):
         """The lease as it stands, which may have run out."""
 
     def change_lease(self, change: LeaseChange) -> Lease | None:
-        """Store what `change` makes of the lease (None: leave it) in one transaction, and return that."""
+        """Store what `change` makes of the lease (None: leave it) at once, and return that."""
 
     def close(self) -> None:
         """Let go of files and connections."""

@@ -89,9 +89,9 @@ REVISION = Table("revision", METADATA, Column("number", Integer, nullable=False)
 
 
 def open_engine(path: str, busy_timeout_s: float) -> Engine:
-    """An engine whose transactions take the write lock at once, unless `reading` is among its options.
+    """An engine whose transactions take the write lock at once, unless `reading` is an option.
 
-    Taking it later, at the first write, fails without waiting when another process wrote in between.
+    Taking it later, at the first write, fails without waiting when another process wrote meanwhile.
     """
     engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_timeout_s})
 

@@ -1,0 +1,53 @@
+"""What an attempt's end means: the cluster's word and the run folder's, in; one outcome, out."""
+
+from pathlib import Path
+
+import pytest
+
+from covey.platform.jobs.launcher import Phase, Sighting
+from covey.platform.jobs.outcome import judge, read_result
+
+DONE = {"state": "succeeded", "reason": "500 steps reached", "attempt": 1}
+FAILED = {"state": "failed", "error": "no such data", "attempt": 1}
+
+
+@pytest.mark.parametrize(
+    ("sighting", "result", "expected"),
+    [
+        (Sighting(Phase.SUCCEEDED, 0), DONE, ("succeeded", "500 steps reached", False)),
+        (Sighting(Phase.SUCCEEDED, 0), None, ("succeeded", "succeeded", False)),
+        (Sighting(Phase.FAILED, 1), FAILED, ("failed", "no such data", False)),
+        (Sighting(Phase.FAILED, 2), FAILED, ("failed", "no such data", True)),
+        (Sighting(Phase.FAILED, 4), None, ("stopped", "stopped", False)),
+        (Sighting(Phase.STOPPED), None, ("stopped", "stopped", False)),
+        (Sighting(Phase.STOPPED), DONE, ("succeeded", "500 steps reached", False)),
+        (Sighting(Phase.FAILED, -9), None, ("failed", "the driver was killed by signal 9", False)),
+        (
+            Sighting(Phase.FAILED, 1, "log:\n  No module named 'x'\n"),
+            None,
+            ("failed", "the driver ended with exit status 1: No module named 'x'", False),
+        ),
+        (Sighting(Phase.FAILED, None, "env failed"), None, ("failed", "env failed", False)),
+        (None, None, ("failed", "the head is gone", False)),
+        (None, DONE, ("succeeded", "500 steps reached", False)),
+        (None, FAILED, ("failed", "the head is gone", False)),
+    ],
+)
+def test_outcomes(sighting: Sighting | None, result: dict[str, object] | None, expected: object):
+    outcome = judge(sighting, result, "the head is gone")
+    assert (outcome.result, outcome.reason, outcome.final) == expected
+
+
+def test_a_superseded_driver_is_not_tried_again():
+    outcome = judge(Sighting(Phase.FAILED, 3), None, "")
+    assert outcome.final and "taken over" in outcome.reason
+
+
+@pytest.mark.parametrize(
+    ("text", "found"),
+    [('{"attempt": 2}', True), ('{"attempt": 1}', False), ("[]", False), ('{"attem', False)],
+)
+def test_only_the_attempts_own_result_counts(tmp_path: Path, text: str, found: bool):
+    (tmp_path / "result.json").write_text(text)
+    assert (read_result(tmp_path, 2) is not None) is found
+    assert read_result(tmp_path / "nowhere", 2) is None
