@@ -1,0 +1,108 @@
+"""Runs that are killed without warning end with the very bytes of an undisturbed run."""
+
+import multiprocessing
+import os
+import random
+import signal
+import time
+from pathlib import Path
+
+import pytest
+
+from covey.platform.driver import run_attempt
+
+ROUNDS = 12
+JOBS = {
+    "built-in": ("mlp", {"cohort": 3, "local": {"batch_size": 8}}),
+    "fedavg": ("memory", {"run_config": {"strategy": "fedavg"}}),
+    "fedadam": ("memory", {"run_config": {"strategy": "fedadam"}}),
+    "fedavgm": ("memory", {"run_config": {"strategy": "fedavgm"}}),
+    "private": ("memory", {"run_config": {"strategy": "private"}}),
+}
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Starts processes quickly: they are forked from one that has imported all that is heavy."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(
+        [
+            "covey.federation.job",
+            "covey.platform.driver",
+            "matplotlib.pyplot",
+            "sklearn.datasets",
+            "tensorboard.compat.proto.summary_pb2",
+        ]
+    )
+    return context
+
+
+def rounds_done(path: Path) -> int:
+    file = path / "metrics.jsonl"
+    return file.read_bytes().count(b"\n") - 1 if file.exists() else -1
+
+
+def interrupt(process, path: Path, number: int, after_rounds: int, pause_s: float) -> None:
+    """Send a signal once so many rounds are done, and a moment later."""
+    deadline = time.monotonic() + 60
+    while process.is_alive() and rounds_done(path) < after_rounds:
+        assert time.monotonic() < deadline
+        time.sleep(0.002)
+    time.sleep(pause_s)
+    if process.is_alive():
+        os.kill(process.pid, number)
+    process.join()
+
+
+def kill_and_resume(processes, path: Path, number: int, times: int, chance: random.Random) -> int:
+    """Interrupt a run several times, then let it end; returns how many signals met it running."""
+    met, done = 0, 0
+    for _ in range(times):
+        process = processes.Process(target=run_attempt, args=(path,))
+        process.start()
+        done = min(ROUNDS - 2, max(done, rounds_done(path)) + chance.randint(1, 4))
+        interrupt(process, path, number, done, chance.random() * 0.03)
+        met += process.exitcode != 0 if number == signal.SIGKILL else 1
+    assert run_attempt(path).state == "succeeded"
+    return met
+
+
+@pytest.mark.parametrize("name", JOBS)
+def test_kill_9_at_random_moments_changes_nothing(name, train, create, processes):
+    app, section = JOBS[name]
+    checkpoint = {"every_rounds": 2, "keep": 2}
+    whole = train(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
+    path = create(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
+    chance = random.Random(name)
+    assert kill_and_resume(processes, path, signal.SIGKILL, 2, chance) >= 1
+    compare(whole, path)
+
+
+def test_a_stock_app_folder_resumes(train, create, processes):
+    job = {"clients": 3, "rounds": ROUNDS, "checkpoint": {"every_rounds": 3}}
+    whole = train("quickstart", **job)
+    path = create("quickstart", **job)
+    assert kill_and_resume(processes, path, signal.SIGKILL, 2, random.Random(1)) >= 1
+    compare(whole, path)
+
+
+def test_sigterm_writes_a_checkpoint_and_changes_nothing(train, create, processes):
+    job = {"rounds": ROUNDS, "checkpoint": {"every_rounds": 100}}
+    whole = train("memory", **job)
+    path = create("memory", **job)
+    kill_and_resume(processes, path, signal.SIGTERM, 1, random.Random(2))
+    compare(whole, path)
+
+
+def compare(whole, path: Path) -> None:
+    """The final checkpoint's parts are equal, and the figures of every round but their times."""
+    latest = Path("checkpoints", "latest")
+    for part in ("model.safetensors", "strategy.safetensors", "clients.bin", "generators.json"):
+        assert (path / latest / part).read_bytes() == (whole.path / latest / part).read_bytes(), (
+            part
+        )
+    figures = type(whole)(path).metrics
+    times = {"wall_s", "round_s"}
+    assert [{k: v for k, v in line.items() if k not in times} for line in figures] == [
+        {k: v for k, v in line.items() if k not in times} for line in whole.metrics
+    ]
