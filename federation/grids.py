@@ -9,7 +9,7 @@ import traceback
 from collections.abc import Callable, Iterable, Mapping
 from logging import WARNING
 
-from flwr.app import Context, Error, Message, RecordDict
+from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
@@ -194,8 +194,8 @@ class InlineGrid(Grid):
         if self.round is not None:
             return self.round
         if message.has_content():
-            for config in message.content.config_records.values():
-                number = config.get("server-round")
+            for record in message.content.values():
+                number = record.get("server-round") if isinstance(record, ConfigRecord) else None
                 if isinstance(number, int) and number >= 0:
                     return number
         return self._batches
