@@ -1,7 +1,7 @@
 """Adam (Kingma and Ba 2015, algorithm 1) on one flat parameter vector.
 
-The same numbers as `torch.optim.Adam` to rounding. Its first step imports torch's compiler, which takes
-seconds, and each later one costs more in Python than these few operations do.
+The same numbers as `torch.optim.Adam` to rounding. That one's first step imports torch's compiler,
+which takes seconds, and each later one costs more in Python than these few operations do.
 """
 
 import math

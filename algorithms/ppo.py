@@ -2,25 +2,23 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from time import perf_counter
 from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 
-import numpy as np
 from numpy.random import PCG64, Generator
 from pydantic import Field
 
-from covey.algorithms.normalizer import OBSERVATION_LIMIT, RewardScaler, RunningMoments
-from covey.algorithms.policy import acting_arrays
-from covey.algorithms.rollout import Rollout, join
+from covey.algorithms.learner import Learner, LearnerState
+from covey.algorithms.rollout import join
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.runtime.fragment import Fragment, Weights
-from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.spaces import Spaces
-from covey.platform.seeds import derive, derive_int
+from covey.platform.seeds import derive
 
 if TYPE_CHECKING:  # torch is heavy: it waits until a learner is made
     from torch import Tensor
+
+    from covey.algorithms.agent import Batch
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
@@ -71,9 +69,13 @@ class PPOConfig(Section):
     )
     threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
-    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
+    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> Learner:
         """The learner of a job, or of an actor of it."""
         return PPOLearner(self, spaces, root_seed, threads)
+
+
+MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+"""Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
 
 
 class PPOLoss(NamedTuple):
@@ -119,144 +121,62 @@ def ppo_loss(
     )
 
 
-@dataclass(frozen=True)
-class LearnerState:
-    """All that later updates depend on; one safetensors file each, and plain JSON."""
-
-    model: Arrays
-    optimizer: Arrays
-    normalizer: Arrays
-    record: Record
-
-
-class Batch(NamedTuple):
-    """What gradient steps are taken on; N transitions along the first axis."""
-
-    features: Tensor
-    actions: Tensor
-    logp: Tensor
-    advantages: Tensor
-    returns: Tensor
-
-
 class PPOLearner:
-    """Owns networks, optimiser and normalisers. The same class inline or as a Ray actor."""
+    """Updates an agent from rollout fragments. The same class inline or as a Ray actor."""
 
     def __init__(self, config: PPOConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         import torch
 
-        from covey.algorithms.adam import Adam
-        from covey.algorithms.networks import ActorCritic, flatten_parameters
+        from covey.algorithms.agent import Agent
 
         self._config = config
-        self._spaces = spaces
+        self._observation = spaces.observation
         self._threads = config.threads or threads
         torch.set_num_threads(self._threads)
-        self._network = ActorCritic(
-            spaces,
-            config.hidden,
-            config.activation,
-            config.share_torso,
-            torch.Generator().manual_seed(derive_int(root_seed, "network")),
-        )
-        self._parameters = flatten_parameters(self._network)
-        self._optimizer = Adam(self._parameters)
+        self._agent = Agent(config, spaces, root_seed)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
-        self._observed = RunningMoments(spaces.observation.width)
-        self._rewards = RewardScaler(config.gamma)
         self._version = 0
         self._updates = 0
 
     def weights(self) -> Weights:
         """A copy of what acting needs, under the current version."""
-        observed = self._observed if self._config.normalize_observations else None
-        return Weights(self._version, acting_arrays(self._model(), observed))
+        return Weights(self._version, self._agent.acting_arrays())
 
     def update(self, progress: float, *fragments: Fragment) -> dict[str, float]:
-        """One PPO update; `progress` in [0, 1] is how much of the training is over. Returns
-        metrics.
-        """
+        """One PPO update; `progress` in [0, 1] is how much of the training is over."""
         import torch
 
-        began = perf_counter()
+        began, config = perf_counter(), self._config
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
-        rollout = join(fragments, self._spaces.observation)
-        batch, explained = self._prepare(rollout)
-        left = 1.0 - min(progress, 1.0) if self._config.schedule == "linear" else 1.0
-        losses = self._descend(batch, self._config.learning_rate * left, self._config.clip * left)
-        if self._config.normalize_observations:
-            # Only now: until here, this rollout was seen as the samplers saw it.
-            self._observed.update(rollout.features[: rollout.rewards.size])
+        batch, explained = self._agent.prepare(join(fragments, self._observation))
+        left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0
+        losses = self._epochs(batch, config.learning_rate * left, config.clip * left)
         self._version += 1
         self._updates += len(losses)
-        means = torch.stack([torch.stack(loss[1:]) for loss in losses]).mean(dim=0).tolist()
+        _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
         elapsed = perf_counter() - began
+        frames = len(losses) * min(config.minibatch_size, len(batch.logp))
         return {
-            "policy_loss": means[0],
-            "value_loss": means[1],
-            "entropy": means[2],
-            "kl": means[3],
-            "clip_fraction": means[4],
+            **dict(zip(MEANS, means, strict=True)),
             "explained_variance": explained,
-            "learning_rate": self._config.learning_rate * left,
+            "learning_rate": config.learning_rate * left,
             "updates": float(self._updates),
             "update_s": elapsed,
             "update_hz": len(losses) / elapsed,
-            "update_frame_hz": len(losses)
-            * min(self._config.minibatch_size, rollout.rewards.size)
-            / elapsed,
+            "update_frame_hz": frames / elapsed,
         }
 
-    def _prepare(self, rollout: Rollout) -> tuple[Batch, float]:
-        """Advantages and returns, flat; and how much of the returns' variance is explained."""
-        import torch
-
-        from covey.algorithms.estimators import gae
-
-        config, size = self._config, rollout.rewards.size
-        features = rollout.features
-        if config.normalize_observations:
-            mean, scale = self._observed.mean, self._observed.scale
-            features = (features - mean.astype(np.float32)) * scale.astype(np.float32)
-            features = features.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
-        inputs = torch.from_numpy(features)
-        with torch.no_grad():
-            all_values = self._network.value(inputs)
-        values = all_values[:size].view(rollout.rewards.shape)
-        rewards = rollout.rewards
-        if config.normalize_returns:
-            rewards = self._rewards.scale(rewards, rollout.terminated | rollout.truncated)
-        advantages = gae(
-            torch.from_numpy(rewards),
-            values,
-            torch.from_numpy(rollout.next_values(all_values.numpy())),
-            torch.from_numpy(rollout.terminated),
-            torch.from_numpy(rollout.truncated),
-            config.gamma,
-            config.gae_lambda,
-        )
-        returns = advantages + values
-        variance = float(returns.var())
-        explained = 1.0 - float(advantages.var()) / variance if variance > 0 else 0.0
-        actions = torch.from_numpy(rollout.actions).flatten(0, 1)
-        logp = torch.from_numpy(rollout.logp).flatten()
-        return Batch(
-            inputs[:size], actions, logp, advantages.flatten(), returns.flatten()
-        ), explained
-
-    def _descend(self, batch: Batch, learning_rate: float, clip: float) -> list[PPOLoss]:
-        """Epochs of gradient steps over shuffled minibatches; the losses of each step."""
+    def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> list[PPOLoss]:
+        """Passes over shuffled minibatches; the losses of each gradient step."""
         import torch
 
         config, size = self._config, len(batch.logp)
         losses: list[PPOLoss] = []
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
-            shuffled = Batch(*(part[order] for part in batch))
             for first in range(0, size, config.minibatch_size):
-                minibatch = Batch(
-                    *(part[first : first + config.minibatch_size] for part in shuffled)
-                )
+                chosen = order[first : first + config.minibatch_size]
+                minibatch = batch._make(part[chosen] for part in batch)
                 losses.append(self._step(minibatch, learning_rate, clip))
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
                     return losses
@@ -267,7 +187,7 @@ class PPOLearner:
         config, advantages = self._config, batch.advantages
         if config.normalize_advantages and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        logp, entropy, values = self._network.evaluate(batch.features, batch.actions)
+        logp, entropy, values = self._agent.network.evaluate(batch.features, batch.actions)
         loss = ppo_loss(
             logp,
             batch.logp,
@@ -279,20 +199,15 @@ class PPOLearner:
             value_coef=config.value_coef,
             entropy_coef=config.entropy_coef,
         )
-        gradient = self._parameters.grad
-        assert gradient is not None
-        gradient.zero_()
-        loss.total.backward()  # type: ignore[no-untyped-call]
-        gradient.mul_((config.max_grad_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
-        self._optimizer.step(gradient, learning_rate)
+        self._agent.descend(loss.total, learning_rate, config.max_grad_norm)
         return loss._replace(total=loss.total.detach())
 
     def state(self) -> LearnerState:
         """Copies of everything that later updates depend on."""
         return LearnerState(
-            model=self._model(),
-            optimizer=self._optimizer.state(),
-            normalizer={**self._observed.state("observations"), **self._rewards.state()},
+            model=self._agent.model(),
+            optimizer=self._agent.optimizer(),
+            normalizer=self._agent.normalizer(),
             record={
                 "version": self._version,
                 "updates": self._updates,
@@ -300,17 +215,9 @@ class PPOLearner:
             },
         )
 
-    def _model(self) -> Arrays:
-        return {name: tensor.numpy().copy() for name, tensor in self._network.state_dict().items()}
-
     def restore(self, state: LearnerState) -> None:
         """Go on exactly from `state`."""
-        import torch
-
-        self._network.load_state_dict({k: torch.from_numpy(v) for k, v in state.model.items()})
-        self._optimizer.restore(state.optimizer)
-        self._observed.restore("observations", state.normalizer)
-        self._rewards.restore(state.normalizer)
+        self._agent.restore(state.model, state.optimizer, state.normalizer)
         self._version = state.record["version"]
         self._updates = state.record["updates"]
         self._generator.bit_generator.state = state.record["generator"]

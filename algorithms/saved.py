@@ -8,7 +8,7 @@ else.
 import json
 from dataclasses import dataclass
 
-from covey.algorithms.ppo import LearnerState
+from covey.algorithms.learner import LearnerState
 from covey.algorithms.progress import Progress
 from covey.platform.runs.checkpoint import Checkpoint, Part
 from covey.platform.runtime.interfaces import Arrays, Record

@@ -56,6 +56,7 @@ class TrainingLoop:
         self._progress = Progress()
         self._metrics: dict[str, float] = {}
         self._evaluation: Pending | None = None
+        self._evaluated: dict[str, float] = {}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; every worker gets its part."""
@@ -93,7 +94,7 @@ class TrainingLoop:
         if saved_at != progress.env_steps:
             self._checkpoint()
         run.event("stop", reason)
-        return {**self._metrics, **progress.metrics()}
+        return {**progress.metrics(), **self._metrics, **self._evaluated}
 
     def _iterate(self, weights: Pending) -> Pending:
         """Sample with these weights and update; returns the next weights."""
@@ -138,8 +139,11 @@ class TrainingLoop:
         evaluation: Evaluation
         (evaluation,) = self._crew.fetch([self._evaluation])
         self._evaluation = None
-        self._metrics["evaluation_return_mean"] = float(evaluation.returns.mean())
-        self._metrics["evaluation_return_std"] = float(evaluation.returns.std())
+        self._evaluated = {
+            "evaluation_return_mean": float(evaluation.returns.mean()),
+            "evaluation_return_std": float(evaluation.returns.std()),
+        }
+        self._metrics.update(self._evaluated)
 
     def _checkpoint(self) -> None:
         learner, *samplers = self._crew.fetch(

@@ -1,0 +1,138 @@
+"""What an on-policy learner owns, and how it is saved: networks, optimiser, normalisers.
+
+The algorithms beside this (`ppo.py`) say what the gradient is; this says what it is taken of.
+"""
+
+from typing import NamedTuple, Protocol
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from torch import Tensor
+
+from covey.algorithms.adam import Adam
+from covey.algorithms.estimators import gae
+from covey.algorithms.networks import Activation, ActorCritic, flatten_parameters
+from covey.algorithms.normalizer import OBSERVATION_LIMIT, RewardScaler, RunningMoments
+from covey.algorithms.policy import acting_arrays
+from covey.algorithms.rollout import Rollout
+from covey.platform.runtime.interfaces import Arrays
+from covey.platform.runtime.spaces import Spaces
+from covey.platform.seeds import derive_int
+
+
+class AgentConfig(Protocol):
+    """The settings of an algorithm that shape its agent."""
+
+    gamma: float
+    gae_lambda: float
+    normalize_observations: bool
+    normalize_returns: bool
+    hidden: tuple[int, ...]
+    activation: Activation
+    share_torso: bool
+
+
+class Batch(NamedTuple):
+    """What gradient steps are taken on; N transitions along the first axis."""
+
+    features: Tensor
+    actions: Tensor
+    logp: Tensor
+    advantages: Tensor
+    returns: Tensor
+
+
+class Agent:
+    """Networks, optimiser, normalisers. All parameters are one vector, and so is the gradient."""
+
+    def __init__(self, config: AgentConfig, spaces: Spaces, root_seed: int) -> None:
+        self._config = config
+        self.network = ActorCritic(
+            spaces,
+            config.hidden,
+            config.activation,
+            config.share_torso,
+            torch.Generator().manual_seed(derive_int(root_seed, "network")),
+        )
+        self._parameters = flatten_parameters(self.network)
+        self._optimizer = Adam(self._parameters)
+        self._observed = RunningMoments(spaces.observation.width)
+        self._rewards = RewardScaler(config.gamma)
+
+    def acting_arrays(self) -> Arrays:
+        """Copies of what acting needs."""
+        observed = self._observed if self._config.normalize_observations else None
+        return acting_arrays(self.model(), observed)
+
+    def prepare(self, rollout: Rollout) -> tuple[Batch, float]:
+        """Advantages and returns, flat; and how much of the returns' variance is explained.
+
+        The observation normaliser takes the rollout in only after it was used: here, the rollout is
+        seen as those who acted saw it.
+        """
+        config, size = self._config, rollout.rewards.size
+        inputs = torch.from_numpy(self._normalized(rollout.features))
+        if config.normalize_observations:
+            self._observed.update(rollout.features[:size])
+        rewards = rollout.rewards
+        if config.normalize_returns:
+            rewards = self._rewards.scale(rewards, rollout.terminated | rollout.truncated)
+        with torch.no_grad():
+            all_values = self.network.value(inputs)
+        values = all_values[:size].view(rewards.shape)
+        advantages = gae(
+            torch.from_numpy(rewards),
+            values,
+            torch.from_numpy(rollout.next_values(all_values.numpy())),
+            torch.from_numpy(rollout.terminated),
+            torch.from_numpy(rollout.truncated),
+            config.gamma,
+            config.gae_lambda,
+        )
+        returns = advantages + values
+        actions = torch.from_numpy(rollout.actions).flatten(0, 1)
+        logp = torch.from_numpy(rollout.logp).flatten()
+        batch = Batch(inputs[:size], actions, logp, advantages.flatten(), returns.flatten())
+        return batch, explained_variance(advantages, returns)
+
+    def _normalized(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
+        if not self._config.normalize_observations:
+            return features
+        mean = self._observed.mean.astype(np.float32)
+        scaled = (features - mean) * self._observed.scale.astype(np.float32)
+        return scaled.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
+
+    def descend(self, loss: Tensor, learning_rate: float, max_norm: float) -> None:
+        """One step of the optimiser; a gradient longer than `max_norm` is shortened to it."""
+        gradient = self._parameters.grad
+        assert gradient is not None
+        gradient.zero_()
+        loss.backward()  # type: ignore[no-untyped-call]
+        gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
+        self._optimizer.step(gradient, learning_rate)
+
+    def model(self) -> Arrays:
+        """Copies of the networks' weights."""
+        return {name: tensor.numpy().copy() for name, tensor in self.network.state_dict().items()}
+
+    def optimizer(self) -> Arrays:
+        """Copies of the optimiser's state."""
+        return self._optimizer.state()
+
+    def normalizer(self) -> Arrays:
+        """The normalisers' state."""
+        return {**self._observed.state("observations"), **self._rewards.state()}
+
+    def restore(self, model: Arrays, optimizer: Arrays, normalizer: Arrays) -> None:
+        """Go on exactly from what `model`, `optimizer` and `normalizer` gave."""
+        self.network.load_state_dict({k: torch.from_numpy(v) for k, v in model.items()})
+        self._optimizer.restore(optimizer)
+        self._observed.restore("observations", normalizer)
+        self._rewards.restore(normalizer)
+
+
+def explained_variance(advantages: Tensor, returns: Tensor) -> float:
+    """1 where the values foresaw the returns, 0 where they did no better than a constant."""
+    variance = float(returns.var(correction=0))
+    return 1.0 - float(advantages.var(correction=0)) / variance if variance > 0 else 0.0
