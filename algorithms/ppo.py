@@ -170,13 +170,15 @@ class PPOLearner:
         """Passes over shuffled minibatches; the losses of each gradient step."""
         import torch
 
+        from covey.algorithms.agent import Batch
+
         config, size = self._config, len(batch.logp)
         losses: list[PPOLoss] = []
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
             for first in range(0, size, config.minibatch_size):
                 chosen = order[first : first + config.minibatch_size]
-                minibatch = batch._make(part[chosen] for part in batch)
+                minibatch = Batch(*(part[chosen] for part in batch))
                 losses.append(self._step(minibatch, learning_rate, clip))
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
                     return losses
