@@ -1,12 +1,19 @@
 """Which process is meant, beyond a number that the system gives out again."""
 
+import os
+import signal
 import socket
+import time
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import psutil
 
 _CLOCK_SLACK_S = 1.0
 """The start time is reckoned from the boot time, which moves a little when the clock is set."""
+
+_TERM_S = 15.0
+"""For a process group to end in order before it is killed."""
 
 
 @dataclass(frozen=True)
@@ -33,3 +40,47 @@ def is_dead(process: ProcessIdentity) -> bool:
         return not same or found.status() == psutil.STATUS_ZOMBIE
     except psutil.NoSuchProcess:
         return True
+
+
+def end_group(group: int, mark: str, reap: Callable[[], object]) -> None:
+    """End all processes of a group, if one of its command lines holds `mark`: else it is not ours.
+
+    `reap` is called while waiting, for a child of our own among them.
+    """
+    members = _members(group)
+    if not any(mark in " ".join(_command_line(process)) for process in members):
+        return
+    for number in (signal.SIGTERM, signal.SIGKILL):
+        for process in members:
+            _send(process.pid, number)
+        deadline_s = time.monotonic() + _TERM_S
+        while (members := _members(group)) and time.monotonic() < deadline_s:
+            reap()
+            time.sleep(0.1)
+    reap()
+
+
+def _members(group: int) -> list[psutil.Process]:
+    """The group's processes that are no zombies."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
+
+
+def _command_line(process: psutil.Process) -> list[str]:
+    try:
+        return process.cmdline()
+    except psutil.NoSuchProcess:
+        return []
+
+
+def _send(pid: int, number: signal.Signals) -> None:
+    try:
+        os.kill(pid, number)
+    except ProcessLookupError:
+        pass

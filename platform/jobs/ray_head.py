@@ -10,7 +10,6 @@ import os
 import random
 import secrets
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -24,11 +23,10 @@ from pathlib import Path
 import psutil
 
 from covey.platform.errors import UserError
+from covey.platform.jobs.process import end_group
 
 START_LIMIT_S = 150.0
 _PID_LIMIT_S = 10.0
-_TERM_S = 15.0
-_PORTS = range(25_000, 32_000)
 _PORTS = range(20_000, 32_000)
 _MAX_TEMP_DIR = 40  # characters; Ray's socket paths below it must stay under 108
 
@@ -71,36 +69,32 @@ class RayHead:
         return record
 
     def stop(self) -> None:
-        """End the head and all its processes; nothing happens when none lives."""
-        record = self._read()
-        if record is None or not self._is_alive(record):
+        """End the head and what a killed one left behind; nothing happens where there is none."""
+        if self._read() is None:
             return
-        group = self._pid()
-        for number in (signal.SIGTERM, signal.SIGKILL):
-            _signal_group(group, number)
-            deadline_s = time.monotonic() + _TERM_S
-            while _living(group) and time.monotonic() < deadline_s:
-                self._reap()
-                time.sleep(0.1)
-        self._reap()
+        # The group's id cannot be another's while one of its processes lives.
+        end_group(self._pid(), str(self._temp_dir()), self._reap)
         (self._folder / "head.json").unlink(missing_ok=True)
         shutil.rmtree(self._temp_dir(), ignore_errors=True)
         self._say("Ray head stopped")
 
     def _launch(self) -> HeadRecord:
+        self.stop()
         temp_dir = self._temp_dir()
-        shutil.rmtree(temp_dir, ignore_errors=True)  # a dead head's logs and sockets
-        temp_dir.mkdir(mode=0o700)
-        gcs, dashboard, agent, client = _free_ports(4)
+        try:
+            temp_dir.mkdir(mode=0o700)
+        except OSError as error:
+            raise UserError(f"{temp_dir}: cannot be made ({error.strerror})") from error
+        gcs, dashboard, agent = _free_ports(3)
         record = HeadRecord(
             f"head-{secrets.token_hex(6)}", f"http://127.0.0.1:{dashboard}", time.time()
         )
         (self._folder / "head.pid").unlink(missing_ok=True)
         self._write(record)
-        command = [sys.executable, "-m", "ray.scripts.scripts", "start", "--head", "--block"]
+        command = [sys.executable, "-m", "covey.platform.jobs.head_process", "start", "--head"]
         command += [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-        command += [f"--dashboard-agent-listen-port={agent}", f"--ray-client-server-port={client}"]
-        command += [f"--temp-dir={temp_dir}", "--disable-usage-stats", "--log-color=false"]
+        command += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={temp_dir}", "--block"]
+        command += ["--no-monitor", "--disable-usage-stats", "--log-color=false"]
         command += [f"--object-store-memory={_object_store_bytes()}"]
         write_pid = 'echo $$ >"$0" && exec "$@"'
         with self.log.open("ab") as log:
@@ -187,21 +181,3 @@ def _free_ports(count: int) -> list[int]:
         for found in sockets:
             found.close()
     raise UserError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]} for a Ray head")
-
-
-def _signal_group(group: int, number: signal.Signals) -> None:
-    try:
-        os.killpg(group, number)
-    except ProcessLookupError:
-        pass
-
-
-def _living(group: int) -> bool:
-    """Whether the group has a process that is no zombie."""
-    for process in psutil.process_iter(["status"]):
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                return True
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return False

@@ -53,8 +53,10 @@ class LocalRay:
         return Cluster(record.head_id, total, fixed=True)
 
     def is_gone(self, cluster_id: str) -> bool:
-        """A head is followed by another only when it is dead."""
+        """A head is followed by another only when it is dead; what a killed one left is ended."""
         record = self._head.record()
+        if record is None:
+            self._head.stop()
         return record is None or record.head_id != cluster_id
 
     def submit(self, start: Start) -> None:

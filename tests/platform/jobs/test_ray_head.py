@@ -1,0 +1,63 @@
+"""A real Ray head: found again, watched, ended, and never more than one."""
+
+import os
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import psutil
+import pytest
+
+from covey.platform.environment import prepare_libraries
+from covey.platform.jobs.ray_head import HeadRecord, RayHead
+
+
+@pytest.fixture
+def head(tmp_path: Path) -> Iterator[RayHead]:
+    opened = RayHead(tmp_path, lambda text: None)
+    yield opened
+    opened.stop()
+
+
+def test_no_head_is_not_found(head: RayHead, tmp_path: Path):
+    assert head.record() is None
+    (tmp_path / "ray").mkdir()
+    (tmp_path / "ray" / "head.json").write_text('{"head_id": "cut sh')
+    assert head.record() is None
+
+
+def test_somebody_elses_process_is_no_head(head: RayHead, tmp_path: Path):
+    (tmp_path / "ray").mkdir()
+    head._write(HeadRecord("head-1", "http://127.0.0.1:1", time.time() - 100))
+    assert head.record() is None  # it never said which process it is
+    (tmp_path / "ray" / "head.pid").write_text(str(os.getpid()))
+    assert head.record() is None  # its number was given to another process
+
+
+@pytest.mark.ray
+def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead, tmp_path: Path):
+    prepare_libraries()
+    record = head.start()
+    assert RayHead(tmp_path).start() == record == RayHead(tmp_path).record()
+    group = head._pid()
+    while len(members(group)) < 3:
+        time.sleep(0.05)
+    os.kill(group, signal.SIGKILL)
+    while head.record() is not None:
+        time.sleep(0.05)
+    assert members(group)
+    RayHead(tmp_path, lambda text: None).stop()
+    assert not members(group)
+
+
+def members(group: int) -> list[psutil.Process]:
+    """The processes of a group that are no zombies."""
+    found = []
+    for process in psutil.process_iter():
+        try:
+            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
+                found.append(process)
+        except (ProcessLookupError, psutil.NoSuchProcess):
+            continue
+    return found
