@@ -11,6 +11,7 @@ import fcntl
 import json
 import os
 import socket
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -23,13 +24,17 @@ from covey.platform.runs.durable import write_whole
 CLAIM = "attempt.json"
 
 
-@dataclass(frozen=True)
 class Fence:
     """An attempt's right to write into a run folder."""
 
-    path: Path
-    attempt: int
-    _alive: int
+    def __init__(self, path: Path, attempt: int, alive: int) -> None:
+        self.path = path
+        self.attempt = attempt
+        # Closes the descriptor once and never again: its number may be another file's by then.
+        self._release = weakref.finalize(self, os.close, alive)
+        # A forked child (a vectorised environment's worker) shares the lock and could outlive us
+        # with it.
+        os.register_at_fork(after_in_child=self._release)
 
     @classmethod
     def claim(cls, path: Path, attempt: int | None) -> Self:
@@ -49,9 +54,6 @@ class Fence:
             write_whole(path / CLAIM, json.dumps(record).encode())
             alive = os.open(path / ".writer", os.O_RDWR | os.O_CREAT, 0o644)
             fcntl.flock(alive, fcntl.LOCK_SH)
-        # A forked child (a vectorised environment's worker) shares the lock and could outlive us
-        # with it.
-        os.register_at_fork(after_in_child=lambda: _close(alive))
         return cls(path, attempt, alive)
 
     @contextmanager
@@ -71,7 +73,7 @@ class Fence:
 
     def release(self) -> None:
         """Say that this attempt writes no more."""
-        _close(self._alive)
+        self._release()
 
 
 def live_writer(path: Path) -> int | None:
@@ -117,10 +119,3 @@ def _locked(path: Path, kind: int) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _close(descriptor: int) -> None:
-    try:
-        os.close(descriptor)
-    except OSError:
-        return  # released before

@@ -1,0 +1,89 @@
+"""Two real processes at one run folder."""
+
+import multiprocessing
+import os
+import time
+
+import pytest
+
+from covey.platform.errors import Superseded, UserError
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import Run, live_writer
+
+
+def ask(child) -> list[str]:
+    child.stdin.write("\n")
+    child.stdin.flush()
+    return child.stdout.readline().split()
+
+
+def content(folder: RunFolder) -> dict[str, bytes]:
+    files = [path for path in folder.path.rglob("*") if path.is_file()]
+    return {str(path): path.read_bytes() for path in files}
+
+
+def test_a_superseded_process_can_write_nothing(folder: RunFolder, start_child) -> None:
+    child = start_child("hold", folder.path)
+    assert child.stdout.readline() == "claimed\n"
+    assert ask(child) == ["written"] * 3
+    # Its checkpoint is written on a thread: only then is the folder at rest.
+    wait_for(lambda: folder.checkpoints.joinpath("latest").is_symlink())
+    wait_for(lambda: b"checkpoint:" in folder.log.read_bytes())
+    assert live_writer(folder.path) == child.pid
+
+    run = Run.claim(folder.path)
+    assert run.attempt == 2
+    assert f"process {child.pid}" in folder.log.read_text()
+    before = content(folder)
+    assert ask(child) == ["superseded"] * 4
+    assert content(folder) == before
+    run.report(5, {"loss": 0.5})
+    run.finish("stopped", {})
+
+
+def test_a_dead_writer_is_no_live_one(folder: RunFolder, start_child) -> None:
+    assert live_writer(folder.path) is None
+    child = start_child("hold", folder.path)
+    child.stdout.readline()
+    assert live_writer(folder.path) == child.pid
+    child.kill()
+    child.wait()
+    assert live_writer(folder.path) is None
+
+
+def test_a_finished_run_is_no_live_writer(folder: RunFolder, run: Run) -> None:
+    assert live_writer(folder.path) == os.getpid()
+    run.finish("succeeded", {})
+    assert live_writer(folder.path) is None
+
+
+def test_a_forked_child_does_not_keep_a_run_alive(folder: RunFolder, run: Run) -> None:
+    """A vectorised environment's worker may outlive the process that trains."""
+    event = multiprocessing.get_context("fork").Event()
+    worker = multiprocessing.get_context("fork").Process(target=event.wait)
+    worker.start()
+    run.finish("succeeded", {})
+    assert live_writer(folder.path) is None
+    event.set()
+    worker.join()
+
+
+def test_an_older_or_equal_claim_is_refused(folder: RunFolder) -> None:
+    Run.claim(folder.path, attempt=3)
+    for attempt in (1, 3):
+        with pytest.raises(Superseded, match="attempt 3"):
+            Run.claim(folder.path, attempt=attempt)
+    assert Run.claim(folder.path).attempt == 4
+
+
+def test_a_damaged_claim_is_the_users_to_mend(folder: RunFolder) -> None:
+    (folder.path / "attempt.json").write_text('{"att')
+    with pytest.raises(UserError, match=r"attempt\.json is damaged"):
+        Run.claim(folder.path)
+
+
+def wait_for(condition) -> None:
+    end = time.monotonic() + 20
+    while not condition():
+        assert time.monotonic() < end
+        time.sleep(0.01)
