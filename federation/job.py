@@ -122,20 +122,17 @@ def _flower_logs_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _threads(run: Run) -> Iterator[None]:
-    """Built-in models are too small to gain from a second thread.
-
-    An app folder gets the job's CPUs.
-    """
-    before, was_strict = torch.get_num_threads(), torch.are_deterministic_algorithms_enabled()
+    """Built-in models are too small to gain from a second thread; an app folder gets all CPUs."""
+    before = torch.get_num_threads()
     built_in = run.job.section.app in BUILT_IN_APPS
     torch.set_num_threads(1 if built_in else max(1, int(run.job.resources.cpus)))
-    if run.job.deterministic:
+    if run.job.deterministic and torch.cuda.is_available():
+        # Only GPUs need it, and it takes seconds: torch imports its compiler to set one flag.
         torch.use_deterministic_algorithms(True, warn_only=True)
     try:
         yield
     finally:
         torch.set_num_threads(before)
-        torch.use_deterministic_algorithms(was_strict)
 
 
 @contextmanager

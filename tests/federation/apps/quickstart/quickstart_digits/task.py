@@ -33,7 +33,7 @@ def _digits():
 def load_data(partition_id, num_partitions, batch_size):
     """This client's loaders: four fifths of its share to train on, the rest to test."""
     whole = _digits()
-    share = torch.utils.data.Subset(whole, range(partition_id, 1500, num_partitions))
+    share = torch.utils.data.Subset(whole, range(partition_id, 600, num_partitions))
     test_size = len(share) // 5
     train, test = random_split(
         share, [len(share) - test_size, test_size], torch.Generator().manual_seed(42)
