@@ -45,8 +45,10 @@ def is_dead(process: ProcessIdentity) -> bool:
 def end_group(group: int, mark: str, reap: Callable[[], object]) -> None:
     """End all processes of a group, if one of its command lines holds `mark`: else it is not ours.
 
-    `reap` is called while waiting, for a child of our own among them.
+    `reap` is called while waiting, for a child of our own among them. group 0 is nobody's.
     """
+    if group == 0:
+        return
     members = _members(group)
     if not any(mark in " ".join(_command_line(process)) for process in members):
         return
@@ -58,6 +60,12 @@ def end_group(group: int, mark: str, reap: Callable[[], object]) -> None:
             reap()
             time.sleep(0.1)
     reap()
+
+
+def with_argument(argument: str) -> list[int]:
+    """The ids of processes with that very argument on their command line."""
+    found = psutil.process_iter()
+    return [process.pid for process in found if argument in _command_line(process)]
 
 
 def _members(group: int) -> list[psutil.Process]:
@@ -75,7 +83,7 @@ def _members(group: int) -> list[psutil.Process]:
 def _command_line(process: psutil.Process) -> list[str]:
     try:
         return process.cmdline()
-    except psutil.NoSuchProcess:
+    except psutil.Error:  # gone, or somebody else's
         return []
 
 

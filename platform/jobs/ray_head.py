@@ -23,7 +23,7 @@ from pathlib import Path
 import psutil
 
 from covey.platform.errors import UserError
-from covey.platform.jobs.process import end_group
+from covey.platform.jobs.process import end_group, with_argument
 
 START_LIMIT_S = 150.0
 _PID_LIMIT_S = 10.0
@@ -72,14 +72,19 @@ class RayHead:
         """End the head and what a killed one left behind; nothing happens where there is none."""
         if self._read() is None:
             return
-        # The group's id cannot be another's while one of its processes lives.
-        end_group(self._pid(), str(self._temp_dir()), self._reap)
+        self._clear()
         (self._folder / "head.json").unlink(missing_ok=True)
-        shutil.rmtree(self._temp_dir(), ignore_errors=True)
         self._say("Ray head stopped")
 
+    def _clear(self) -> None:
+        """End all processes of our heads, also of one whose COVEY_HOME was deleted under it."""
+        temp_dir = str(self._temp_dir())
+        for group in {self._pid(), *with_argument(f"--temp-dir={temp_dir}")}:
+            end_group(group, temp_dir, self._reap)
+        shutil.rmtree(temp_dir, ignore_errors=True)
+
     def _launch(self) -> HeadRecord:
-        self.stop()
+        self._clear()
         temp_dir = self._temp_dir()
         try:
             temp_dir.mkdir(mode=0o700)
@@ -105,6 +110,7 @@ class RayHead:
                 stderr=log,
                 start_new_session=True,
             )
+        (self._folder / "head.pid").write_text(str(self._child.pid))  # the same, for us, at once
         self._say(f"starting a Ray head ({record.url}, log {self.log})")
         return record
 
@@ -115,7 +121,8 @@ class RayHead:
             return time.time() < record.launched_s + _PID_LIMIT_S
         try:
             process = psutil.Process(pid)
-            ours = any(str(self._temp_dir()) in part for part in process.cmdline())
+            command = process.cmdline()  # empty for a moment when the shell becomes Python
+            ours = not command or any(str(self._temp_dir()) in part for part in command)
             return ours and process.status() != psutil.STATUS_ZOMBIE
         except psutil.NoSuchProcess:
             return False

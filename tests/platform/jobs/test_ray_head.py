@@ -41,6 +41,7 @@ def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead
     record = head.start()
     assert RayHead(tmp_path).start() == record == RayHead(tmp_path).record()
     group = head._pid()
+    assert group > 1
     while len(members(group)) < 3:
         time.sleep(0.05)
     os.kill(group, signal.SIGKILL)
