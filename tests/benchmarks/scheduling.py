@@ -2,9 +2,9 @@
 
     python tests/benchmarks/scheduling.py
 
-Prints one JSON object, seconds: 1,000 submits through the Python client; one admission decision over
-10,000 queued jobs (median and range of 15); `covey jobs` and `covey jobs --json` over 10,000 jobs, as
-whole processes (median and range of 5).
+Prints one JSON object, seconds: 1,000 submits through the Python client; one admission decision
+over 10,000 queued jobs (median and range of 15); `covey jobs` and `covey jobs --json` over 10,000
+jobs, as whole processes (median and range of 5).
 """
 
 import json
