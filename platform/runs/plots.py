@@ -14,6 +14,7 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.durable import LEFTOVER
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import read_metrics
+from covey.platform.workload import find_workload
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -25,17 +26,31 @@ MAX_PANELS = 6
 FIRST = (
     "episode_return_mean",
     "accuracy",
-    "evaluation_return_mean",
     "loss",
+    "train_loss",
     "policy_loss",
     "value_loss",
     "entropy",
     "sampling_hz",
+    "round_s",
 )
 """Metrics in the order of their worth to somebody who glances at a run; others follow by name."""
 
-UNITS = {"sampling_hz": "env steps/s", "episode_length_mean": "env steps"}
-LINE, GOAL, FAINT = "#2563a8", "#c2410c", "#6b7280"
+BESIDE = {"episode_return_mean": "evaluation_return_mean"}
+"""What is drawn into another metric's panel: the same quantity, measured another way."""
+
+TITLES = {
+    "episode_return_mean": "episode return (mean of 100)",
+    "episode_length_mean": "episode length (env steps)",
+    "sampling_hz": "sampling rate (env steps/s)",
+    "update_hz": "update rate (updates/s)",
+    "update_frame_hz": "update frame rate (samples/s)",
+    "round_s": "time a round (s)",
+}
+FROM_ZERO = ("_hz", "_s")
+"""Rates and times start at zero, so that noise does not look like change."""
+
+LINE, OTHER, GOAL, FAINT = "#2563a8", "#0f766e", "#c2410c", "#6b7280"
 
 
 def plot_curves(run_dir: Path) -> Path:
@@ -62,7 +77,8 @@ def choose_panels(lines: Lines) -> list[str]:
     """
     found = {name for line in lines for name in line} - {"step", "wall_s"}
     first = [name for name in FIRST if name in found]
-    others = sorted(name for name in found - set(first) if not _is_dull(name, lines))
+    rest = found - set(first) - {BESIDE[name] for name in first if name in BESIDE}
+    others = sorted(name for name in rest if not _is_dull(name, lines))
     return (first + others)[:MAX_PANELS]
 
 
@@ -88,48 +104,56 @@ def _state(folder: RunFolder) -> str:
 
 
 def _draw(lines: Lines, names: list[str], job: JobFile, state: str) -> "Figure":
-    # No pyplot: its global list of figures, and the windows it may open, are nothing for a
-    # training process.
+    # No pyplot: its list of open figures, and its windows, are nothing for a training process.
     from matplotlib.figure import Figure
 
     columns = min(len(names), 3 if len(names) > 4 else 2)
     rows = math.ceil(len(names) / columns)
-    figure = Figure(figsize=(4.6 * columns + 0.4, 3.0 * rows + 0.7), layout="constrained")
+    height = 2.9 * rows + 0.8
+    figure = Figure(figsize=(max(4.7 * columns, 6.5), height), layout="constrained")
+    figure.get_layout_engine().set(  # type: ignore[union-attr, call-arg]
+        rect=(0.008, 0.01, 0.98, 1 - 0.62 / height), hspace=0.08, wspace=0.05
+    )
+    unit = find_workload(job.workload).step_unit.replace("env_", "environment ")
     last = lines[-1]
-    unit = "rounds" if job.stop.rounds is not None else "env steps"
-    title = f"{job.name}: {state}"
     detail = f"{last['step']:,.0f} {unit} in {last['wall_s']:,.1f} s of training"
-    figure.suptitle(title, fontsize=14, fontweight="bold", x=0.02, ha="left")
-    figure.text(0.98, 0.985, detail, ha="right", va="top", color=FAINT, fontsize=10)
+    top = 1 - 0.14 / height
+    figure.text(0.015, top, f"{job.name}: {state}", va="top", fontsize=14, fontweight="bold")
+    figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
         _panel(axes, name, lines, getattr(job.stop, name, None))
         if index + columns >= len(names):
-            axes.set_xlabel(unit.replace("env steps", "environment steps"))
+            axes.set_xlabel(unit, color=FAINT)
     return figure
 
 
 def _panel(axes: "Axes", name: str, lines: Lines, goal: float | None) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    points = [(line["step"], line[name]) for line in lines if name in line]
-    steps, values = zip(*points, strict=True)
-    axes.plot(
-        steps,
-        values,
-        color=LINE,
-        linewidth=1.6,
-        marker="o" if len(points) < 30 else "",
-        markersize=3,
-    )
+    steps, values = _points(lines, name)
+    few = len(steps) < 30
+    axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if few else "", markersize=3.5)
+    beside = BESIDE.get(name, "")
+    steps, values = _points(lines, beside)
+    if steps:
+        label = beside.split("_")[0]
+        axes.plot(steps, values, "D", color=OTHER, markersize=4.5, label=label)
     if goal is not None:
         axes.axhline(goal, color=GOAL, linestyle="--", linewidth=1.2, label=f"stop at {goal:g}")
+    if steps or goal is not None:
         axes.legend(loc="lower right", frameon=False, fontsize=9)
-    unit = f" ({UNITS[name]})" if name in UNITS else ""
-    axes.set_title(name.replace("_", " ") + unit, fontsize=11, loc="left")
-    for axis in (axes.xaxis, axes.yaxis):
-        axis.set_major_locator(MaxNLocator(6, integer=axis is axes.xaxis))
+    if name.endswith(FROM_ZERO):
+        axes.set_ylim(bottom=0)
+    axes.set_title(TITLES.get(name, name.replace("_", " ")), fontsize=11, loc="left")
+    for axis, whole in ((axes.xaxis, True), (axes.yaxis, False)):
+        axis.set_major_locator(MaxNLocator(6, integer=whole))
         axis.set_major_formatter(FuncFormatter(short_number))
     axes.tick_params(colors=FAINT, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
     axes.grid(alpha=0.25)
+
+
+def _points(lines: Lines, name: str) -> tuple[list[float], list[float]]:
+    found = [line for line in lines if name in line]
+    return [line["step"] for line in found], [line[name] for line in found]

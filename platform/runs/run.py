@@ -17,7 +17,7 @@ from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Literal, Self
 
-from covey.platform.errors import Superseded
+from covey.platform.errors import Superseded, UserError
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.appender import end_at_last_line
 from covey.platform.runs.checkpoint import Checkpoint, Damaged, Part, check_parts
@@ -257,6 +257,8 @@ class Run:
                 plot_curves(self.path)
         except Superseded:
             raise
+        except UserError:  # a run without metrics has no curves
+            return
         except Exception as defect:  # a picture is not worth a finished run
             self._journal.warn("no-curves", f"curves.png could not be drawn: {defect!r}")
 
