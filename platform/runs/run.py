@@ -11,11 +11,10 @@ run.checkpoint(step, parts)
 run.finish("succeeded", metrics)
 """
 
-import json
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import Literal, Self
+from typing import Self
 
 from covey.platform.errors import Superseded, UserError
 from covey.platform.jobfile.model import JobFile
@@ -26,6 +25,7 @@ from covey.platform.runs.fence import Fence, live_writer
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.journal import Journal
 from covey.platform.runs.metrics import finite, trim_metrics
+from covey.platform.runs.result import FinalState, Result
 from covey.platform.runs.shelf import newest_whole, set_aside, settle
 from covey.platform.runs.stopping import is_due, reached
 from covey.platform.runs.tensors import Arrays
@@ -43,7 +43,6 @@ __all__ = [
 
 STOP_REQUESTED = "stop requested"
 OnReport = Callable[[int, Mapping[str, float]], None]
-FinalState = Literal["succeeded", "failed", "stopped"]
 
 
 class CheckpointFailed(Exception):
@@ -218,21 +217,20 @@ class Run:
         """
         self._wait_for_writer(state)
         kept, _ = finite(metrics)
-        result = {
-            "state": state,
-            "reason": self.reason,
-            "error": error,
-            "run_dir": str(self.path),
-            "step": self._step,
-            "metrics": kept or self._metrics,
-            "wall_s": round(self.wall_s, 3),
-            "process_s": round(_process_s(), 3),
-            "attempt": self.attempt,
-        }
+        result = Result(
+            state=state,
+            reason=self.reason,
+            error=error,
+            run_dir=str(self.path),
+            step=self._step,
+            metrics=kept or self._metrics,
+            wall_s=self.wall_s,
+            attempt=self.attempt,
+        )
         self.event("finished", f"{state} at step {self._step}: {error or self.reason or 'done'}")
         self._journal.flush()
         with self._fence.held():
-            write_whole(self._folder.result, json.dumps(result, indent=1).encode() + b"\n")
+            write_whole(self._folder.result, result.encode())
         self._draw_curves()
         self._fence.release()
 
@@ -261,9 +259,3 @@ class Run:
             return
         except Exception as defect:  # a picture is not worth a finished run
             self._journal.warn("no-curves", f"curves.png could not be drawn: {defect!r}")
-
-
-def _process_s() -> float:
-    import psutil
-
-    return time.time() - psutil.Process().create_time()

@@ -13,7 +13,7 @@ from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import read_metrics
 from covey.platform.runs.run import Run, live_writer
 
-KILLS = 30
+KILLS = 24
 
 
 def test_a_killed_writer_loses_no_announced_checkpoint(folder: RunFolder, start_child) -> None:
