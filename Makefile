@@ -17,13 +17,16 @@ lint: $(READY)
 	$(BIN)/mypy
 	$(BIN)/lint-imports
 
-# Written last, so an installation that was cut short is finished by the next call.
+# Written last, so an installation that was cut short is finished by the next call. Python compiles a
+# module when it is first imported: compiling all of them here would take longer than the rest.
+PIP := $(BIN)/python -m pip install --disable-pip-version-check --no-compile --quiet
 $(READY): deploy/requirements.lock pyproject.toml
 	@$(PYTHON) -c 'import sys; sys.exit(None if sys.version_info >= (3, 11) else \
 	  "covey needs Python 3.11 or newer; this is " + sys.version.split()[0] + ": make PYTHON=python3.11 ...")'
 	$(PYTHON) -m venv .venv
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet -r deploy/requirements.lock
-	$(BIN)/python -m pip install --disable-pip-version-check --quiet --no-deps --no-build-isolation -e .
+	@echo "installing deploy/requirements.lock into .venv: a few minutes, once"
+	$(PIP) -r deploy/requirements.lock
+	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
 # The lock names torch without a local version, so that each machine may take the build that suits it.

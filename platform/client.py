@@ -13,12 +13,10 @@ import time
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
-from covey.platform.jobfile.load import load_job_file, parse_job_file
-from covey.platform.jobfile.model import JobFile
 from covey.platform.jobs.daemon import start_background_scheduler, store_path
 from covey.platform.jobs.job import TERMINAL, Job, JobRow
 from covey.platform.jobs.sqlite_store import SqliteStore
@@ -31,6 +29,9 @@ from covey.platform.jobs.states import (
     new_job,
 )
 from covey.platform.jobs.store import Conflict, UnknownJob
+
+if TYPE_CHECKING:
+    from covey.platform.jobfile.model import JobFile
 
 _POLL_S = 0.2
 _ID_LETTERS = "abcdefghijkmnpqrstuvwxyz23456789"
@@ -47,7 +48,7 @@ class Client:
         self._store = SqliteStore(store_path(self.home))
 
     def submit(
-        self, job: JobFile | Path | str | Mapping[str, object], overrides: Sequence[str] = ()
+        self, job: "JobFile | Path | str | Mapping[str, object]", overrides: Sequence[str] = ()
     ) -> str:
         """Keep a job for the scheduler; returns its id. `job` is a path, plain data or a job file.
 
@@ -148,7 +149,7 @@ class Client:
             except Conflict:
                 continue  # the scheduler changed it first: look again
 
-    def _record(self, job_file: JobFile, after: tuple[str, ...]) -> Job:
+    def _record(self, job_file: "JobFile", after: tuple[str, ...]) -> Job:
         suffix = "".join(secrets.choice(_ID_LETTERS) for _ in range(5))
         job_id = f"{job_file.name}-{suffix}"
         job = Job(
@@ -173,7 +174,13 @@ class Client:
             raise UserError(f"there is no job {reference!r}; `covey jobs` lists them") from None
 
 
-def _read(job: JobFile | Path | str | Mapping[str, object], overrides: Sequence[str]) -> JobFile:
+def _read(
+    job: "JobFile | Path | str | Mapping[str, object]", overrides: Sequence[str]
+) -> "JobFile":
+    # Imported here: whoever only lists or stops jobs does without pydantic and YAML.
+    from covey.platform.jobfile.load import load_job_file, parse_job_file
+    from covey.platform.jobfile.model import JobFile
+
     if isinstance(job, str | Path):
         return load_job_file(Path(job), overrides)
     if overrides:

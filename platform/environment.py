@@ -30,6 +30,7 @@ def prepare_libraries() -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns at every start
     # A busy machine needs more than Ray's 30 s for the dashboard, and a head without it ends.
     os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")

@@ -43,7 +43,7 @@ def store_path(home: Path) -> Path:
 def start_background_scheduler(home: Path, address: str | None = None) -> bool:
     """Start a scheduler that outlives us, unless one holds the lease; says whether it did.
 
-    UserError when the one at work serves another cluster.
+    UserError when the one at work serves another cluster, or no cluster answers at the address.
     """
     from covey.platform.jobs.sqlite_store import SqliteStore
 
@@ -58,6 +58,11 @@ def start_background_scheduler(home: Path, address: str | None = None) -> bool:
                 f"{address}; end it first, or use another COVEY_HOME"
             )
         return False
+    if address is not None:
+        prepare_libraries()
+        from covey.platform.jobs.ray_launcher import JoinedRay
+
+        JoinedRay(address)  # a wrong one is told here, where somebody reads it, and not in a log
     command = [sys.executable, "-m", "covey.platform.jobs.daemon", "--home", str(home)]
     command += ["--address", address] if address is not None else []
     with (home / "scheduler.log").open("ab") as log:

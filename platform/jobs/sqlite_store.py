@@ -12,7 +12,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, RowMapping, Select, Table, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -37,6 +37,9 @@ from covey.platform.jobs.tables import (
 _BUSY_TIMEOUT_S = 20.0
 _COUNT_UP = update(REVISION).values(number=REVISION.c.number + 1)
 _ROW_FIELDS = tuple(field.name for field in fields(JobRow))
+_AFTER, _STATE = _ROW_FIELDS.index("after"), _ROW_FIELDS.index("state")
+_STATES = {str(state): state for state in State}
+assert tuple(JOBS.columns.keys()) == _ROW_FIELDS  # rows are read by position
 
 
 class SqliteStore:
@@ -60,12 +63,10 @@ class SqliteStore:
 
     def get(self, job_id: str) -> Job:
         with self._read() as connection:
-            found = (
-                connection.execute(select(JOBS).where(JOBS.c.job_id == job_id)).mappings().first()
-            )
+            found = connection.execute(select(JOBS).where(JOBS.c.job_id == job_id)).first()
             if found is None:
                 raise UnknownJob(job_id)
-            return Job(**_row_fields(found), **_history_of(connection, job_id))
+            return Job(*_row_fields(found), **_history_of(connection, job_id))
 
     def job_file(self, job_id: str) -> str:
         with self._read() as connection:
@@ -88,7 +89,7 @@ class SqliteStore:
         wanted = select(JOBS).where(JOBS.c.state.in_([str(state) for state in states]))
         with self._read() as connection:
             found = connection.execute(wanted.order_by(JOBS.c.submitted_s, JOBS.c.job_id))
-            return [JobRow(**_row_fields(row)) for row in found.mappings()]
+            return [JobRow(*_row_fields(row)) for row in found.fetchall()]
 
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         stored = replace(new, version=old.version + 1)
@@ -210,9 +211,12 @@ def _row_values(job: Job) -> dict[str, Any]:
     return {name: getattr(job, name) for name in _ROW_FIELDS} | {"after": " ".join(job.after)}
 
 
-def _row_fields(row: RowMapping) -> dict[str, Any]:
-    after = row["after"]
-    return {**row, "state": State(row["state"]), "after": tuple(after.split()) if after else ()}
+def _row_fields(row: Row[Any]) -> list[Any]:
+    """The columns of a job, which stand in the order of `JobRow`, as its fields."""
+    values = list(row)
+    values[_AFTER] = tuple(values[_AFTER].split())
+    values[_STATE] = _STATES[values[_STATE]]
+    return values
 
 
 def _read_lease(connection: Connection) -> Lease | None:
