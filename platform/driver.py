@@ -103,6 +103,8 @@ def main() -> int:
         outcome = run_attempt(arguments.run_dir, arguments.attempt, ray_address="auto")
     except UserError as error:
         outcome = Outcome("failed", error.exit_status, str(error))
+    except OSError as error:  # no room even for result.json
+        outcome = Outcome("failed", FAILED, f"{error.filename}: {error.strerror}")
     if outcome.error:
         sys.stderr.write(f"covey: {outcome.error}\n")
     return outcome.exit_status

@@ -98,6 +98,9 @@ def show(job: JobId, as_json: Json = False) -> None:
         return
     say(f"{found.job_id}: {found.state}: {found.reason}")
     say(f"run folder: {found.run_dir}")
+    picture = Path(found.run_dir) / "curves.png"
+    if picture.exists():
+        say(f"plot:       {picture}")
     print_table(
         ("when", "state", "attempt", "why"),
         [
