@@ -1,5 +1,6 @@
 """What the scheduler's tests share: a toy workload, job data, and a store of each kind."""
 
+import os
 import sys
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,6 +13,18 @@ from covey.platform.jobs.sqlite_store import SqliteStore
 from covey.platform.jobs.store import JobStore
 
 TOY = Path(__file__).parent / "toy"
+
+
+@pytest.fixture(autouse=True)
+def own_environment(tmp_path: Path) -> Iterator[None]:
+    """A home of the test's own, and nothing left of what the libraries' settings were."""
+    before = dict(os.environ)
+    for name in [name for name in before if name.startswith("RAY_AUTH")]:
+        del os.environ[name]
+    os.environ["COVEY_HOME"] = str(tmp_path)
+    yield
+    os.environ.clear()
+    os.environ.update(before)
 
 
 @pytest.fixture(scope="session")

@@ -1,5 +1,6 @@
 """The client over a real store, without a scheduler."""
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -13,7 +14,9 @@ from covey.platform.errors import JobFileError, UserError
 from covey.platform.jobs.daemon import make_run_folder, serve
 from covey.platform.jobs.job import State
 from covey.platform.jobs.launcher import MemoryLauncher, Phase
+from covey.platform.jobs.lease import Lease
 from covey.platform.jobs.memory_store import MemoryStore
+from covey.platform.jobs.process import identify
 from covey.platform.runs.folder import RunFolder
 
 
@@ -117,3 +120,16 @@ def test_a_scheduler_asked_to_end_leaves_what_runs(tmp_path: Path, toy_job: dict
         stop.set()
         thread.join()
         assert launcher.up and client.show(job_id).state in (State.STARTING, State.RUNNING)
+
+
+def test_an_address_where_nothing_answers_is_told_at_once(client: Client):
+    with pytest.raises(UserError, match=r"--address http://127.0.0.1:9: no Ray cluster answers"):
+        client.start_scheduler("http://127.0.0.1:9")
+
+
+def test_a_scheduler_for_another_cluster_is_not_taken_for_ours(client: Client):
+    holder = identify(os.getpid())
+    client._store.change_lease(lambda lease: Lease(1, holder, "", time.time() + 100))
+    assert client.start_scheduler() is False
+    with pytest.raises(UserError, match=r"is at work for a local Ray head, not for http://x:1"):
+        client.start_scheduler("http://x:1")
