@@ -6,9 +6,12 @@ from collections.abc import Callable
 from importlib.metadata import entry_points
 
 import typer
+import typer.core
 
 from covey.platform.cli import info_commands, job_commands, run_commands
 from covey.platform.errors import UserError
+
+typer.core.HAS_RICH = False  # plain help: importing rich for it would double the wait
 
 app = typer.Typer(
     help="Train reinforcement-learning agents and federated models on Ray, from one job file.",
