@@ -41,10 +41,16 @@ def submit(
     """Hand a job to the scheduler; one is started in the background if none runs."""
     from covey.platform.cli.waiting import wait_for
     from covey.platform.client import Client
+    from covey.platform.jobfile.load import load_job_file
 
+    job = load_job_file(file, overrides or ())
     with Client() as client:
-        job_id = client.submit(file, overrides or ())
-        if not no_scheduler and client.start_scheduler(address):
+        # Before the job, so that a wrong address leaves none behind; and after it, for a scheduler
+        # that ended in between because nothing was left to do.
+        started = not no_scheduler and client.start_scheduler(address)
+        job_id = client.submit(job)
+        started = started or (not no_scheduler and client.start_scheduler(address))
+        if started:
             note(f"scheduler started in the background; its log: {client.home / 'scheduler.log'}")
         if wait:
             raise typer.Exit(wait_for(client, job_id, as_json))
