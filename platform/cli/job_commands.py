@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from covey.platform.cli.output import Json, Overrides, note, print_json, print_table, say
+from covey.platform.cli.result import say_where
 from covey.platform.environment import covey_home
 
 if TYPE_CHECKING:
@@ -103,10 +104,7 @@ def show(job: JobId, as_json: Json = False) -> None:
         )
         return
     say(f"{found.job_id}: {found.state}: {found.reason}")
-    say(f"run folder: {found.run_dir}")
-    picture = Path(found.run_dir) / "curves.png"
-    if picture.exists():
-        say(f"plot:       {picture}")
+    say_where(Path(found.run_dir))
     print_table(
         ("when", "state", "attempt", "why"),
         [

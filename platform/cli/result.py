@@ -4,7 +4,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from covey.platform.cli.output import figure, print_table, say
+from covey.platform.cli.output import figure, note, print_table, say
 
 
 def read_result(path: Path) -> dict[str, Any]:
@@ -20,10 +20,17 @@ def print_result(result: dict[str, Any]) -> None:
     """For people: the state and why, the final metrics, where the files are."""
     seconds = f", {figure(result['wall_s'])} s of training" if "wall_s" in result else ""
     why = result.get("error") or result.get("reason") or "see log.txt"
-    say(f"{result['state']}: {why}{seconds}")
+    tell = say if result["state"] == "succeeded" else note
+    tell(f"{result['state']}: {why}{seconds}")
     metrics = result.get("metrics")
     if metrics:
         print_table(("metric", "value"), [(name, figure(value)) for name, value in metrics.items()])
     if "run_dir" in result:
-        say(f"run folder: {result['run_dir']}")
-        say(f"plot:       {Path(result['run_dir']) / 'curves.png'}")
+        say_where(Path(result["run_dir"]))
+
+
+def say_where(path: Path) -> None:
+    """The run folder and, where there is one, its plot."""
+    say(f"run folder: {path}")
+    if (path / "curves.png").exists():
+        say(f"plot:       {path / 'curves.png'}")
