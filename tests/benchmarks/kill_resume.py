@@ -3,7 +3,8 @@
     python tests/benchmarks/kill_resume.py JOB.yaml [--times 10] [--set KEY=VALUE]…
 
 Prints one JSON object: the digest of the uninterrupted run's `model.safetensors` and for each kill
-when it struck, the step it was resumed from and whether the digests are equal. Exit status 1 if any
+when it struck, the newest step saved by then, the step it was resumed from and whether the digests
+are equal. Exit status 1 if any
 differs.
 """
 
@@ -52,12 +53,19 @@ def restored_step(run_dir: Path) -> int | None:
     return steps[-1] if steps else None
 
 
+def saved_step(run_dir: Path) -> int | None:
+    """The newest checkpoint with a manifest; None if there is none yet."""
+    manifests = (run_dir / "checkpoints").glob("[0-9]*/manifest.json")
+    return max((int(manifest.parent.name) for manifest in manifests), default=None)
+
+
 def killed_once(
     start: list[str], run_dir: Path, kill_after_s: float, expected: str
 ) -> dict[str, Any]:
     """One run that is killed once and then resumed to its end."""
     result = covey([*start, "--run-dir", str(run_dir)], kill_after_s)
     struck = result is None
+    saved = saved_step(run_dir)
     if struck and (run_dir / "job.yaml").exists():
         covey(["resume", str(run_dir)])
     elif struck:  # killed before there was anything to resume
@@ -65,6 +73,7 @@ def killed_once(
     return {
         "killed_after_s": round(kill_after_s, 2),
         "struck": struck,
+        "saved": saved,
         "resumed_from": restored_step(run_dir),
         "equal": digest(run_dir) == expected,
     }
