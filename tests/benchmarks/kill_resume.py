@@ -4,8 +4,7 @@
 
 Prints one JSON object: the digest of the uninterrupted run's `model.safetensors` and for each kill
 when it struck, the newest step saved by then, the step it was resumed from and whether the digests
-are equal. Exit status 1 if any
-differs.
+are equal. Exit status 1 if any differs.
 """
 
 import argparse
