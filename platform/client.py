@@ -17,8 +17,8 @@ from typing import TYPE_CHECKING, Self
 
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
-from covey.platform.jobs.daemon import start_background_scheduler, store_path
-from covey.platform.jobs.job import TERMINAL, Job, JobRow
+from covey.platform.jobs.background import start_background_scheduler, store_path
+from covey.platform.jobs.job import TERMINAL, Job, JobSummary
 from covey.platform.jobs.sqlite_store import SqliteStore
 from covey.platform.jobs.states import (
     ImpossibleTransition,
@@ -65,9 +65,9 @@ class Client:
             except Conflict:
                 continue  # five letters met: take others
 
-    def jobs(self) -> list[JobRow]:
-        """All jobs, oldest first."""
-        return self._store.rows()
+    def jobs(self, newest: int | None = None) -> list[JobSummary]:
+        """The newest jobs (None: all of them), oldest first."""
+        return self._store.summaries(newest)
 
     def show(self, job: str) -> Job:
         """A job with its attempts and history. UserError when there is none."""

@@ -11,7 +11,7 @@ from covey.platform.cli.result import say_where
 from covey.platform.environment import covey_home
 
 if TYPE_CHECKING:
-    from covey.platform.jobs.job import JobRow
+    from covey.platform.jobs.job import Job, JobSummary
 
 SHOWN_JOBS = 100
 
@@ -72,7 +72,7 @@ def jobs(
     from covey.platform.client import Client
 
     with Client() as client:
-        rows = client.jobs()
+        rows = client.jobs(None if everything or as_json else SHOWN_JOBS + 1)
     if as_json:
         print_json([_summary(row) for row in rows])
         return
@@ -85,7 +85,7 @@ def jobs(
         ],
     )
     if len(shown) < len(rows):
-        note(f"{len(rows) - len(shown):,} older jobs are not shown: covey jobs --all")
+        note("older jobs are not shown: covey jobs --all")
 
 
 def show(job: JobId, as_json: Json = False) -> None:
@@ -147,7 +147,8 @@ def scheduler(
     ] = False,
 ) -> None:
     """Schedule in the foreground, until interrupted. Jobs that run then go on."""
-    from covey.platform.jobs.daemon import run_scheduler, stop_scheduler
+    from covey.platform.jobs.background import stop_scheduler
+    from covey.platform.jobs.daemon import run_scheduler
 
     if not stop_it:
         run_scheduler(covey_home(), address, say=say)
@@ -157,7 +158,7 @@ def scheduler(
         say("no scheduler is at work")
 
 
-def _summary(row: "JobRow") -> dict[str, object]:
+def _summary(row: "Job | JobSummary") -> dict[str, object]:
     return {
         "job_id": row.job_id,
         "name": row.name,

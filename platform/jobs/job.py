@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from enum import StrEnum
+from typing import NamedTuple
 
 
 class State(StrEnum):
@@ -51,6 +52,19 @@ class Event:
     state: State
     attempt: int
     reason: str
+
+
+class JobSummary(NamedTuple):
+    """What people see of a job in a list. A tuple, because lists are long."""
+
+    job_id: str
+    name: str
+    state: State
+    num_attempts: int
+    reason: str
+    priority: int
+    submitted_s: float
+    run_dir: str
 
 
 @dataclass(frozen=True)

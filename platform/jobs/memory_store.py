@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import fields, replace
 
-from covey.platform.jobs.job import Job, JobRow, State
+from covey.platform.jobs.job import Job, JobRow, JobSummary, State
 from covey.platform.jobs.lease import Lease, LeaseLost
 from covey.platform.jobs.store import Conflict, LeaseChange, UnknownJob
 
@@ -48,6 +48,10 @@ class MemoryStore:
     def rows(self, states: Collection[State] = frozenset(State)) -> list[JobRow]:
         jobs = sorted(self._jobs.values(), key=lambda job: job.submitted_s)
         return [_row(job) for job in jobs if job.state in states]
+
+    def summaries(self, newest: int | None = None) -> list[JobSummary]:
+        rows = self.rows()[-newest:] if newest else self.rows()
+        return [JobSummary(*(getattr(row, name) for name in JobSummary._fields)) for row in rows]
 
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         with self._lock:

@@ -17,7 +17,7 @@ from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
 from covey.platform.errors import UserError
-from covey.platform.jobs.job import Attempt, Event, Job, JobRow, State
+from covey.platform.jobs.job import Attempt, Event, Job, JobRow, JobSummary, State
 from covey.platform.jobs.lease import Lease, LeaseLost
 from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.store import Conflict, LeaseChange, UnknownJob
@@ -90,6 +90,16 @@ class SqliteStore:
         with self._read() as connection:
             found = connection.execute(wanted.order_by(JOBS.c.submitted_s, JOBS.c.job_id))
             return [JobRow(*_row_fields(row)) for row in found.fetchall()]
+
+    def summaries(self, newest: int | None = None) -> list[JobSummary]:
+        columns = [JOBS.c[name] for name in JobSummary._fields]
+        latest_first = select(*columns).order_by(JOBS.c.submitted_s.desc(), JOBS.c.job_id.desc())
+        with self._read() as connection:
+            found = connection.execute(latest_first.limit(newest)).fetchall()
+        return [
+            JobSummary(job_id, name, _STATES[state], *rest)
+            for job_id, name, state, *rest in reversed(found)
+        ]
 
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         stored = replace(new, version=old.version + 1)

@@ -15,7 +15,7 @@ Every change goes the same way, here in the words of a client that stops a job:
 from collections.abc import Callable, Collection
 from typing import Protocol
 
-from covey.platform.jobs.job import Job, JobRow, State
+from covey.platform.jobs.job import Job, JobRow, JobSummary, State
 from covey.platform.jobs.lease import Lease
 
 LeaseChange = Callable[[Lease | None], Lease | None]
@@ -46,6 +46,9 @@ class JobStore(Protocol):
 
     def rows(self, states: Collection[State] = frozenset(State)) -> list[JobRow]:
         """All jobs in those states, oldest first."""
+
+    def summaries(self, newest: int | None = None) -> list[JobSummary]:
+        """The newest jobs (None: all of them), oldest first."""
 
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         """Put `new` in the place of `old`, with new attempts and events; returns it as stored.

@@ -20,7 +20,7 @@ from statistics import median
 
 from covey.platform.client import Client
 from covey.platform.jobs.admission import Capacity, decide
-from covey.platform.jobs.daemon import store_path
+from covey.platform.jobs.background import store_path
 from covey.platform.jobs.job import State
 from covey.platform.jobs.sqlite_store import SqliteStore
 

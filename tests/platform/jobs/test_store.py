@@ -37,6 +37,15 @@ def test_a_name_means_the_newest_job(store: JobStore):
         store.add(replace(JOB, job_id=f"a-{number}", submitted_s=time_s), "")
     assert store.find("a") == "a-2"
     assert [row.job_id for row in store.rows()] == ["a-1", "a-3", "a-2"]
+    assert [row.job_id for row in store.summaries()] == ["a-1", "a-3", "a-2"]
+    assert [row.job_id for row in store.summaries(newest=2)] == ["a-3", "a-2"]
+
+
+def test_a_summary_tells_what_the_job_does(store: JobStore):
+    job = replace(JOB, state=State.RUNNING, reason="why", priority=3, num_attempts=2)
+    store.add(job, "")
+    (summary,) = store.summaries()
+    assert summary._asdict() == {name: getattr(job, name) for name in summary._fields}
 
 
 def test_a_change_keeps_attempts_and_history(store: JobStore):
