@@ -43,7 +43,9 @@ FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
 
 def main() -> None:
     """Run the command line; a user's mistake is one clear line, never a traceback."""
-    gc.set_threshold(50_000)  # imports make many objects and no garbage: looking for it costs a tenth
+    gc.set_threshold(
+        50_000
+    )  # imports make many objects and no garbage: looking for it costs a tenth
     for entry in sorted(entry_points(group="covey.commands"), key=lambda entry: entry.name):
         app.add_typer(entry.load(), name=entry.name)
     try:

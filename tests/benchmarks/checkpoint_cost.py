@@ -1,10 +1,11 @@
 """What a checkpoint of a policy of one million parameters costs in training time.
 
-    python tests/benchmarks/checkpoint_cost.py [--pairs 5] [--samplers 0]
+    python tests/benchmarks/checkpoint_cost.py [--samplers 0]
 
-Trains the same deterministic PPO job with a checkpoint every few updates and with only the last,
-in turn, and divides the difference of their training clocks by the number of checkpoints. Prints
-one JSON object; `seconds_each` is the median and range over the pairs.
+Trains PPO with a checkpoint after every other update and compares, within the one run, the time
+from each report to the next: with a checkpoint begun in between, and without. Both kinds do the
+same work otherwise, and each with is paired with the mean of the withouts before and after it, so
+a machine that changes its speed does not count. Prints one JSON object, seconds.
 """
 
 import argparse
@@ -12,58 +13,62 @@ import json
 import subprocess
 import sys
 import tempfile
+from itertools import pairwise
 from pathlib import Path
-from statistics import median
+from statistics import median, quantiles
 
-STEPS, EVERY = 61_440, 6_144
+UPDATE_STEPS, UPDATES = 1_024, 82
+SKIPPED = 4  # the first updates also pay for warming up
 
-JOB = """\
+JOB = f"""\
 name: million
 workload: rl
-deterministic: true
 resources: {{cpus: 2}}
-stop: {{env_steps: {steps}}}
-checkpoint: {{every_env_steps: {every}}}
+stop: {{env_steps: {UPDATE_STEPS * UPDATES}}}
+checkpoint: {{every_env_steps: {2 * UPDATE_STEPS}}}
 rl:
   algorithm: {{name: ppo, rollout_steps: 128, epochs: 4, minibatch_size: 256, hidden: [704, 704]}}
   env: {{id: CartPole-v1}}
-  sampling: {{samplers: {samplers}, envs_per_sampler: 8}}
+  sampling: {{samplers: SAMPLERS, envs_per_sampler: ENVS}}
 """
 
 
-def train_s(folder: Path, every: int, samplers: int) -> tuple[float, int]:
-    """The training clock of one run, and how many checkpoints it wrote."""
-    folder.mkdir()
-    (folder / "job.yaml").write_text(JOB.format(steps=STEPS, every=every, samplers=samplers))
-    command = [sys.executable, "-m", "covey.platform.cli", "run", str(folder / "job.yaml")]
-    command += ["--run-dir", str(folder / "run"), "--json"]
+def train(folder: Path, samplers: int) -> Path:
+    """One run; returns its folder."""
+    job, run = folder / "job.yaml", folder / "run"
+    environments = 8 // max(1, samplers)
+    job.write_text(JOB.replace("SAMPLERS", str(samplers)).replace("ENVS", str(environments)))
+    command = [sys.executable, "-m", "covey.platform.cli", "run", str(job), "--run-dir", str(run)]
     ended = subprocess.run(command, capture_output=True, text=True)
     if ended.returncode != 0:
         raise SystemExit(ended.stderr)
-    events = (folder / "run" / "events.jsonl").read_text().splitlines()
-    written = sum(json.loads(line)["kind"] == "checkpoint" for line in events)
-    return json.loads(ended.stdout.splitlines()[-1])["wall_s"], written
+    return run
+
+
+def lines(file: Path) -> list[dict[str, float]]:
+    return [json.loads(line) for line in file.read_text().splitlines()]
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--samplers", type=int, default=0, help="0: everything in one process")
     arguments = parser.parse_args()
-    costs: list[float] = []
-    runs: list[tuple[float, float]] = []
     with tempfile.TemporaryDirectory() as folder:
-        for pair in range(arguments.pairs):
-            home = Path(folder)
-            often_s, often = train_s(home / f"often-{pair}", EVERY, arguments.samplers)
-            once_s, once = train_s(home / f"once-{pair}", STEPS, arguments.samplers)
-            costs.append((often_s - once_s) / (often - once))
-            runs.append((often_s, once_s))
-    summary = {"median": median(costs), "min": min(costs), "max": max(costs)}
+        run = train(Path(folder), arguments.samplers)
+        clock = [report["wall_s"] for report in lines(run / "metrics.jsonl")]
+        events = [event for event in lines(run / "events.jsonl") if event["kind"] == "checkpoint"]
+    between = [later - earlier for earlier, later in pairwise(clock)]
+    # Report i (from 0) is update i + 1, and a checkpoint follows every even update.
+    costs = [
+        between[index] - (between[index - 1] + between[index + 1]) / 2
+        for index in range(SKIPPED + 1, len(between) - 1, 2)
+    ]
+    low, _, high = quantiles(costs, n=4)
     report = {
-        "checkpoints": often - once,
-        "runs_s": runs,
-        "seconds_each": {name: round(value, 4) for name, value in summary.items()},
+        "checkpoints": len(events),
+        "size_bytes": events[-1]["size_bytes"],
+        "update_s": round(median(between[SKIPPED::2]), 4),
+        "cost_s": {"median": round(median(costs), 4), "quartiles": [round(low, 4), round(high, 4)]},
     }
     print(json.dumps(report))
 
