@@ -64,9 +64,8 @@ def run_attempt(
             return _failed(run, str(error), FAILED)
         except Exception as error:
             run.event("crash", traceback.format_exc())
-            # An error from an actor brings that actor's whole traceback along.
-            last_line = traceback.format_exception_only(error)[-1].strip().splitlines()[-1]
-            return _failed(run, f"{last_line} (the whole story: {path / 'log.txt'})", FAILED)
+            line = " ".join(traceback.format_exception_only(error)[-1].split())
+            return _failed(run, f"{line} (the whole story: {path / 'log.txt'})", FAILED)
 
 
 def _failed(run: Run, error: str, exit_status: int) -> Outcome:

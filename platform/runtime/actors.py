@@ -74,7 +74,7 @@ class RayCrew:
         except RayTaskError as error:
             if isinstance(error.cause, UserError):
                 raise error.cause from None
-            raise
+            raise error.cause from error  # the worker's own story stays in the traceback
         return values
 
     def _name_of(self, actor_id: str | None) -> str:
