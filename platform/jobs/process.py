@@ -49,26 +49,20 @@ def end_group(group: int, mark: str, reap: Callable[[], object]) -> None:
     """
     if group == 0:
         return
-    members = _members(group)
-    if not any(mark in " ".join(_command_line(process)) for process in members):
+    found = members(group)
+    if not any(mark in " ".join(_command_line(process)) for process in found):
         return
     for number in (signal.SIGTERM, signal.SIGKILL):
-        for process in members:
+        for process in found:
             _send(process.pid, number)
         deadline_s = time.monotonic() + _TERM_S
-        while (members := _members(group)) and time.monotonic() < deadline_s:
+        while (found := members(group)) and time.monotonic() < deadline_s:
             reap()
             time.sleep(0.1)
     reap()
 
 
-def with_argument(argument: str) -> list[int]:
-    """The ids of processes with that very argument on their command line."""
-    found = psutil.process_iter()
-    return [process.pid for process in found if argument in _command_line(process)]
-
-
-def _members(group: int) -> list[psutil.Process]:
+def members(group: int) -> list[psutil.Process]:
     """The group's processes that are no zombies."""
     found = []
     for process in psutil.process_iter():
@@ -78,6 +72,12 @@ def _members(group: int) -> list[psutil.Process]:
         except (ProcessLookupError, psutil.NoSuchProcess):
             continue
     return found
+
+
+def with_argument(argument: str) -> list[int]:
+    """The ids of processes with that very argument on their command line."""
+    found = psutil.process_iter()
+    return [process.pid for process in found if argument in _command_line(process)]
 
 
 def _command_line(process: psutil.Process) -> list[str]:

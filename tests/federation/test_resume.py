@@ -1,5 +1,6 @@
 """Runs that are killed without warning end with the very bytes of an undisturbed run."""
 
+import json
 import multiprocessing
 import os
 import random
@@ -54,15 +55,15 @@ def interrupt(process, path: Path, number: int, after_rounds: int, pause_s: floa
     process.join()
 
 
-def kill_and_resume(processes, path: Path, number: int, times: int, chance: random.Random) -> int:
-    """Interrupt a run several times, then let it end; returns how many signals met it running."""
+def kill_and_resume(processes, path: Path, times: int, chance: random.Random) -> int:
+    """Kill a run several times, then let it end; returns how many kills met it running."""
     met, done = 0, 0
     for _ in range(times):
         process = processes.Process(target=run_attempt, args=(path,))
         process.start()
         done = min(ROUNDS - 2, max(done, rounds_done(path)) + chance.randint(1, 4))
-        interrupt(process, path, number, done, chance.random() * 0.03)
-        met += process.exitcode != 0 if number == signal.SIGKILL else 1
+        interrupt(process, path, signal.SIGKILL, done, chance.random() * 0.03)
+        met += process.exitcode != 0
     assert run_attempt(path).state == "succeeded"
     return met
 
@@ -74,7 +75,7 @@ def test_kill_9_at_random_moments_changes_nothing(name, train, create, processes
     whole = train(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
     path = create(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
     chance = random.Random(name)
-    assert kill_and_resume(processes, path, signal.SIGKILL, 2, chance) >= 1
+    assert kill_and_resume(processes, path, 2, chance) >= 1
     compare(whole, path)
 
 
@@ -82,15 +83,21 @@ def test_a_stock_app_folder_resumes(train, create, processes):
     job = {"clients": 3, "rounds": ROUNDS, "checkpoint": {"every_rounds": 3}}
     whole = train("quickstart", **job)
     path = create("quickstart", **job)
-    assert kill_and_resume(processes, path, signal.SIGKILL, 2, random.Random(1)) >= 1
+    assert kill_and_resume(processes, path, 2, random.Random(1)) >= 1
     compare(whole, path)
 
 
 def test_sigterm_writes_a_checkpoint_and_changes_nothing(train, create, processes):
-    job = {"rounds": ROUNDS, "checkpoint": {"every_rounds": 100}}
+    job = {"rounds": 300, "checkpoint": {"every_rounds": 1000}}
     whole = train("memory", **job)
     path = create("memory", **job)
-    kill_and_resume(processes, path, signal.SIGTERM, 1, random.Random(2))
+    process = processes.Process(target=run_attempt, args=(path,))
+    process.start()
+    interrupt(process, path, signal.SIGTERM, after_rounds=5, pause_s=0)
+    stopped = json.loads((path / "result.json").read_text())
+    assert stopped["state"] == "stopped"
+    assert 5 <= int(os.readlink(path / "checkpoints" / "latest")) < 300
+    assert run_attempt(path).state == "succeeded"
     compare(whole, path)
 
 

@@ -6,10 +6,10 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
-import psutil
 import pytest
 
 from covey.platform.environment import prepare_libraries
+from covey.platform.jobs.process import members
 from covey.platform.jobs.ray_head import HeadRecord, RayHead
 
 
@@ -51,15 +51,3 @@ def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead
         time.sleep(0.05)
     RayHead(tmp_path, lambda text: None).stop()
     assert not members(group)
-
-
-def members(group: int) -> list[psutil.Process]:
-    """The processes of a group that are no zombies."""
-    found = []
-    for process in psutil.process_iter():
-        try:
-            if os.getpgid(process.pid) == group and process.status() != psutil.STATUS_ZOMBIE:
-                found.append(process)
-        except (ProcessLookupError, psutil.NoSuchProcess):
-            continue
-    return found
