@@ -15,6 +15,10 @@ OBJECT_STORE_BYTES = 200 * 2**20
 LEARNER = "learner"
 
 
+class NoRoom(RuntimeError):
+    """The cluster is big enough for the job, but full: a later attempt may find room."""
+
+
 class RayCrew:
     """One placement group of the job's resources; the calling process takes no CPU of it.
 
@@ -99,12 +103,22 @@ class RayCrew:
 
 
 class Host:
-    """Lives in the actor's process and calls what it holds."""
+    """Lives in the actor's process and calls what it holds.
+
+    What its factory raises is raised by every call: Ray would make a dead actor of it, which looks
+    like one that may be tried again.
+    """
 
     def __init__(self, factory: Callable[..., object], *arguments: Any) -> None:
-        self._target = factory(*arguments)
+        self._error: Exception | None = None
+        try:
+            self._target = factory(*arguments)
+        except Exception as error:
+            self._error = error
 
     def call(self, method: str, *arguments: Any) -> Any:
+        if self._error is not None:
+            raise self._error
         return getattr(self._target, method)(*arguments)
 
 
@@ -142,8 +156,9 @@ def connect(resources: Resources, address: str) -> None:
 
 
 def place(bundles: list[dict[str, float]]) -> Any:
-    """The placement group, once the cluster has room for all of it; UserError if that takes too
-    long.
+    """The placement group, once the cluster has room for all of it.
+
+    After `PLACEMENT_LIMIT_S`: UserError if the cluster is too small, NoRoom if others fill it.
     """
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
@@ -159,7 +174,8 @@ def place(bundles: list[dict[str, float]]) -> Any:
             for kind, amount in wanted.items()
             if amount
         )
-        raise UserError(
+        fits = all(amount <= have.get(kind, 0) for kind, amount in wanted.items())
+        raise (NoRoom if fits else UserError)(
             f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}"
         )
     return group

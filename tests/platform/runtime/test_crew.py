@@ -24,6 +24,10 @@ class Counter:
     def fail(self):
         raise UserError("lamp broken")
 
+    @staticmethod
+    def misbuilt():
+        raise UserError("no such lamp")
+
     def process(self):
         return os.getpid()
 
@@ -101,6 +105,13 @@ def ray_actors_by_themselves():
         assert "sampler 0 died" in str(error)
     else:
         raise AssertionError("the worker's death went unnoticed")
+    misbuilt = crew.spawn("evaluator", Counter.misbuilt)
+    try:
+        crew.fetch([misbuilt.submit("add", 1)])
+    except UserError as error:
+        assert str(error) == "no such lamp"
+    else:
+        raise AssertionError("a UserError of the worker's factory did not come through")
     actors.PLACEMENT_LIMIT_S = 0.5
     try:
         actors.place([{"CPU": 64.0}])
@@ -108,4 +119,10 @@ def ray_actors_by_themselves():
         assert "64 CPU wanted, 2 there" in str(error)
     else:
         raise AssertionError("a job that fits nowhere was placed")
+    try:
+        actors.place([{"CPU": 1.5}])  # the crew holds that much already
+    except actors.NoRoom as error:
+        assert "1.5 CPU wanted, 2 there, 0.5 free" in str(error)
+    else:
+        raise AssertionError("a job was placed where there is no room left")
     crew.close()
