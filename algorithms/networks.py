@@ -72,7 +72,7 @@ def layers(
 
 
 def linear(inputs: int, outputs: int, gain: float, generator: torch.Generator) -> nn.Linear:
-    """A layer with orthogonal weights and no bias, drawn from `generator` alone."""
+    """A layer with orthogonal weights, drawn from `generator` alone, and biases of zero."""
     layer = nn.Linear(inputs, outputs, device="meta").to_empty(device="cpu")
     nn.init.orthogonal_(layer.weight, gain, generator=generator)
     nn.init.zeros_(layer.bias)

@@ -65,7 +65,10 @@ class MlpPolicy:
         observation.
         """
         observations = np.asarray(observations)
-        single = observations.ndim == len(self._spaces.observation.shape)
+        shape = self._spaces.observation.shape
+        single = observations.shape == shape
+        if not single and observations.shape[1:] != shape:
+            raise ValueError(f"observations of shape {observations.shape}: expected [B, *{shape}]")
         actions = self.best(observations[None] if single else observations)
         prepared = self._spaces.action.to_environment(actions)
         return prepared[0] if single else prepared

@@ -150,12 +150,11 @@ class PPOLearner:
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
         batch, explained = self._agent.prepare(join(fragments, self._observation))
         left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0
-        losses = self._epochs(batch, config.learning_rate * left, config.clip * left)
+        losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
         self._version += 1
         self._updates += len(losses)
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
         elapsed = perf_counter() - began
-        frames = len(losses) * min(config.minibatch_size, len(batch.logp))
         return {
             **dict(zip(MEANS, means, strict=True)),
             "explained_variance": explained,
@@ -166,23 +165,27 @@ class PPOLearner:
             "update_frame_hz": frames / elapsed,
         }
 
-    def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> list[PPOLoss]:
-        """Passes over shuffled minibatches; the losses of each gradient step."""
+    def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> tuple[list[PPOLoss], int]:
+        """Passes over shuffled minibatches; the losses of each gradient step, and the frames in
+        all of them.
+        """
         import torch
 
         from covey.algorithms.agent import Batch
 
         config, size = self._config, len(batch.logp)
         losses: list[PPOLoss] = []
+        frames = 0
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
             for first in range(0, size, config.minibatch_size):
                 chosen = order[first : first + config.minibatch_size]
                 minibatch = Batch(*(part[chosen] for part in batch))
                 losses.append(self._step(minibatch, learning_rate, clip))
+                frames += len(chosen)
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
-                    return losses
-        return losses
+                    return losses, frames
+        return losses, frames
 
     def _step(self, batch: Batch, learning_rate: float, clip: float) -> PPOLoss:
         """One gradient step."""

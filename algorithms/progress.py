@@ -19,6 +19,8 @@ class Progress:
     iterations: int = 0
     episodes: int = 0
     evaluated_at: int = 0
+    evaluated: dict[str, float] = field(default_factory=dict)
+    """What the newest evaluation found; empty before the first."""
     returns: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
     lengths: deque[int] = field(default_factory=lambda: deque(maxlen=WINDOW))
 
@@ -51,6 +53,7 @@ class Progress:
             "iterations": self.iterations,
             "episodes": self.episodes,
             "evaluated_at": self.evaluated_at,
+            "evaluated": self.evaluated,
             "returns": list(self.returns),
             "lengths": list(self.lengths),
         }

@@ -56,7 +56,6 @@ class TrainingLoop:
         self._progress = Progress()
         self._metrics: dict[str, float] = {}
         self._evaluation: Pending | None = None
-        self._evaluated: dict[str, float] = {}
 
     def restore(self, checkpoint: Checkpoint) -> None:
         """Go on from a checkpoint; every worker gets its part."""
@@ -90,11 +89,13 @@ class TrainingLoop:
             if reason is None and run.checkpoint_due(progress.env_steps):
                 self._checkpoint()
                 saved_at = progress.env_steps
-        self._finish_evaluation()
+        if self._evaluation is not None:
+            self._finish_evaluation()
+            run.report(progress.env_steps, self._metrics)
         if saved_at != progress.env_steps:
             self._checkpoint()
         run.event("stop", reason)
-        return {**progress.metrics(), **self._metrics, **self._evaluated}
+        return {**progress.metrics(), **self._metrics, **progress.evaluated}
 
     def _iterate(self, weights: Pending) -> Pending:
         """Sample with these weights and update; returns the next weights."""
@@ -134,16 +135,15 @@ class TrainingLoop:
                 self._finish_evaluation()
 
     def _finish_evaluation(self) -> None:
-        if self._evaluation is None:
-            return
+        assert self._evaluation is not None
         evaluation: Evaluation
         (evaluation,) = self._crew.fetch([self._evaluation])
         self._evaluation = None
-        self._evaluated = {
+        self._progress.evaluated = {
             "evaluation_return_mean": float(evaluation.returns.mean()),
             "evaluation_return_std": float(evaluation.returns.std()),
         }
-        self._metrics.update(self._evaluated)
+        self._metrics.update(self._progress.evaluated)
 
     def _checkpoint(self) -> None:
         learner, *samplers = self._crew.fetch(

@@ -30,6 +30,8 @@ def describe_observation(space: gymnasium.Space[Any], name: str) -> ObservationS
         return ObservationSpec(
             "categorical", tuple(space.shape), "int64", tuple(map(int, space.nvec))
         )
+    if isinstance(space, Discrete | MultiDiscrete):
+        raise UserError(f"{name}: observation space {space}: its values must count from 0 in a row")
     raise UserError(
         f"{name}: observation space {space} is not supported (Box, Discrete, MultiDiscrete and "
         "MultiBinary are); gymnasium.wrappers.FlattenObservation makes a Box of Dict and Tuple"

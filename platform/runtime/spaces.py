@@ -32,9 +32,9 @@ class ObservationSpec:
 
     def encode(self, observations: NDArray[Any]) -> NDArray[np.float32]:
         """Raw observations [B, *shape] as network input [B, width]."""
-        rows = observations.reshape(len(observations), -1)
         if self.kind == "numeric":
-            return np.asarray(rows, dtype=np.float32)
+            return np.asarray(observations.reshape(len(observations), self.width), np.float32)
+        rows = observations.reshape(len(observations), len(self.categories))
         encoded = np.zeros((len(rows), self.width), dtype=np.float32)
         offsets = np.cumsum((0, *self.categories[:-1]))
         np.put_along_axis(encoded, rows + offsets, 1.0, axis=1)
@@ -73,16 +73,16 @@ class ActionSpec:
         """Policy actions [B, ...] as the environment takes them: shifted, or clipped and shaped."""
         if self.kind == "discrete":
             return actions + self.start if self.start else actions
-        clipped = np.clip(actions, *self._bounds)
-        shaped = clipped.reshape(len(actions), *self.shape)
-        prepared: NDArray[Any] = shaped.astype(self.dtype, copy=False)
+        # In the environment's own precision: a bound rounded to float32 may lie outside.
+        clipped = np.clip(actions.astype(self.dtype, copy=False), *self._bounds)
+        prepared: NDArray[Any] = clipped.reshape(len(actions), *self.shape)
         return prepared
 
     @cached_property
-    def _bounds(self) -> tuple[NDArray[np.float32], NDArray[np.float32]]:
+    def _bounds(self) -> tuple[NDArray[Any], NDArray[Any]]:
         low = [-np.inf if bound is None else bound for bound in self.low]
         high = [np.inf if bound is None else bound for bound in self.high]
-        return np.array(low, dtype=np.float32), np.array(high, dtype=np.float32)
+        return np.array(low, dtype=self.dtype), np.array(high, dtype=self.dtype)
 
 
 @dataclass(frozen=True)

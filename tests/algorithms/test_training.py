@@ -91,6 +91,17 @@ def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_wa
     assert metrics["episodes"] >= halfway["progress"]["episodes"] > 0
 
 
+def test_the_newest_evaluation_is_kept_over_a_resume_and_reported(tmp_path):
+    job = job_of(deterministic=True, evaluation={"every_env_steps": 384, "episodes": 2})
+    whole = train(tmp_path / "whole", job)
+    train(tmp_path / "run", job, lambda run, step: step == 448 and run.request_stop())
+    resumed = train(tmp_path / "run")
+    names = {"evaluation_return_mean", "evaluation_return_std"}
+    assert {n: whole[n] for n in names} == {n: resumed[n] for n in names}
+    lines = (tmp_path / "whole" / "metrics.jsonl").read_text().splitlines()
+    assert sum("evaluation_return_mean" in line for line in lines) >= 1
+
+
 @pytest.mark.ray
 def test_inline_and_one_sampler_actor_give_the_same_weights_bit_for_bit(tmp_path):
     evaluation = {"every_env_steps": 256, "episodes": 2}
