@@ -1,4 +1,4 @@
-"""What a sampler hands to a learner: a rollout fragment in preallocated arrays, and the weights it
+"""What a sampler hands to a learner: rollout fragments in preallocated arrays, and the weights it
 acts on.
 """
 
@@ -14,7 +14,7 @@ from covey.platform.runtime.spaces import Spaces
 
 @dataclass(frozen=True)
 class Weights:
-    """A policy's published arrays; `version` grows by one with each publication."""
+    """A policy's published arrays; `version` grows by one with each publication, from 0."""
 
     version: int
     arrays: Mapping[str, NDArray[Any]]
@@ -31,15 +31,18 @@ class Episodes:
 
 
 @dataclass(frozen=True)
-class Fragment:
-    """T steps of B environments. Row t holds what was seen, done and got in step t.
+class Rows:
+    """T steps of B columns (a column is an environment, or one agent of one).
 
-    `observations` [T+1, B, ...] are raw; the last row is what acts next. Where an episode ended,
-    row t+1 already shows the next one's first observation, and the final observation of the ended
-    one stands in `final_observations` [K, ...] at the flat step `final_steps` [K] = t * B + b.
-    `terminated` and `truncated` [T, B] are kept apart. `logp` [T, B] is the acting policy's, of
-    weights `version`. A sampler that is called inline hands out its own arrays: they are
-    overwritten by its next fragment.
+    Row t holds what was seen, done and got in step t; `observations` [T+1, B, ...] are raw, and row
+    t+1 always shows where step t led to, the final observation of an ended episode included.
+    After an episode's end comes one row that is no transition (`valid` False): the action is not
+    taken, and the row after it shows the next episode's first observation. A column whose agent
+    has left, or whose environment failed, is not valid either. `terminated` and `truncated` [T, B]
+    are kept apart. `logp` [T, B] is the acting policy's.
+
+    So a recursion over time is cut after step t where `terminated | truncated` at t, or where row
+    t+1 is not valid; and the value of `observations[t+1]` is what step t bootstraps from.
     """
 
     observations: NDArray[Any]
@@ -48,31 +51,60 @@ class Fragment:
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
-    final_steps: NDArray[np.int64]
-    final_observations: NDArray[Any]
-    episodes: Episodes
-    version: int
-    sample_s: float
+    valid: NDArray[np.bool_]
 
     @classmethod
-    def allocate(cls, steps: int, environments: int, spaces: Spaces) -> Self:
-        """An empty fragment of that size."""
-        seen, size = spaces.observation, (steps, environments)
+    def allocate(cls, steps: int, columns: int, spaces: Spaces) -> Self:
+        """Rows in memory of this process alone."""
+        seen, size = spaces.observation, (steps, columns)
         return cls(
-            observations=np.zeros((steps + 1, environments, *seen.shape), dtype=seen.dtype),
+            observations=np.zeros((steps + 1, columns, *seen.shape), dtype=seen.dtype),
             actions=spaces.action.empty(*size),
-            logp=np.empty(size, dtype=np.float32),
-            rewards=np.empty(size, dtype=np.float32),
-            terminated=np.empty(size, dtype=np.bool_),
-            truncated=np.empty(size, dtype=np.bool_),
-            final_steps=np.empty(0, dtype=np.int64),
-            final_observations=np.empty((0, *seen.shape), dtype=seen.dtype),
-            episodes=Episodes(np.empty(0), np.empty(0, dtype=np.int64)),
-            version=-1,
-            sample_s=0.0,
+            logp=np.zeros(size, dtype=np.float32),
+            rewards=np.zeros(size, dtype=np.float32),
+            terminated=np.zeros(size, dtype=np.bool_),
+            truncated=np.zeros(size, dtype=np.bool_),
+            valid=np.zeros(size, dtype=np.bool_),
+        )
+
+    def part(self, first: int, steps: int) -> Self:
+        """Views of `steps` rows from `first` on, with the observation that follows them."""
+        return type(self)(
+            self.observations[first : first + steps + 1],
+            *(
+                array[first : first + steps]
+                for array in (
+                    self.actions,
+                    self.logp,
+                    self.rewards,
+                    self.terminated,
+                    self.truncated,
+                    self.valid,
+                )
+            ),
         )
 
     @property
+    def steps(self) -> int:
+        """T."""
+        return len(self.rewards)
+
+
+@dataclass(frozen=True)
+class Fragment:
+    """Rows sampled in one go with weights `version`, and the episodes that ended in them.
+
+    `sample_s` is the time it took, `finished_s` when the last row was written (time.monotonic).
+    The rows may be views that are overwritten later: whoever hands out a fragment says until when.
+    """
+
+    rows: Rows
+    episodes: Episodes
+    version: int
+    sample_s: float
+    finished_s: float
+
+    @property
     def env_steps(self) -> int:
-        """T x B."""
-        return self.rewards.size
+        """Transitions in it: rows that are not valid are none."""
+        return int(np.count_nonzero(self.rows.valid))

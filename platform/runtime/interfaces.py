@@ -15,14 +15,17 @@ Record = dict[str, Any]
 
 
 class Environments(Protocol):
-    """B environments stepped together, in one process. An ended episode is followed at once by the
-    next.
+    """B columns stepped together, in one process; a column is an environment, or one agent of one.
+
+    An ended episode is followed by the next: the step after its end takes no action but shows the
+    next one's first observation (Gymnasium's next-step autoreset).
     """
 
     spaces: Spaces
     count: int
-    finals: list[tuple[int, NDArray[Any]]]
-    """After `step`: (environment, final observation) of each episode that ended in it."""
+    """B."""
+    failures: int
+    """Environments that raised and were replaced, since this was made."""
 
     def reset(self, observations: NDArray[Any]) -> None:
         """Start an episode everywhere; write the first observations [B, ...]."""
@@ -31,12 +34,15 @@ class Environments(Protocol):
         self,
         actions: NDArray[Any],
         observations: NDArray[Any],
-        rewards: NDArray[np.float64],
+        rewards: NDArray[np.float32],
         terminated: NDArray[np.bool_],
         truncated: NDArray[np.bool_],
+        valid: NDArray[np.bool_],
     ) -> None:
         """One step everywhere with a policy's actions [B, ...]; the other arrays [B, ...] are
-        written.
+        written, all of them.
+
+        Where `valid` comes out False there was no transition: reward 0, both flags False.
         """
 
     def state(self) -> tuple[Record, Arrays]:
