@@ -1,0 +1,109 @@
+"""The few numbers that travel beside a stream's blocks: how far each side is, and the vitals."""
+
+from typing import Any
+
+from numpy.typing import NDArray
+
+from covey.platform.runtime.layout import Field, Layout
+
+NO_LIMIT = 2**63 - 1
+
+# Each side writes cache lines of its own, so that neither slows the other down.
+_WRITER, _CLOCKS, _READER = "writer's words", "writer's clocks", "reader's words"
+LAYOUT = Layout(
+    (Field(_WRITER, "i8", (8,)), Field(_CLOCKS, "f8", (8,)), Field(_READER, "i8", (8,)))
+)
+_BLOCKS_WRITTEN, _ENV_STEPS, _FAILURES = range(3)
+_HEARTBEAT, _BUSY = range(2)
+_BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW = range(4)
+
+
+class ControlWords:
+    """Words of 8 bytes in memory that both sides see. Each is written by one side alone."""
+
+    def __init__(self, views: dict[str, NDArray[Any]]) -> None:
+        # Items of a memoryview are read and written twice as fast as those of an array.
+        self._writer = memoryview(views[_WRITER])
+        self._clocks = memoryview(views[_CLOCKS])
+        self._reader = memoryview(views[_READER])
+
+    def _reset_words(self) -> None:
+        self._reader[_PERMITTED] = NO_LIMIT
+
+    @property
+    def blocks_written(self) -> int:
+        """Blocks handed over so far, since the stream was made."""
+        return self._writer[_BLOCKS_WRITTEN]
+
+    def _set_blocks_written(self, blocks: int) -> None:
+        self._writer[_BLOCKS_WRITTEN] = blocks
+
+    @property
+    def blocks_released(self) -> int:
+        """Blocks that the reader needs no more."""
+        return self._reader[_BLOCKS_RELEASED]
+
+    def _set_blocks_released(self, blocks: int) -> None:
+        self._reader[_BLOCKS_RELEASED] = blocks
+
+    @property
+    def permitted(self) -> int:
+        """How many blocks may be written in all."""
+        return self._reader[_PERMITTED]
+
+    def permit(self, blocks: int) -> None:
+        """Let the sampler go on until that many blocks are written; at first there is no limit."""
+        self._reader[_PERMITTED] = blocks
+
+    @property
+    def _oldest_loaded_row(self) -> int:
+        return self._reader[_OLDEST_ROW]
+
+    @_oldest_loaded_row.setter
+    def _oldest_loaded_row(self, row: int) -> None:
+        self._reader[_OLDEST_ROW] = row
+
+    @property
+    def stop(self) -> bool:
+        """Whether the sampler is asked to end."""
+        return bool(self._reader[_STOP])
+
+    @stop.setter
+    def stop(self, stop: bool) -> None:
+        self._reader[_STOP] = stop
+
+    @property
+    def env_steps(self) -> int:
+        """Transitions that the sampler has taken so far."""
+        return self._writer[_ENV_STEPS]
+
+    @env_steps.setter
+    def env_steps(self, env_steps: int) -> None:
+        self._writer[_ENV_STEPS] = env_steps
+
+    @property
+    def failures(self) -> int:
+        """Environments that the sampler had to replace."""
+        return self._writer[_FAILURES]
+
+    @failures.setter
+    def failures(self, failures: int) -> None:
+        self._writer[_FAILURES] = failures
+
+    @property
+    def heartbeat_s(self) -> float:
+        """When the sampler was last seen alive (time.monotonic)."""
+        return self._clocks[_HEARTBEAT]
+
+    @heartbeat_s.setter
+    def heartbeat_s(self, heartbeat_s: float) -> None:
+        self._clocks[_HEARTBEAT] = heartbeat_s
+
+    @property
+    def busy_s(self) -> float:
+        """How long the sampler has worked, waiting not counted."""
+        return self._clocks[_BUSY]
+
+    @busy_s.setter
+    def busy_s(self, busy_s: float) -> None:
+        self._clocks[_BUSY] = busy_s

@@ -1,0 +1,237 @@
+"""One sampler's stream of blocks to its reader: a ring of rows that are written in place.
+
+A stream either waits for its reader (on-policy: no block is lost) or overwrites the oldest rows
+(replay). Both lie in shared memory, or, for a sampler in the reader's own process, in plain memory.
+For two machines there is `object_channels`.
+"""
+
+from dataclasses import dataclass, fields
+from functools import cached_property
+from time import monotonic
+from typing import Self
+
+import numpy as np
+
+from covey.platform.runtime import control, segment
+from covey.platform.runtime.fence import fence
+from covey.platform.runtime.fragment import Episodes, Fragment, Rows
+from covey.platform.runtime.layout import Field, Layout
+from covey.platform.runtime.segment import Memory, MemoryHandle
+from covey.platform.runtime.spaces import Spaces
+
+
+@dataclass(frozen=True)
+class StreamSpec:
+    """Blocks of `steps` rows (T) by `columns` (B).
+
+    With `overwrite` the ring holds the newest `blocks`, at least 3: two of them can be read, while
+    the third is written. Without it the writer may be up to `blocks` ahead of the reader.
+    """
+
+    steps: int
+    blocks: int
+    columns: int
+    spaces: Spaces
+    overwrite: bool
+
+    def __post_init__(self) -> None:
+        least = 3 if self.overwrite else 1
+        if self.steps < 1 or self.columns < 1 or self.blocks < least:
+            raise ValueError(f"a stream of {self}")
+
+    @cached_property
+    def slots(self) -> int:
+        """Blocks in the ring. A block's last observation is the next one's first, so writing
+        a block touches the one after it as well: that one must not be in use.
+        """
+        return self.blocks if self.overwrite else self.blocks + 1
+
+    @cached_property
+    def rows(self) -> int:
+        """Rows in the ring."""
+        return self.slots * self.steps
+
+    @cached_property
+    def layout(self) -> Layout:
+        """Of everything that a stream keeps in memory."""
+        row = Rows.allocate(0, self.columns, self.spaces)  # one observation, no row
+        arrays = [(f.name, getattr(row, f.name)) for f in fields(Rows)]
+        # An episode takes at least one row of one column: the ring of episodes cannot overflow.
+        ring, a_block = (self.rows * self.columns,), (self.slots,)
+        return control.LAYOUT + Layout(
+            (
+                Field("returns", "f8", ring),
+                Field("lengths", "i8", ring),
+                Field("episodes_end", "i8", a_block),
+                Field("version", "i8", a_block),
+                Field("sample_s", "f8", a_block),
+                Field("finished_s", "f8", a_block),
+                *(Field(n, a.dtype.str, (self.rows + len(a), *a.shape[1:])) for n, a in arrays),
+            )
+        )
+
+
+@dataclass(frozen=True)
+class StreamHandle:
+    """Opens a stream in another process, while the one that gave it holds it.
+
+    That of a stream that is not shared opens it in the same process, and cannot be pickled.
+    """
+
+    spec: StreamSpec
+    memory: MemoryHandle
+
+    def attach(self) -> "Stream":
+        """The stream. SegmentGone if it is no longer held."""
+        return Stream(self.spec, segment.attach(self.memory))
+
+
+class Stream(control.ControlWords):
+    """Both sides of a stream (`stream_sides` tells what each may call).
+
+    A block counts from the moment when `blocks_written` is raised, which happens last. Everything
+    a writer or a reader needs to know lies in the memory, so a new one goes on after a dead one.
+    """
+
+    def __init__(self, spec: StreamSpec, memory: Memory) -> None:
+        views = spec.layout.views(memory.buffer)
+        super().__init__(views)
+        self.spec = spec
+        self.rows = Rows(*(views[f.name] for f in fields(Rows)))
+        self.version, self.finished_s = views["version"], views["finished_s"]
+        self._sample_s, self._episodes_end = views["sample_s"], views["episodes_end"]
+        self._returns, self._lengths = views["returns"], views["lengths"]
+        self._memory = memory
+        self._taken = self.blocks_released
+        self._blocks_lost = 0
+
+    @classmethod
+    def create(cls, spec: StreamSpec, shared: bool) -> Self:
+        """An empty stream. UserError if the machine's memory is too small for it."""
+        stream = cls(spec, segment.create("stream", spec.layout.size_bytes, shared))
+        stream._reset_words()
+        return stream
+
+    @classmethod
+    def attach(cls, handle: StreamHandle) -> "Stream":
+        """The same stream for the other side. SegmentGone if it is no longer held."""
+        return handle.attach()
+
+    @property
+    def handle(self) -> StreamHandle:
+        """For the other side, good while this process holds the stream."""
+        return StreamHandle(self.spec, self._memory.handle)
+
+    # The writer's side
+
+    @property
+    def fresh(self) -> bool:
+        """Nothing has been written yet."""
+        return self.blocks_written == 0
+
+    def begin(self) -> Rows | None:
+        spec, block = self.spec, self.blocks_written
+        if block >= self.permitted:
+            return None
+        if not spec.overwrite and block - self.blocks_released >= spec.blocks:
+            return None
+        first = block % spec.slots * spec.steps
+        if first == 0 and block:
+            self.rows.observations[0] = self.rows.observations[-1]
+        return self.rows.part(first, spec.steps)
+
+    def commit(
+        self,
+        episodes: Episodes,
+        version: int,
+        sample_s: float,
+        finished_s: float | None = None,
+    ) -> None:
+        block = self.blocks_written
+        slot = block % self.spec.slots
+        end = self._episodes_before(block)
+        if count := len(episodes.returns):
+            places = np.arange(end, end + count) % len(self._returns)
+            self._returns[places] = episodes.returns
+            self._lengths[places] = episodes.lengths
+        self._episodes_end[slot] = end + count
+        self.version[slot] = version
+        self._sample_s[slot] = sample_s
+        self.finished_s[slot] = monotonic() if finished_s is None else finished_s
+        fence()
+        self._set_blocks_written(block + 1)
+        fence()  # whoever sees a row of the next block sees that `oldest_row` has moved on, too
+
+    def _episodes_before(self, block: int) -> int:
+        return int(self._episodes_end[(block - 1) % self.spec.slots]) if block else 0
+
+    # The reader's side
+
+    @property
+    def rows_written(self) -> int:
+        return self.blocks_written * self.spec.steps
+
+    @property
+    def oldest_row(self) -> int:
+        spec, written = self.spec, self.blocks_written
+        if not spec.overwrite:
+            return self.blocks_released * spec.steps
+        if written < spec.slots:
+            return self._oldest_loaded_row
+        # The block being written takes the oldest one's place, and with its last observation the
+        # first of the one after.
+        return max((written - spec.slots + 1) * spec.steps + 1, self._oldest_loaded_row)
+
+    @property
+    def blocks_lost(self) -> int:
+        """Blocks that `take` never gave because they were overwritten first."""
+        return self._blocks_lost
+
+    def take(self) -> Fragment | None:
+        while True:
+            oldest = -(-self.oldest_row // self.spec.steps)
+            block = max(self._taken, oldest)
+            if block >= self.blocks_written:
+                return None
+            fence()
+            fragment = self._fragment(block)
+            fence()
+            if not self.spec.overwrite or block * self.spec.steps >= self.oldest_row:
+                self._blocks_lost += block - self._taken
+                self._taken = block + 1
+                return fragment
+
+    def _fragment(self, block: int) -> Fragment:
+        slot, steps = block % self.spec.slots, self.spec.steps
+        return Fragment(
+            self.rows.part(slot * steps, steps),
+            self._episodes(self._episodes_before(block), int(self._episodes_end[slot])),
+            version=int(self.version[slot]),
+            sample_s=float(self._sample_s[slot]),
+            finished_s=float(self.finished_s[slot]),
+        )
+
+    def _episodes(self, begin: int, end: int) -> Episodes:
+        # Torn figures of a block that is being overwritten may be anything: `take` drops them.
+        places = np.arange(begin, min(end, begin + len(self._returns))) % len(self._returns)
+        return Episodes(self._returns[places], self._lengths[places])
+
+    def release(self) -> None:
+        fence()  # what was read comes before the permission to overwrite it
+        self._set_blocks_released(self._taken)
+
+    def load(self, rows: Rows, written: int, oldest_row: int = 0) -> None:
+        steps = min(written, self.spec.rows)
+        if not self.spec.overwrite or written % self.spec.steps or rows.steps != steps:
+            raise ValueError(f"{rows.steps} rows of {written} for {self.spec}")
+        for f in fields(Rows):
+            array = getattr(rows, f.name)
+            getattr(self.rows, f.name)[: len(array)] = array
+        self._oldest_loaded_row = oldest_row
+        self._taken = written // self.spec.steps
+        self._set_blocks_released(self._taken)
+        self._set_blocks_written(self._taken)
+
+    def close(self) -> None:
+        """Let go of the memory; views of it stay good."""
+        self._memory.close()
