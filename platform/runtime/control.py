@@ -4,7 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
-from covey.platform.runtime.layout import Field, Layout
+from covey.platform.runtime.layout import Field, Layout, floats, integers
 
 NO_LIMIT = 2**63 - 1
 
@@ -22,10 +22,9 @@ class ControlWords:
     """Words of 8 bytes in memory that both sides see. Each is written by one side alone."""
 
     def __init__(self, views: dict[str, NDArray[Any]]) -> None:
-        # Items of a memoryview are read and written twice as fast as those of an array.
-        self._writer = memoryview(views[_WRITER])
-        self._clocks = memoryview(views[_CLOCKS])
-        self._reader = memoryview(views[_READER])
+        self._writer = integers(views[_WRITER])
+        self._clocks = floats(views[_CLOCKS])
+        self._reader = integers(views[_READER])
 
     def _reset_words(self) -> None:
         self._reader[_PERMITTED] = NO_LIMIT

