@@ -21,6 +21,9 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive_int
 
 
+VALUE_ROWS = 4096
+
+
 class AgentConfig(Protocol):
     """The settings of an algorithm that shape its agent."""
 
@@ -66,35 +69,44 @@ class Agent:
         return acting_arrays(self.model(), observed)
 
     def prepare(self, rollout: Rollout) -> tuple[Batch, float]:
-        """Advantages and returns, flat; and how much of the returns' variance is explained.
+        """Advantages and returns of all transitions, flat; and how much of the returns' variance is
+        explained.
 
         The observation normaliser takes the rollout in only after it was used: here, the rollout is
         seen as those who acted saw it.
         """
         config, size = self._config, rollout.rewards.size
+        chosen = np.flatnonzero(rollout.valid)
         inputs = torch.from_numpy(self._normalized(rollout.features))
         if config.normalize_observations:
-            self._observed.update(rollout.features[:size])
+            self._observed.update(rollout.features[chosen])
         rewards = rollout.rewards
         if config.normalize_returns:
-            rewards = self._rewards.scale(rewards, rollout.terminated | rollout.truncated)
+            ended = rollout.terminated | rollout.cut
+            rewards = self._rewards.scale(rewards, ended, rollout.valid)
         with torch.no_grad():
-            all_values = self.network.value(inputs)
-        values = all_values[:size].view(rewards.shape)
+            values = self._values(inputs).view(-1, *rewards.shape[1:])
         advantages = gae(
             torch.from_numpy(rewards),
-            values,
-            torch.from_numpy(rollout.next_values(all_values.numpy())),
+            values[:-1],
+            values[1:],
             torch.from_numpy(rollout.terminated),
-            torch.from_numpy(rollout.truncated),
+            torch.from_numpy(rollout.cut),
             config.gamma,
             config.gae_lambda,
         )
-        returns = advantages + values
+        returns = advantages + values[:-1]
         actions = torch.from_numpy(rollout.actions).flatten(0, 1)
         logp = torch.from_numpy(rollout.logp).flatten()
         batch = Batch(inputs[:size], actions, logp, advantages.flatten(), returns.flatten())
-        return batch, explained_variance(advantages, returns)
+        if len(chosen) < size:
+            picked = torch.from_numpy(chosen)
+            batch = Batch(*(part[picked] for part in batch))
+        return batch, explained_variance(batch.advantages, batch.returns)
+
+    def _values(self, inputs: Tensor) -> Tensor:
+        """In pieces: all activations of many images at once would not fit into memory."""
+        return torch.cat([self.network.value(piece) for piece in inputs.split(VALUE_ROWS)])
 
     def _normalized(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
         if not self._config.normalize_observations:

@@ -68,7 +68,9 @@ class RewardScaler:
         self._moments = RunningMoments(1)
         self._discounted: Floats = np.zeros(0)
 
-    def scale(self, rewards: NDArray[np.float32], ended: NDArray[np.bool_]) -> NDArray[np.float32]:
+    def scale(
+        self, rewards: NDArray[np.float32], ended: NDArray[np.bool_], valid: NDArray[np.bool_]
+    ) -> NDArray[np.float32]:
         """Take in rewards [T, B] that follow those before; return them scaled and clipped."""
         steps, count = rewards.shape
         if len(self._discounted) != count:  # the first call, or resumed with other ones
@@ -80,7 +82,7 @@ class RewardScaler:
             returns[t] = running
             running = running * ~ended[t]
         self._discounted = running
-        self._moments.update(returns.reshape(-1, 1))
+        self._moments.update(returns[valid].reshape(-1, 1))
         scaled: NDArray[np.float32] = rewards * np.float32(self._moments.scale[0])
         return scaled.clip(-REWARD_LIMIT, REWARD_LIMIT)
 

@@ -8,11 +8,16 @@ from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
 from numpy.random import PCG64, Generator
 from pydantic import Field
 
-from covey.algorithms.learner import Learner, LearnerState
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.on_policy import OnPolicyTurn
+from covey.algorithms.policy import MlpPolicy
 from covey.algorithms.rollout import join
+from covey.algorithms.turn import Channels
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.runtime.fragment import Fragment, Weights
+from covey.platform.runtime.interfaces import ActingPolicy
 from covey.platform.runtime.spaces import Spaces
+from covey.platform.runtime.stream import StreamSpec
 from covey.platform.seeds import derive
 
 if TYPE_CHECKING:  # torch is heavy: it waits until a learner is made
@@ -69,9 +74,26 @@ class PPOConfig(Section):
     )
     threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
-    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> Learner:
+    @property
+    def block_steps(self) -> int:
+        """A sampler's block is what one update learns from."""
+        return self.rollout_steps
+
+    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
         """The learner of a job, or of an actor of it."""
         return PPOLearner(self, spaces, root_seed, threads)
+
+    def make_policy(self, spaces: Spaces) -> ActingPolicy:
+        """What samplers and evaluators act with."""
+        return MlpPolicy(spaces, self.activation)
+
+    def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
+        """One block is read while the next is written."""
+        return StreamSpec(self.rollout_steps, 2, columns, spaces, overwrite=False)
+
+    def make_turn(self, learner: PPOLearner, channels: Channels) -> OnPolicyTurn:
+        """What one iteration does."""
+        return OnPolicyTurn(learner, channels)
 
 
 MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
@@ -136,7 +158,6 @@ class PPOLearner:
         self._agent = Agent(config, spaces, root_seed)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
         self._version = 0
-        self._updates = 0
 
     def weights(self) -> Weights:
         """A copy of what acting needs, under the current version."""
@@ -152,17 +173,14 @@ class PPOLearner:
         left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0
         losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
         self._version += 1
-        self._updates += len(losses)
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
-        elapsed = perf_counter() - began
         return {
             **dict(zip(MEANS, means, strict=True)),
             "explained_variance": explained,
             "learning_rate": config.learning_rate * left,
-            "updates": float(self._updates),
-            "update_s": elapsed,
-            "update_hz": len(losses) / elapsed,
-            "update_frame_hz": frames / elapsed,
+            "gradient_steps": float(len(losses)),
+            "frames": float(frames),
+            "update_s": perf_counter() - began,
         }
 
     def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> tuple[list[PPOLoss], int]:
@@ -215,7 +233,6 @@ class PPOLearner:
             normalizer=self._agent.normalizer(),
             record={
                 "version": self._version,
-                "updates": self._updates,
                 "generator": self._generator.bit_generator.state,
             },
         )
@@ -224,5 +241,4 @@ class PPOLearner:
         """Go on exactly from `state`."""
         self._agent.restore(state.model, state.optimizer, state.normalizer)
         self._version = state.record["version"]
-        self._updates = state.record["updates"]
         self._generator.bit_generator.state = state.record["generator"]

@@ -13,51 +13,40 @@ from covey.platform.runtime.spaces import ObservationSpec
 
 @dataclass(frozen=True)
 class Rollout:
-    """T steps of all B environments, samplers side by side in order.
+    """T steps of all B columns, samplers side by side in order.
 
-    `features` are encoded observations: rows 0..T-1 flat [T*B, width], then the B that act next,
-    then the K final ones of ended episodes, so that one forward pass gives every value that is
-    needed.
+    `features` are encoded observations [(T+1) * B, ...], the last B follow the last step: one
+    forward pass gives the values of all states and of all that they led to. `cut` [T, B] is where a
+    recursion over time ends without a terminal state. Where `valid` is False there is nothing to
+    learn from.
     """
 
-    features: NDArray[np.float32]
+    features: NDArray[Any]
     actions: NDArray[Any]
     logp: NDArray[np.float32]
     rewards: NDArray[np.float32]
     terminated: NDArray[np.bool_]
-    truncated: NDArray[np.bool_]
-    final_steps: NDArray[np.int64]
-
-    def next_values(self, values: NDArray[np.float32]) -> NDArray[np.float32]:
-        """From the values of all features, those of the states that each step led to: [T, B]."""
-        steps, count = self.rewards.shape
-        following = values[count : (steps + 1) * count].copy()
-        following[self.final_steps] = values[(steps + 1) * count :]
-        return following.reshape(steps, count)
+    cut: NDArray[np.bool_]
+    valid: NDArray[np.bool_]
 
 
 def join(fragments: Sequence[Fragment], observation: ObservationSpec) -> Rollout:
     """Fragments of equal length T as one rollout."""
 
     def beside(name: str) -> NDArray[Any]:
-        return np.concatenate([getattr(fragment, name) for fragment in fragments], axis=1)
+        arrays = [getattr(fragment.rows, name) for fragment in fragments]
+        return arrays[0] if len(arrays) == 1 else np.concatenate(arrays, axis=1)
 
-    seen = beside("observations")
-    finals = np.concatenate([fragment.final_observations for fragment in fragments])
-    rows = np.concatenate([seen.reshape(-1, *observation.shape), finals])
-    total = seen.shape[1]
-    final_steps, first = [], 0
-    for fragment in fragments:
-        count = fragment.rewards.shape[1]
-        t, b = np.divmod(fragment.final_steps, count)
-        final_steps.append(t * total + first + b)
-        first += count
+    seen, valid = beside("observations"), beside("valid")
+    cut = beside("truncated").copy()
+    # After an end comes a row that is no transition, and so it does after a sampler was replaced.
+    cut[:-1] |= ~valid[1:]
     return Rollout(
-        features=observation.encode(rows),
+        features=observation.encode(seen.reshape(-1, *observation.shape)),
         actions=beside("actions"),
         logp=beside("logp"),
         rewards=beside("rewards"),
         terminated=beside("terminated"),
-        truncated=beside("truncated"),
-        final_steps=np.concatenate(final_steps),
+        cut=cut,
+        valid=valid,
     )

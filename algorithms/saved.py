@@ -1,35 +1,69 @@
 """What a checkpoint of `workload: rl` holds, and its files.
 
 `model.safetensors` the networks, `optimizer.safetensors`, `normalizer.safetensors` (float64),
-`environments.safetensors` (deterministic mode: actions since each reset), `state.json` everything
-else.
+`environments.safetensors` (deterministic mode: actions since each reset), `replay.safetensors` (the
+rows of a replay buffer), `state.json` everything else.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, fields
+from typing import Self
 
 from covey.algorithms.learner import LearnerState
-from covey.algorithms.progress import Progress
 from covey.platform.runs.checkpoint import Checkpoint, Part
+from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.spaces import Spaces
+from covey.platform.runtime.stream import Stream, StreamSpec
 
 SamplerState = tuple[Record, Arrays]
 
 
 @dataclass(frozen=True)
+class StreamRows:
+    """A copy of what can be read of a replay stream: its ring, or as much of it as was written."""
+
+    steps: int
+    written: int
+    oldest_row: int
+    rows: Rows
+
+    @classmethod
+    def of(cls, stream: Stream) -> Self:
+        """Those of a stream whose writer is paused."""
+        written = stream.rows_written
+        part = stream.rows.part(0, min(written, stream.rows.steps))
+        copied = Rows(*(getattr(part, f.name).copy() for f in fields(Rows)))
+        return cls(stream.spec.steps, written, stream.oldest_row, copied)
+
+    def archive(self, spaces: Spaces, shared: bool) -> Stream:
+        """A stream that holds them and is not written any more."""
+        blocks = max(3, self.rows.steps // self.steps)
+        columns = self.rows.rewards.shape[1]
+        stream = Stream.create(StreamSpec(self.steps, blocks, columns, spaces, True), shared)
+        stream.load(self.rows, self.written, self.oldest_row)
+        return stream
+
+
+@dataclass(frozen=True)
 class TrainingState:
-    """All that the rest of a training run depends on."""
+    """All that the rest of a training run depends on.
+
+    `rows` are those of the samplers' streams, `archives` of streams of earlier samplers.
+    """
 
     spaces: Spaces
-    progress: Progress
+    progress: Record
     learner: LearnerState
     samplers: tuple[SamplerState, ...]
+    rows: tuple[StreamRows, ...] = ()
+    archives: tuple[StreamRows, ...] = ()
 
-    def fits(self, samplers: int, environments: int) -> bool:
-        """Whether so many samplers, with so many environments each, can go on from it."""
+    def fits(self, samplers: int, columns: int) -> bool:
+        """Whether so many samplers, with so many columns each, can go on from it."""
         return len(self.samplers) == samplers and all(
-            len(record["return_so_far"]) == environments for record, _ in self.samplers
+            len(record["return_so_far"]) == columns for record, _ in self.samplers
         )
 
 
@@ -37,24 +71,24 @@ def parts(state: TrainingState) -> dict[str, Part]:
     """The files of a checkpoint."""
     record = {
         "spaces": state.spaces.to_record(),
-        "progress": state.progress.to_record(),
+        "progress": state.progress,
         "learner": state.learner.record,
         "samplers": [record for record, _ in state.samplers],
+        "rows": [_place(rows) for rows in state.rows],
+        "archives": [_place(rows) for rows in state.archives],
     }
     files: dict[str, Part] = {
         "model.safetensors": state.learner.model,
         "optimizer.safetensors": state.learner.optimizer,
         "normalizer.safetensors": state.learner.normalizer,
         "state.json": json.dumps(record, indent=1).encode(),
+        "environments.safetensors": _joined(arrays for _, arrays in state.samplers),
+        "replay.safetensors": _joined(
+            {f.name: getattr(held.rows, f.name) for f in fields(Rows)}
+            for held in state.rows + state.archives
+        ),
     }
-    environments = {
-        f"{index}.{name}": array
-        for index, (_, arrays) in enumerate(state.samplers)
-        for name, array in arrays.items()
-    }
-    if environments:
-        files["environments.safetensors"] = environments
-    return files
+    return {name: part for name, part in files.items() if part or name == "normalizer.safetensors"}
 
 
 def read(checkpoint: Checkpoint) -> TrainingState:
@@ -62,12 +96,18 @@ def read(checkpoint: Checkpoint) -> TrainingState:
     record = json.loads(checkpoint.read("state.json"))
     samplers: list[SamplerState] = [(sampler, {}) for sampler in record["samplers"]]
     if any(sampler["environments"]["replayable"] for sampler in record["samplers"]):
-        for name, array in checkpoint.arrays("environments.safetensors").items():
-            index, _, own = name.partition(".")
-            samplers[int(index)][1][own] = array
+        _split(checkpoint, "environments.safetensors", [arrays for _, arrays in samplers])
+    places = record["rows"] + record["archives"]
+    held: list[Arrays] = [{} for _ in places]
+    if places:
+        _split(checkpoint, "replay.safetensors", held)
+    rows = tuple(
+        StreamRows(**place, rows=Rows(**arrays))
+        for place, arrays in zip(places, held, strict=True)
+    )
     return TrainingState(
         spaces=Spaces.from_record(record["spaces"]),
-        progress=Progress.from_record(record["progress"]),
+        progress=record["progress"],
         learner=LearnerState(
             model=checkpoint.arrays("model.safetensors"),
             optimizer=checkpoint.arrays("optimizer.safetensors"),
@@ -75,4 +115,21 @@ def read(checkpoint: Checkpoint) -> TrainingState:
             record=record["learner"],
         ),
         samplers=tuple(samplers),
+        rows=rows[: len(record["rows"])],
+        archives=rows[len(record["rows"]) :],
     )
+
+
+def _place(held: StreamRows) -> Record:
+    return {"steps": held.steps, "written": held.written, "oldest_row": held.oldest_row}
+
+
+def _joined(many: Iterable[Arrays]) -> Arrays:
+    """The arrays of several under one roof: `0.name`, `1.name`, ..."""
+    return {f"{i}.{name}": array for i, arrays in enumerate(many) for name, array in arrays.items()}
+
+
+def _split(checkpoint: Checkpoint, part: str, into: list[Arrays]) -> None:
+    for name, array in checkpoint.arrays(part).items():
+        index, _, own = name.partition(".")
+        into[int(index)][own] = array

@@ -13,6 +13,8 @@ from covey.platform.runtime.crew import Pending, Worker, WorkerLost
 PLACEMENT_LIMIT_S = 120.0
 OBJECT_STORE_BYTES = 200 * 2**20
 LEARNER = "learner"
+SAMPLER = "sampler "
+"""Followed by a number: who has it gets a bundle of their own."""
 
 
 class NoRoom(RuntimeError):
@@ -32,8 +34,7 @@ class RayCrew:
         self._private = address == "local"
         self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
         self._gpus = resources.gpus
-        self._actors: list[tuple[str, Any]] = []
-        self._samplers = 0
+        self._actors: dict[str, Any] = {}
         with keeping_signal_handlers():
             connect(resources, address)
         self._group = place(self._bundles(resources, samplers))
@@ -49,10 +50,9 @@ class RayCrew:
         import ray
         from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
 
-        bundles = len(self._group.bundle_specs)
-        collects = self._samplers < bundles - 1
-        bundle = self._samplers if collects else bundles - 1
-        self._samplers += collects
+        last = len(self._group.bundle_specs) - 1
+        collects = name.startswith(SAMPLER)
+        bundle = int(name.removeprefix(SAMPLER)) if collects else last
         learns = name == LEARNER
         actor = (
             ray.remote(Host)
@@ -63,7 +63,7 @@ class RayCrew:
             )
             .remote(factory, *arguments)
         )
-        self._actors.append((name, actor))
+        self._actors[name] = actor
         return RayWorker(actor)
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
@@ -82,7 +82,8 @@ class RayCrew:
         return values
 
     def _name_of(self, actor_id: str | None) -> str:
-        names = [name for name, actor in self._actors if actor._actor_id.hex() == actor_id]
+        found = self._actors.items()
+        names = [name for name, actor in found if actor._actor_id.hex() == actor_id]
         return names[0] if names else "a worker"
 
     def is_ready(self, pending: Pending) -> bool:
@@ -92,11 +93,23 @@ class RayCrew:
         ready, _ = ray.wait([pending.reference], timeout=0)
         return bool(ready)
 
+    def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
+        import ray
+
+        references = [one.reference for one in pending if isinstance(one, Remote)]
+        ray.wait(references, timeout=timeout_s)
+
+    def end(self, worker: Worker) -> None:
+        import ray
+
+        assert isinstance(worker, RayWorker)
+        ray.kill(worker.actor)
+
     def close(self) -> None:
         import ray
         from ray.util.placement_group import remove_placement_group
 
-        for _, actor in self._actors:
+        for actor in self._actors.values():
             ray.kill(actor)
         remove_placement_group(self._group)
         ray.shutdown()
@@ -133,11 +146,11 @@ class RayWorker:
     """An actor behind the interface of a worker. Ray keeps the order of one caller's calls."""
 
     def __init__(self, actor: Any) -> None:
-        self._actor = actor
+        self.actor = actor
 
     def submit(self, method: str, *arguments: Any) -> Pending:
         plain = (one.reference if isinstance(one, Remote) else one for one in arguments)
-        return Remote(self._actor.call.remote(method, *plain))
+        return Remote(self.actor.call.remote(method, *plain))
 
 
 def connect(resources: Resources, address: str) -> None:

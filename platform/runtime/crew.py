@@ -31,6 +31,12 @@ class Crew(Protocol):
     def is_ready(self, pending: Pending) -> bool:
         """Whether `fetch` would return without waiting."""
 
+    def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
+        """Return when one of them is ready, or when the time is over."""
+
+    def end(self, worker: Worker) -> None:
+        """End one worker at once, whatever it is doing."""
+
     def close(self) -> None:
         """End all workers."""
 
@@ -56,6 +62,14 @@ class InlineCrew:
     def is_ready(self, pending: Pending) -> bool:
         return True
 
+    def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
+        return None
+
+    def end(self, worker: Worker) -> None:
+        assert isinstance(worker, InlineWorker)
+        self._workers.remove(worker)
+        worker.close()
+
     def close(self) -> None:
         for worker in self._workers:
             worker.close()
@@ -71,14 +85,14 @@ class Done:
 class InlineWorker:
     """A plain object behind the interface of a worker."""
 
-    def __init__(self, target: object) -> None:
-        self._target = target
+    def __init__(self, target: Any) -> None:
+        self.target = target
 
     def submit(self, method: str, *arguments: Any) -> Pending:
-        return Done(getattr(self._target, method)(*map(resolve, arguments)))
+        return Done(getattr(self.target, method)(*map(resolve, arguments)))
 
     def close(self) -> None:
-        close = getattr(self._target, "close", None)
+        close = getattr(self.target, "close", None)
         if close is not None:
             close()
 

@@ -49,8 +49,8 @@ class Evaluator:
         count = environments.count
         seen = environments.spaces.observation
         observations = np.zeros((count, *seen.shape), dtype=seen.dtype)
-        rewards = np.empty(count)
-        terminated, truncated = np.empty(count, dtype=np.bool_), np.empty(count, dtype=np.bool_)
+        rewards = np.empty(count, dtype=np.float32)
+        terminated, truncated, valid = (np.empty(count, dtype=np.bool_) for _ in range(3))
         to_play = np.array([len(range(b, episodes, count)) for b in range(count)])
         so_far, length = np.zeros(count), np.zeros(count, dtype=np.int64)
         returns: list[float] = []
@@ -58,9 +58,9 @@ class Evaluator:
         environments.reset(observations)
         while to_play.any():
             actions = self._policy.best(observations)
-            environments.step(actions, observations, rewards, terminated, truncated)
+            environments.step(actions, observations, rewards, terminated, truncated, valid)
             so_far += rewards
-            length += 1
+            length += valid
             for b in np.flatnonzero(terminated | truncated):
                 if to_play[b]:
                     returns.append(float(so_far[b]))

@@ -1,8 +1,7 @@
-"""Collects rollout fragments: environments and policy in one process, one call a fragment."""
+"""Collects rows: environments and policy in one process, block after block into a stream."""
 
+import time
 from collections.abc import Callable
-from dataclasses import replace
-from time import perf_counter
 from typing import Any
 
 import numpy as np
@@ -10,125 +9,163 @@ from numpy.random import PCG64, Generator, SeedSequence
 from numpy.typing import NDArray
 
 from covey.platform.errors import UserError
-from covey.platform.runtime.fragment import Episodes, Fragment, Weights
+from covey.platform.runtime.fragment import Episodes, Rows
 from covey.platform.runtime.interfaces import ActingPolicy, Arrays, Environments, Record
+from covey.platform.runtime.stream_sides import StreamWriter
 from covey.platform.runtime.threads import one_blas_thread
+from covey.platform.runtime.weights_channel import WeightsReader
+
+_PATIENCE_S = 2e-4
+"""Between two looks for permission: long enough to leave the core to the learner."""
 
 
 class Sampler:
-    """The same class inline or as a Ray actor; its action noise has a generator of its own."""
+    """The same class inline or as a Ray actor; its action noise has a generator of its own.
+
+    Between `connect` and `sample`, `restore` may say where to go on.
+    """
 
     def __init__(
         self,
         make_environments: Callable[[], Environments],
         make_policy: Callable[[], ActingPolicy],
-        steps: int,
         seed: SeedSequence,
     ) -> None:
         one_blas_thread()
         self._environments = make_environments()
         self._policy = make_policy()
         self._generator = Generator(PCG64(seed))
-        self._fragment = Fragment.allocate(
-            steps, self._environments.count, self._environments.spaces
-        )
-        self._rewards = np.empty((steps, self._environments.count))
-        self._return_so_far = np.zeros(self._environments.count)
-        self._length_so_far = np.zeros(self._environments.count, dtype=np.int64)
         self._version = -1
         self._running = False
+        self._start: NDArray[Any] | None = None
+        self._goes_on = False
+        self._so_far = np.zeros(self._environments.count)
+        self._length = np.zeros(self._environments.count, dtype=np.int64)
+        self._ended: list[tuple[float, int]] = []
 
-    def sample(self, weights: Weights) -> Fragment:
-        """The next T x B steps with these weights. UserError when an environment misbehaves."""
-        began = perf_counter()
-        if weights.version != self._version:
+    def connect(
+        self, stream: Callable[[], StreamWriter], weights: Callable[[], WeightsReader]
+    ) -> None:
+        """Open this process's ends of the channels."""
+        self._stream, self._weights = stream(), weights()
+        self._stream.heartbeat_s = time.monotonic()
+
+    def run(self) -> None:
+        """Sample whenever that is permitted, until the stream says to stop."""
+        while not self._stream.stop:
+            if not self.sample():
+                self._stream.heartbeat_s = time.monotonic()
+                time.sleep(_PATIENCE_S)
+
+    def sample(self) -> bool:
+        """The next block with the newest weights; False when there is no room or no permission.
+
+        UserError when what the environments show or the policy does is not a finite number.
+        """
+        rows = self._stream.begin()
+        if rows is None:
+            return False
+        began = time.monotonic()
+        self._take_newest_weights()
+        self._collect(rows, self._begin(rows))
+        self._check_finite(rows)
+        self._stream.failures = self._environments.failures
+        self._stream.commit(self._episodes(), self._version, time.monotonic() - began)
+        return True
+
+    def _take_newest_weights(self) -> None:
+        weights = self._weights.read(newer_than=self._version)
+        if weights is not None:
             self._policy.load(weights.arrays)
             self._version = weights.version
-        rows = self._fragment.observations
-        if self._running:
-            rows[0] = rows[-1]
-        else:
-            self._environments.reset(rows[0])
-            self._running = True
-        finals = self._collect()
-        self._check_finite()
-        self._fragment.rewards[...] = self._rewards
-        self._fragment = replace(
-            self._fragment,
-            final_steps=np.array([step for step, _ in finals], dtype=np.int64),
-            final_observations=np.array([final for _, final in finals], dtype=rows.dtype).reshape(
-                len(finals), *rows.shape[2:]
-            ),
-            episodes=self._ended_episodes(),
-            version=weights.version,
-            sample_s=perf_counter() - began,
-        )
-        return self._fragment
 
-    def _collect(self) -> list[tuple[int, NDArray[Any]]]:
+    def _begin(self, rows: Rows) -> int:
+        """Have a row show what acts first; returns which."""
+        if self._running:
+            return 0
+        self._running = True
+        # Else the row before, written by another sampler or another attempt, leads to row 0: the
+        # new episodes begin behind it.
+        first = 0 if self._stream.fresh or self._goes_on else 1
+        if self._start is None:
+            self._environments.reset(rows.observations[first])
+        else:
+            rows.observations[first] = self._start
+        if first:
+            self._skip(rows)
+        return first
+
+    def _collect(self, rows: Rows, first: int) -> None:
         environments, policy, generator = self._environments, self._policy, self._generator
-        fragment, count = self._fragment, self._environments.count
-        finals: list[tuple[int, NDArray[Any]]] = []
-        for t in range(len(fragment.logp)):
-            actions, fragment.logp[t] = policy.sample(fragment.observations[t], generator)
-            fragment.actions[t] = actions
+        for t in range(first, rows.steps):
+            actions, rows.logp[t] = policy.sample(rows.observations[t], generator)
+            rows.actions[t] = actions
+            self._stream.heartbeat_s = time.monotonic()
             environments.step(
                 actions,
-                fragment.observations[t + 1],
-                self._rewards[t],
-                fragment.terminated[t],
-                fragment.truncated[t],
+                rows.observations[t + 1],
+                rows.rewards[t],
+                rows.terminated[t],
+                rows.truncated[t],
+                rows.valid[t],
             )
-            if environments.finals:
-                finals.extend((t * count + b, final) for b, final in environments.finals)
-        return finals
+            self._count(rows, t)
 
-    def _check_finite(self) -> None:
+    @staticmethod
+    def _skip(rows: Rows) -> None:
+        """Make the first row one that is no transition anywhere."""
+        flags = (rows.terminated, rows.truncated, rows.valid)
+        for array in (rows.actions, rows.logp, rows.rewards, *flags):
+            array[0] = 0
+
+    def _count(self, rows: Rows, t: int) -> None:
+        """Carry on returns and lengths; note the episodes that ended in row t."""
+        self._so_far += rows.rewards[t]
+        self._length += rows.valid[t]
+        ended = rows.terminated[t] | rows.truncated[t]
+        if ended.any():
+            self._ended += zip(
+                self._so_far[ended].tolist(), self._length[ended].tolist(), strict=True
+            )
+            self._so_far[ended] = 0.0
+            self._length[ended] = 0
+
+    def _episodes(self) -> Episodes:
+        ended, self._ended = self._ended, []
+        return Episodes(
+            np.array([returned for returned, _ in ended], dtype=np.float64),
+            np.array([length for _, length in ended], dtype=np.int64),
+        )
+
+    def _check_finite(self, rows: Rows) -> None:
         for what, array in (
-            ("observation", self._fragment.observations),
-            ("reward", self._rewards),
-            ("log-probability of an action (the policy's weights diverged)", self._fragment.logp),
+            ("observation", rows.observations),
+            ("reward", rows.rewards),
+            ("log-probability of an action (the policy's weights diverged)", rows.logp),
         ):
             if array.dtype.kind == "f" and not np.isfinite(array).all():
                 raise UserError(f"{self._environments}: a {what} is not a finite number")
 
-    def _ended_episodes(self) -> Episodes:
-        """Raw returns and lengths of the episodes that ended in the fragment; carries on the
-        others'.
-        """
-        returns: list[float] = []
-        lengths: list[int] = []
-        start = np.zeros(self._environments.count, dtype=np.int64)
-        ended = self._fragment.terminated | self._fragment.truncated
-        for t, b in np.argwhere(ended):
-            returns.append(self._return_so_far[b] + self._rewards[start[b] : t + 1, b].sum())
-            lengths.append(int(self._length_so_far[b] + t + 1 - start[b]))
-            self._return_so_far[b], self._length_so_far[b], start[b] = 0.0, 0, t + 1
-        for b, first in enumerate(start):
-            self._return_so_far[b] += self._rewards[first:, b].sum()
-            self._length_so_far[b] += len(ended) - first
-        return Episodes(np.array(returns, dtype=np.float64), np.array(lengths, dtype=np.int64))
-
     def state(self) -> tuple[Record, Arrays]:
-        """All that the following fragments depend on, besides the weights."""
+        """All that the following blocks depend on, besides weights and stream."""
         record, arrays = self._environments.state()
         return {
             "generator": self._generator.bit_generator.state,
             "environments": record,
-            "return_so_far": self._return_so_far.tolist(),
-            "length_so_far": self._length_so_far.tolist(),
+            "return_so_far": self._so_far.tolist(),
+            "length_so_far": self._length.tolist(),
         }, arrays
 
     def restore(self, record: Record, arrays: Arrays) -> None:
-        """Go on from `state`; where the environments cannot, with new episodes. Call before
-        `sample`.
-        """
+        """Go on from `state`; where the environments cannot, with new episodes."""
         self._generator.bit_generator.state = record["generator"]
-        self._running = True
-        row = self._fragment.observations[-1]
-        if self._environments.restore(record["environments"], arrays, row):
-            self._return_so_far[:] = record["return_so_far"]
-            self._length_so_far[:] = record["length_so_far"]
+        seen = self._environments.spaces.observation
+        current: NDArray[Any] = np.zeros((self._environments.count, *seen.shape), dtype=seen.dtype)
+        self._goes_on = self._environments.restore(record["environments"], arrays, current)
+        self._start = current
+        if self._goes_on:
+            self._so_far[:] = record["return_so_far"]
+            self._length[:] = record["length_so_far"]
 
     def close(self) -> None:
         """Close the environments."""

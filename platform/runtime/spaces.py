@@ -91,6 +91,8 @@ class Spaces:
 
     observation: ObservationSpec
     action: ActionSpec
+    agents: int = 1
+    """Columns that one environment takes: its agents, all with these spaces."""
 
     def to_record(self) -> dict[str, Any]:
         """As plain JSON values."""
@@ -103,4 +105,5 @@ class Spaces:
             side: {k: tuple(v) if isinstance(v, list) else v for k, v in record[side].items()}
             for side in ("observation", "action")
         }
-        return cls(ObservationSpec(**parts["observation"]), ActionSpec(**parts["action"]))
+        sides = ObservationSpec(**parts["observation"]), ActionSpec(**parts["action"])
+        return cls(*sides, agents=record["agents"])

@@ -188,6 +188,10 @@ class Stream(control.ControlWords):
         return self.blocks_written * self.spec.steps
 
     @property
+    def blocks_taken(self) -> int:
+        return self._taken
+
+    @property
     def oldest_row(self) -> int:
         spec, written = self.spec, self.blocks_written
         if not spec.overwrite:

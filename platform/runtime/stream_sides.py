@@ -78,6 +78,10 @@ class StreamReader(Vitals, Protocol):
         """Blocks handed over so far, since the stream was made."""
 
     @property
+    def blocks_taken(self) -> int:
+        """Blocks that `take` gave or skipped so far."""
+
+    @property
     def rows_written(self) -> int:
         """The same in rows: absolute rows below this one can be read."""
 

@@ -1,0 +1,68 @@
+"""The learner's end of all samplers' streams."""
+
+import time
+from collections.abc import Callable, Sequence
+
+from covey.platform.runtime.fragment import Fragment
+from covey.platform.runtime.stream import Stream
+
+_PATIENCE_S = 1e-4
+
+
+class Feed:
+    """Fragments of all samplers, in sampler order.
+
+    `samplers` are those of this process, one a stream: nobody else makes them work, so asking for a
+    fragment does. Without them others write the streams, and asking means waiting. `archives` hold
+    rows of samplers that are no more.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        archives: Sequence[Stream] = (),
+        samplers: Sequence[Callable[[], bool]] = (),
+    ) -> None:
+        self.streams = streams
+        self.archives = archives
+        self._samplers = samplers
+
+    def allow_one_more(self) -> None:
+        """Let every sampler write one block beyond those taken."""
+        for stream in self.streams:
+            stream.permit(stream.blocks_taken + 1)
+
+    def wait(self, patience_s: float) -> list[Fragment] | None:
+        """The next block of every stream; None if they are not all there in time.
+
+        Call `release` when done with them.
+        """
+        deadline_s = time.monotonic() + patience_s
+        for sample in self._samplers:
+            sample()
+        while any(stream.blocks_written == stream.blocks_taken for stream in self.streams):
+            if time.monotonic() > deadline_s:
+                return None
+            time.sleep(_PATIENCE_S)
+        return [self._take(stream) for stream in self.streams]
+
+    def poll(self) -> list[Fragment]:
+        """All blocks that are there, each stream's in order; to be counted and released at once."""
+        for sample in self._samplers:
+            sample()
+        found = []
+        for stream in self.streams:
+            while stream.blocks_written > stream.blocks_taken:
+                found.append(self._take(stream))
+        return found
+
+    @staticmethod
+    def _take(stream: Stream) -> Fragment:
+        fragment = stream.take()
+        assert fragment is not None
+        return fragment
+
+    def release(self) -> None:
+        """Give the blocks taken back to their writers."""
+        for stream in self.streams:
+            stream.release()

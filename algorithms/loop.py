@@ -1,0 +1,111 @@
+"""Lives where the learner lives: takes in what samplers wrote, updates, publishes, counts."""
+
+import math
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from covey.algorithms.feed import Feed
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.progress import Progress
+from covey.algorithms.section import RLSection
+from covey.algorithms.turn import Channels, Turn
+from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.meter import Meter
+from covey.platform.runtime.spaces import Spaces
+from covey.platform.runtime.stream import Stream
+from covey.platform.runtime.threads import one_blas_thread
+from covey.platform.runtime.weights_channel import WeightsWriter
+
+
+@dataclass(frozen=True)
+class Slice:
+    """How long to go on before reporting back: until one of these is reached, at least one turn.
+
+    `seconds` of time, `env_steps` more steps; `until_env_steps` and `until_return` are the job's
+    own, so that it does not overshoot.
+    """
+
+    seconds: float = math.inf
+    env_steps: float = math.inf
+    until_env_steps: int | None = None
+    until_return: float | None = None
+    pids: tuple[int, ...] = ()
+    """The job's processes, for the meter of CPU use."""
+
+
+@dataclass(frozen=True)
+class Report:
+    """Where training stands: figures since the report before, and the counters."""
+
+    metrics: dict[str, float]
+    progress: Record
+    turns: int
+
+
+class LearnerLoop:
+    """Turn after turn, in slices. The same class inline or as a Ray actor."""
+
+    def __init__(self, section: RLSection, spaces: Spaces, seed: int, threads: int) -> None:
+        one_blas_thread()
+        self._section = section
+        self._learner = section.algorithm.make_learner(spaces, seed, threads)
+        self._progress = Progress()
+        self._turn: Turn | None = None
+        self._meter = Meter(time.monotonic)
+
+    def weights(self) -> Weights:
+        """What acting needs now."""
+        return self._learner.weights()
+
+    def connect(
+        self,
+        streams: Sequence[Callable[[], Stream]],
+        archives: Sequence[Callable[[], Stream]],
+        weights: Callable[[], WeightsWriter],
+        lock_step: bool,
+        samplers: Sequence[Callable[[], bool]] = (),
+    ) -> None:
+        """Open this process's ends of the channels, and publish the first weights.
+
+        `lock_step`: samplers write a block only when asked, and all are waited for.
+        """
+        channels = Channels(
+            Feed([one() for one in streams], [one() for one in archives], samplers),
+            weights(),
+            self._progress,
+            self._meter,
+            lock_step,
+        )
+        self._turn = self._section.algorithm.make_turn(self._learner, channels)
+
+    def learn(self, part: Slice) -> Report:
+        """Go on until the slice is over."""
+        assert self._turn is not None
+        progress, began = self._progress, time.monotonic()
+        last_step = progress.env_steps + part.env_steps
+        turns = 0
+        while True:
+            turns += self._turn.take(part.until_env_steps)
+            if (
+                time.monotonic() - began >= part.seconds
+                or progress.env_steps >= last_step
+                or progress.env_steps >= (part.until_env_steps or math.inf)
+                or progress.has_reached(part.until_return)
+            ):
+                break
+        metrics = {**progress.metrics(), **self._turn.metrics(), **self._meter.read(part.pids)}
+        return Report(metrics, progress.to_record(), turns)
+
+    def state(self) -> tuple[LearnerState, Record]:
+        """Copies of all that later updates depend on, besides the rows in the streams."""
+        return self._learner.state(), self._progress.to_record()
+
+    def restore(self, state: LearnerState | None, progress: Record) -> None:
+        """Go on exactly from `state`, or from the beginning but for the counters. Call before
+        `connect`.
+        """
+        if state is not None:
+            self._learner.restore(state)
+        self._progress = Progress.from_record(progress)

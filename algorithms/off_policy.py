@@ -1,0 +1,125 @@
+"""A turn of an algorithm with replay: take note of new rows, make the updates that are owed."""
+
+import math
+import time
+from collections.abc import Mapping
+
+from covey.algorithms.learner import ReplayLearner
+from covey.algorithms.replay import Replay
+from covey.algorithms.turn import Channels
+
+TURN_S = 0.02
+"""So often at least new rows are noticed and new weights published while many updates are owed."""
+IDLE_S = 2e-4
+AHEAD_BLOCKS = 2
+"""Blocks that each sampler may be ahead of the updates owed for them."""
+NO_LIMIT = 2**62
+
+
+class ReplayTurn:
+    """Keeps `updates_per_step` gradient steps a transition; without it, both sides run free.
+
+    In lock-step every sampler writes a block, all updates owed for it are made, and so on: the
+    same numbers on every machine. Else samplers run ahead a little and nobody waits.
+    """
+
+    def __init__(
+        self,
+        learner: ReplayLearner,
+        replay: Replay,
+        channels: Channels,
+        *,
+        updates_per_step: float | None,
+        learning_starts: int,
+        batch_size: int,
+    ) -> None:
+        self._learner = learner
+        self._replay = replay
+        self._feed = channels.feed
+        self._weights = channels.weights
+        self._progress = channels.progress
+        self._meter = channels.meter
+        self._lock_step = channels.lock_step
+        self._ratio = updates_per_step
+        self._starts = max(learning_starts, batch_size)
+        self._batch_size = batch_size
+        self._lost_before = 0
+        self._version = channels.weights.publish(learner.weights().arrays)
+
+    def take(self, total: int | None) -> bool:
+        """See `Turn`."""
+        self._permit()
+        noticed = self._notice()
+        if noticed is None:
+            return False
+        updates = self._update(total)
+        if updates:
+            self._version = self._weights.publish(self._learner.weights().arrays)
+        elif not noticed and not self._lock_step:
+            time.sleep(IDLE_S)
+        return bool(updates or noticed)
+
+    def _permit(self) -> None:
+        if self._lock_step:
+            self._feed.allow_one_more()
+            return
+        owed = self._owed() if self._ratio else 0
+        for stream in self._feed.streams:
+            block = stream.spec.steps * stream.spec.columns * (self._ratio or 0.0)
+            too_far = owed > AHEAD_BLOCKS * block * len(self._feed.streams)
+            stream.permit(stream.blocks_taken if too_far else NO_LIMIT)
+
+    def _notice(self) -> int | None:
+        """Count new rows; how many transitions. None when in lock-step a block is missing."""
+        if self._lock_step:
+            waited = self._feed.wait(0.5)
+            if waited is None:
+                return None
+            fragments = waited
+        else:
+            fragments = self._feed.poll()
+        if not fragments:
+            return 0
+        now = time.monotonic()
+        steps = self._progress.take_in(fragments)
+        self._meter.count(
+            samples=steps,
+            ages=[self._version - fragment.version for fragment in fragments],
+            transfer_s=[now - fragment.finished_s for fragment in fragments],
+            lost=self._lost(),
+        )
+        self._feed.release()
+        return steps
+
+    def _lost(self) -> int:
+        """Transitions overwritten before they could be noticed, since the last call."""
+        streams = self._feed.streams
+        lost = sum(s.blocks_lost * s.spec.steps * s.spec.columns for s in streams)
+        lost, self._lost_before = lost - self._lost_before, lost
+        return lost
+
+    def _owed(self) -> float:
+        """Gradient steps not made yet."""
+        learnable = self._progress.env_steps - self._starts
+        if learnable < 0:
+            return 0
+        if self._ratio is None:
+            return math.inf
+        return math.floor(self._progress.env_steps * self._ratio) - self._progress.updates
+
+    def _update(self, total: int | None) -> int:
+        """Gradient steps until none is owed or, outside lock-step, the turn's time is over."""
+        owed, made = self._owed(), 0
+        deadline_s = math.inf if self._lock_step else time.monotonic() + TURN_S
+        if owed > 0:
+            self._learner.set_progress(self._progress.env_steps, total)
+        while made < owed and time.monotonic() < deadline_s:
+            self._learner.update(self._replay)
+            made += 1
+            self._progress.updates += 1
+        self._meter.count(updates=made, frames=made * self._batch_size)
+        return made
+
+    def metrics(self) -> Mapping[str, float]:
+        """Means over the updates since the last call."""
+        return self._learner.metrics()

@@ -1,0 +1,141 @@
+"""What goes on beside the training and never delays it: evaluations, and the live picture."""
+
+import time
+from functools import partial
+
+from covey.algorithms.parts import env_source, evaluation_environments, make_policy
+from covey.algorithms.progress import Progress
+from covey.algorithms.section import RLSection
+from covey.algorithms.team import Team
+from covey.algorithms.viewer import Viewer
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.run import Run
+from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
+from covey.platform.runtime.evaluator import Evaluation, Evaluator
+
+
+class Background:
+    """One worker that is asked for one thing at a time; a lost one is replaced when next asked."""
+
+    def __init__(self, crew: Crew, name: str, *factory: object) -> None:
+        self._crew = crew
+        self._name = name
+        self._factory = factory
+        self._worker: Worker | None = None
+        self._pending: Pending | None = None
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether something asked for is not collected yet."""
+        return self._pending is not None
+
+    def ask(self, method: str, *arguments: object) -> None:
+        """Begin; call `collect` for the answer before asking again."""
+        if self._worker is None:
+            self._worker = self._crew.spawn(self._name, *self._factory)  # type: ignore[arg-type]
+        self._pending = self._worker.submit(method, *arguments)
+
+    def collect(self, wait: bool = False) -> object | None:
+        """The answer; None if there is none yet, or none any more since the worker died."""
+        if self._pending is None or not (wait or self._crew.is_ready(self._pending)):
+            return None
+        pending, self._pending = self._pending, None
+        try:
+            (answer,) = self._crew.fetch([pending])
+        except WorkerLost:
+            self._worker = None
+            return None
+        found: object = answer
+        return found
+
+
+class EvaluationWork:
+    """Evaluates the newest weights every so many steps. Waits for the answer only in lock-step."""
+
+    def __init__(self, job: JobFile, crew: Crew, team: Team, progress: Progress) -> None:
+        section: RLSection = job.section
+        self._every = section.evaluation.every_env_steps
+        self._episodes = section.evaluation.episodes
+        self._deterministic = job.deterministic
+        self._team = team
+        self._progress = progress
+        self._work = Background(
+            crew,
+            "evaluator",
+            Evaluator,
+            evaluation_environments(job, self._episodes),
+            partial(make_policy, team.spaces, section),
+        )
+
+    def look(self) -> None:
+        """Take in an evaluation that has ended, begin one that is due."""
+        if self._every is None:
+            return
+        self._take_in()
+        progress = self._progress
+        if not self._work.is_busy and progress.env_steps >= progress.evaluated_at + self._every:
+            progress.evaluated_at = progress.env_steps
+            self._work.ask("evaluate", self._team.newest_weights(), self._episodes)
+            self._take_in(wait=self._deterministic)
+
+    def finish(self) -> bool:
+        """Wait for one that is under way; whether there was one."""
+        busy = self._work.is_busy
+        self._take_in(wait=True)
+        return busy
+
+    def _take_in(self, wait: bool = False) -> None:
+        found = self._work.collect(wait)
+        if isinstance(found, Evaluation):
+            self._progress.evaluated = {
+                "evaluation_return_mean": float(found.returns.mean()),
+                "evaluation_return_std": float(found.returns.std()),
+            }
+
+
+class ViewerWork:
+    """Keeps a live picture and the newest episode in the run folder; not while all is inline."""
+
+    HISTORY = 2000
+
+    def __init__(self, run: Run, crew: Crew, team: Team) -> None:
+        section: RLSection = run.job.section
+        self._run = run
+        self._team = team
+        self._every_s = section.viewer.every_s if section.sampling.samplers else None
+        self._drawn_s = time.monotonic()
+        self._history: list[dict[str, float]] = []
+        self._work = Background(
+            crew,
+            "viewer",
+            Viewer,
+            env_source(run.job),
+            partial(make_policy, team.spaces, section),
+            run.job.name,
+        )
+
+    def look(self, metrics: dict[str, float]) -> None:
+        """Note what was reported; write what was drawn, and have it drawn anew when it is time."""
+        if self._every_s is None:
+            return
+        self._history.append({**metrics, "wall_s": self._run.wall_s})
+        if len(self._history) > self.HISTORY:
+            del self._history[1::2]
+        self._write()
+        if not self._work.is_busy and time.monotonic() - self._drawn_s >= self._every_s:
+            self._drawn_s = time.monotonic()
+            self._work.ask("draw", self._history, self._team.newest_weights())
+
+    def finish(self) -> None:
+        """A last picture of the final state."""
+        if self._every_s is None or not self._history:
+            return
+        self._write(wait=True)
+        self._work.ask("draw", self._history, self._team.newest_weights())
+        self._write(wait=True)
+
+    def _write(self, wait: bool = False) -> None:
+        found = self._work.collect(wait)
+        if isinstance(found, dict):
+            for name, data in found.items():
+                self._run.picture(name, data)
