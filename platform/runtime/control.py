@@ -4,6 +4,7 @@ from typing import Any
 
 from numpy.typing import NDArray
 
+from covey.platform.runtime.fence import fence
 from covey.platform.runtime.layout import Field, Layout, floats, integers
 
 NO_LIMIT = 2**63 - 1
@@ -52,6 +53,7 @@ class ControlWords:
 
     def permit(self, blocks: int) -> None:
         """Let the sampler go on until that many blocks are written; at first there is no limit."""
+        fence()  # what came before it is seen by whoever goes by it
         self._reader[_PERMITTED] = blocks
 
     @property

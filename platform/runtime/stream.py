@@ -6,7 +6,6 @@ For two machines there is `object_channels`.
 """
 
 from dataclasses import dataclass, fields
-from functools import cached_property
 from time import monotonic
 from typing import Self
 
@@ -15,64 +14,13 @@ import numpy as np
 from covey.platform.runtime import control, segment
 from covey.platform.runtime.fence import fence
 from covey.platform.runtime.fragment import Episodes, Fragment, Rows
-from covey.platform.runtime.layout import Field, Layout, floats, integers
+from covey.platform.runtime.layout import floats, integers
 from covey.platform.runtime.segment import Memory, MemoryHandle
-from covey.platform.runtime.spaces import Spaces
+from covey.platform.runtime.stream_spec import StreamSpec as StreamSpec
 
 KEPT = 1024
 """The views of so many blocks are kept, a kilobyte each: making them takes ten microseconds."""
 NO_EPISODES = Episodes(np.empty(0), np.empty(0, dtype=np.int64))
-
-
-@dataclass(frozen=True)
-class StreamSpec:
-    """Blocks of `steps` rows (T) by `columns` (B).
-
-    With `overwrite` the ring holds the newest `blocks`, at least 3: two of them can be read, while
-    the third is written. Without it the writer may be up to `blocks` ahead of the reader.
-    """
-
-    steps: int
-    blocks: int
-    columns: int
-    spaces: Spaces
-    overwrite: bool
-
-    def __post_init__(self) -> None:
-        least = 3 if self.overwrite else 1
-        if self.steps < 1 or self.columns < 1 or self.blocks < least:
-            raise ValueError(f"a stream of {self}")
-
-    @cached_property
-    def slots(self) -> int:
-        """Blocks in the ring. A block's last observation is the next one's first, so writing
-        a block touches the one after it as well: that one must not be in use.
-        """
-        return self.blocks if self.overwrite else self.blocks + 1
-
-    @cached_property
-    def rows(self) -> int:
-        """Rows in the ring."""
-        return self.slots * self.steps
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Of everything that a stream keeps in memory."""
-        row = Rows.allocate(0, self.columns, self.spaces)  # one observation, no row
-        arrays = [(f.name, getattr(row, f.name)) for f in fields(Rows)]
-        # An episode takes at least one row of one column: the ring of episodes cannot overflow.
-        ring, a_block = (self.rows * self.columns,), (self.slots,)
-        return control.LAYOUT + Layout(
-            (
-                Field("returns", "f8", ring),
-                Field("lengths", "i8", ring),
-                Field("episodes_end", "i8", a_block),
-                Field("version", "i8", a_block),
-                Field("sample_s", "f8", a_block),
-                Field("finished_s", "f8", a_block),
-                *(Field(n, a.dtype.str, (self.rows + len(a), *a.shape[1:])) for n, a in arrays),
-            )
-        )
 
 
 @dataclass(frozen=True)
@@ -150,6 +98,7 @@ class Stream(control.ControlWords):
             return None
         if not spec.overwrite and block - self.blocks_released >= spec.blocks:
             return None
+        fence()  # what came before the permission is seen, such as the weights to be used
         slot = block % spec.slots
         if slot == 0 and block:
             self.rows.observations[0] = self.rows.observations[-1]
