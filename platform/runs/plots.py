@@ -5,7 +5,7 @@ matters.
 import json
 import math
 import os
-from itertools import pairwise
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -45,9 +45,14 @@ TITLES = {
     "sampling_hz": "sampling rate (env steps/s)",
     "update_hz": "update rate (updates/s)",
     "update_frame_hz": "update frame rate (samples/s)",
+    "transfer_cycle_s": "transfer cycle (s)",
+    "loss_fraction": "samples lost (fraction)",
+    "weight_age": "weight age (versions)",
+    "cpu_percent": "CPU use (%, 100 a core)",
+    "gpu_percent": "GPU use (%)",
     "round_s": "time a round (s)",
 }
-FROM_ZERO = ("_hz", "_s")
+FROM_ZERO = ("_hz", "_s", "_percent", "_age", "_fraction")
 """Rates and times start at zero, so that noise does not look like change."""
 
 LINE, OTHER, GOAL, FAINT = "#2563a8", "#0f766e", "#c2410c", "#6b7280"
@@ -82,12 +87,30 @@ def choose_panels(lines: Lines) -> list[str]:
     return (first + others)[:MAX_PANELS]
 
 
+def smoothed(values: list[float], span: float) -> list[float]:
+    """Each value's mean with its neighbours on both sides, those `span` away counting 1/e."""
+    before, after = _sums_so_far(values, span), _sums_so_far(values[::-1], span)[::-1]
+    ones = [1.0] * len(values)
+    weights = _sums_so_far(ones, span)
+    return [
+        (left + right - value) / (left_weight + right_weight - 1)
+        for left, right, value, left_weight, right_weight in zip(
+            before, after, values, weights, weights[::-1], strict=True
+        )
+    ]
+
+
 def short_number(value: float, _position: object = None) -> str:
     """A tick label: 50000 is "50k", 1500000 "1.5M", small numbers as they are."""
     for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
         if abs(value) >= size:
             return f"{value / size:g}{letter}"
     return f"{value:g}"
+
+
+def _sums_so_far(values: list[float], span: float) -> list[float]:
+    keep = math.exp(-1 / span)
+    return list(accumulate(values, lambda total, value: keep * total + value))
 
 
 def _is_dull(name: str, lines: Lines) -> bool:
@@ -122,20 +145,33 @@ def _draw(lines: Lines, names: list[str], job: JobFile, state: str) -> "Figure":
     figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
     for index, name in enumerate(names):
         axes = figure.add_subplot(rows, columns, index + 1)
-        _panel(axes, name, lines, getattr(job.stop, name, None))
+        draw_panel(axes, name, lines, getattr(job.stop, name, None))
         if index + columns >= len(names):
             axes.set_xlabel(unit, color=FAINT)
     return figure
 
 
-def _panel(axes: "Axes", name: str, lines: Lines, goal: float | None) -> None:
+def draw_panel(
+    axes: "Axes",
+    name: str,
+    lines: Lines,
+    goal: float | None = None,
+    along: str = "step",
+    smooth: bool = False,
+) -> None:
+    """One metric of `lines` against another that only grows, with what belongs beside it; many
+    points, if they are to be smooth, faintly behind their smoothed course.
+    """
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    steps, values = _points(lines, name)
+    steps, values = _points(lines, name, along)
     few = len(steps) < 30
+    if smooth and not few:
+        axes.plot(steps, values, color=LINE, linewidth=1.0, alpha=0.3)
+        values = smoothed(values, len(values) / 50)
     axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if few else "", markersize=3.5)
     beside = BESIDE.get(name, "")
-    steps, values = _points(lines, beside)
+    steps, values = _points(lines, beside, along)
     if steps:
         label = beside.split("_")[0]
         axes.plot(steps, values, "D", color=OTHER, markersize=4.5, label=label)
@@ -154,6 +190,6 @@ def _panel(axes: "Axes", name: str, lines: Lines, goal: float | None) -> None:
     axes.grid(alpha=0.25)
 
 
-def _points(lines: Lines, name: str) -> tuple[list[float], list[float]]:
-    found = [line for line in lines if name in line]
-    return [line["step"] for line in found], [line[name] for line in found]
+def _points(lines: Lines, name: str, along: str) -> tuple[list[float], list[float]]:
+    found = [line for line in lines if name in line and along in line]
+    return [line[along] for line in found], [line[name] for line in found]
