@@ -3,7 +3,7 @@
 The algorithms beside this (`ppo.py`) say what the gradient is; this says what it is taken of.
 """
 
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import torch
@@ -21,7 +21,7 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive_int
 
 
-VALUE_ROWS = 4096
+VALUE_ROWS = 2048
 
 
 class AgentConfig(Protocol):
@@ -51,6 +51,7 @@ class Agent:
 
     def __init__(self, config: AgentConfig, spaces: Spaces, root_seed: int) -> None:
         self._config = config
+        self._normalizes = config.normalize_observations and not spaces.observation.is_image
         self.network = ActorCritic(
             spaces,
             config.hidden,
@@ -60,12 +61,12 @@ class Agent:
         )
         self._parameters = flatten_parameters(self.network)
         self._optimizer = Adam(self._parameters)
-        self._observed = RunningMoments(spaces.observation.width)
+        self._observed = RunningMoments(spaces.observation.width if self._normalizes else 0)
         self._rewards = RewardScaler(config.gamma)
 
     def acting_arrays(self) -> Arrays:
         """Copies of what acting needs."""
-        observed = self._observed if self._config.normalize_observations else None
+        observed = self._observed if self._normalizes else None
         return acting_arrays(self.model(), observed)
 
     def prepare(self, rollout: Rollout) -> tuple[Batch, float]:
@@ -78,7 +79,7 @@ class Agent:
         config, size = self._config, rollout.rewards.size
         chosen = np.flatnonzero(rollout.valid)
         inputs = torch.from_numpy(self._normalized(rollout.features))
-        if config.normalize_observations:
+        if self._normalizes:
             self._observed.update(rollout.features[chosen])
         rewards = rollout.rewards
         if config.normalize_returns:
@@ -108,8 +109,8 @@ class Agent:
         """In pieces: all activations of many images at once would not fit into memory."""
         return torch.cat([self.network.value(piece) for piece in inputs.split(VALUE_ROWS)])
 
-    def _normalized(self, features: NDArray[np.float32]) -> NDArray[np.float32]:
-        if not self._config.normalize_observations:
+    def _normalized(self, features: NDArray[Any]) -> NDArray[Any]:
+        if not self._normalizes:
             return features
         mean = self._observed.mean.astype(np.float32)
         scaled = (features - mean) * self._observed.scale.astype(np.float32)

@@ -17,7 +17,8 @@ class ActorCritic(nn.Module):
     """A policy head and a value head on two multilayer perceptrons, or on a shared one.
 
     Parameters are named torso.*, actor.* and critic.*, layer by layer; `log_std` is there for
-    continuous actions. Input: encoded and normalised observations [N, width].
+    continuous actions. Input: encoded and normalised observations [N, width], or images, whose
+    torso is always a shared one and begins with convolutions.
     """
 
     def __init__(
@@ -29,16 +30,19 @@ class ActorCritic(nn.Module):
         generator: torch.Generator,
     ) -> None:
         super().__init__()
-        widths = [spaces.observation.width, *hidden]
         gain = math.sqrt(2.0)
+        image = spaces.observation.is_image
+        share_torso = share_torso or image
+        convolutions = [ImageTorso(spaces.observation.shape, generator)] if image else []
+        inputs = convolutions[0].width if image else spaces.observation.width
+        widths = [inputs, *hidden]
 
         def perceptron(head: int, head_gain: float) -> list[nn.Module]:
             own = [] if share_torso else layers(widths, gain, activation, generator)
             return [*own, linear(widths[-1], head, head_gain, generator)]
 
-        self.torso = nn.Sequential(
-            *(layers(widths, gain, activation, generator) if share_torso else [])
-        )
+        shared = layers(widths, gain, activation, generator) if share_torso else []
+        self.torso = nn.Sequential(*convolutions, *shared)
         # A small first policy is close to uniform, so early updates are not led by chance.
         self.actor = nn.Sequential(*perceptron(spaces.action.width, 0.01))
         self.critic = nn.Sequential(*perceptron(1, 1.0))
@@ -58,6 +62,38 @@ class ActorCritic(nn.Module):
         if self.discrete:
             return *categorical(head, actions), values
         return *gaussian(head, self.log_std, actions), values
+
+
+class ImageTorso(nn.Module):
+    """The convolutions of Mnih et al. 2013 (section 5.1) on bytes; output [N, width]."""
+
+    def __init__(self, shape: Sequence[int], generator: torch.Generator) -> None:
+        super().__init__()
+        # Channels are the shortest side: four stacked frames in front, or colours at the end.
+        self.channels_last = shape[-1] < shape[0]
+        channels, height, width = (shape[-1], *shape[:2]) if self.channels_last else shape
+        self.first = convolution(channels, 16, 8, 4, generator)
+        self.second = convolution(16, 32, 4, 2, generator)
+        sides = [((side - 8) // 4 + 1 - 4) // 2 + 1 for side in (height, width)]
+        self.width = 32 * sides[0] * sides[1]
+
+    def forward(self, images: Tensor) -> Tensor:
+        if self.channels_last:
+            images = images.permute(0, 3, 1, 2)
+        hidden = self.first(images.float().mul_(1 / 255)).relu_()
+        output: Tensor = self.second(hidden).relu_().flatten(1)
+        return output
+
+
+def convolution(
+    inputs: int, outputs: int, size: int, stride: int, generator: torch.Generator
+) -> nn.Conv2d:
+    """A layer with orthogonal kernels, drawn from `generator` alone, and biases of zero."""
+    layer = nn.Conv2d(inputs, outputs, size, stride, device="meta").to_empty(device="cpu")
+    nn.init.orthogonal_(layer.weight, math.sqrt(2.0), generator=generator)
+    assert layer.bias is not None
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 def layers(

@@ -60,19 +60,6 @@ class MlpPolicy:
             return chosen
         return head
 
-    def act(self, observations: NDArray[Any]) -> NDArray[Any]:
-        """What the environment takes: the most likely actions for [B, ...], or one for one
-        observation.
-        """
-        observations = np.asarray(observations)
-        shape = self._spaces.observation.shape
-        single = observations.shape == shape
-        if not single and observations.shape[1:] != shape:
-            raise ValueError(f"observations of shape {observations.shape}: expected [B, *{shape}]")
-        actions = self.best(observations[None] if single else observations)
-        prepared = self._spaces.action.to_environment(actions)
-        return prepared[0] if single else prepared
-
     def _head(self, observations: NDArray[Any]) -> Rows:
         rows = self._spaces.observation.encode(observations)
         if self._normal is not None:

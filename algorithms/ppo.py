@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, Annotated, Literal, NamedTuple
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 
 from numpy.random import PCG64, Generator
 from pydantic import Field
 
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.on_policy import OnPolicyTurn
-from covey.algorithms.policy import MlpPolicy
+from covey.algorithms.normalizer import RunningMoments
+from covey.algorithms.policy import MlpPolicy, acting_arrays
 from covey.algorithms.rollout import join
 from covey.algorithms.turn import Channels
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.runtime.fragment import Fragment, Weights
-from covey.platform.runtime.interfaces import ActingPolicy
+from covey.platform.runtime.interfaces import ActingPolicy, Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import StreamSpec
 from covey.platform.seeds import derive
@@ -74,10 +75,10 @@ class PPOConfig(Section):
     )
     threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
-    @property
-    def block_steps(self) -> int:
-        """A sampler's block is what one update learns from."""
-        return self.rollout_steps
+    keeps_rows: ClassVar = False
+    """Whether rows are learnt from more than once, so that checkpoints hold them."""
+    report_steps: ClassVar = 1
+    """In deterministic mode a report comes after so many environment steps: here, every update."""
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
         """The learner of a job, or of an actor of it."""
@@ -85,7 +86,19 @@ class PPOConfig(Section):
 
     def make_policy(self, spaces: Spaces) -> ActingPolicy:
         """What samplers and evaluators act with."""
+        if spaces.observation.is_image:
+            from covey.algorithms.image_policy import ImagePolicy
+
+            return ImagePolicy(spaces, self.hidden, self.activation)
         return MlpPolicy(spaces, self.activation)
+
+    def acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
+        """What the policy loads, of a saved learner."""
+        observed = None
+        if self.normalize_observations and not spaces.observation.is_image:
+            observed = RunningMoments(spaces.observation.width)
+            observed.restore("observations", learner.normalizer)
+        return acting_arrays(learner.model, observed)
 
     def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
         """One block is read while the next is written."""

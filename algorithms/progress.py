@@ -61,14 +61,23 @@ class Progress:
         """Whether `episode_return_mean`, as it counts for stopping, is at least `target`."""
         return target is not None and self.stop_metrics().get("episode_return_mean", -inf) >= target
 
+    def take_over(self, record: Record) -> None:
+        """Stand where the learner's counters stand; what the driver counts stays."""
+        newer = Progress.from_record(record)
+        for name in ("env_steps", "iterations", "updates", "episodes", "returns", "lengths"):
+            setattr(self, name, getattr(newer, name))
+
+    def side_work(self) -> Record:
+        """What the driver counts."""
+        return {"evaluated_at": self.evaluated_at, "evaluated": self.evaluated}
+
     def to_record(self) -> Record:
         return {
             "env_steps": self.env_steps,
             "iterations": self.iterations,
             "updates": self.updates,
             "episodes": self.episodes,
-            "evaluated_at": self.evaluated_at,
-            "evaluated": self.evaluated,
+            **self.side_work(),
             "returns": list(self.returns),
             "lengths": list(self.lengths),
         }

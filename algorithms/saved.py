@@ -102,21 +102,27 @@ def read(checkpoint: Checkpoint) -> TrainingState:
     if places:
         _split(checkpoint, "replay.safetensors", held)
     rows = tuple(
-        StreamRows(**place, rows=Rows(**arrays))
-        for place, arrays in zip(places, held, strict=True)
+        StreamRows(**place, rows=Rows(**arrays)) for place, arrays in zip(places, held, strict=True)
     )
+    spaces, learner = read_learner(checkpoint)
     return TrainingState(
-        spaces=Spaces.from_record(record["spaces"]),
+        spaces=spaces,
         progress=record["progress"],
-        learner=LearnerState(
-            model=checkpoint.arrays("model.safetensors"),
-            optimizer=checkpoint.arrays("optimizer.safetensors"),
-            normalizer=checkpoint.arrays("normalizer.safetensors"),
-            record=record["learner"],
-        ),
+        learner=learner,
         samplers=tuple(samplers),
         rows=rows[: len(record["rows"])],
         archives=rows[len(record["rows"]) :],
+    )
+
+
+def read_learner(checkpoint: Checkpoint) -> tuple[Spaces, LearnerState]:
+    """The part that a trained policy is made of."""
+    record = json.loads(checkpoint.read("state.json"))
+    return Spaces.from_record(record["spaces"]), LearnerState(
+        model=checkpoint.arrays("model.safetensors"),
+        optimizer=checkpoint.arrays("optimizer.safetensors"),
+        normalizer=checkpoint.arrays("normalizer.safetensors"),
+        record=record["learner"],
     )
 
 

@@ -6,7 +6,7 @@ from pydantic import Field
 
 from covey.algorithms.registry import AlgorithmConfig
 from covey.envs.section import EnvSection
-from covey.platform.jobfile.model import Count, Section
+from covey.platform.jobfile.model import Count, Positive, Section
 
 
 class Sampling(Section):
@@ -20,6 +20,9 @@ class Sampling(Section):
         default="auto",
         description="environments a sampler steps together; auto: 8 in all, at least 4 each",
     )
+    hang_s: Positive = Field(
+        default=60.0, description="a sampler that gives no sign for so long is replaced"
+    )
 
 
 class EvaluationSection(Section):
@@ -29,6 +32,14 @@ class EvaluationSection(Section):
     episodes: Count = 10
 
 
+class ViewerSection(Section):
+    """A live picture of curves and meters, and the newest episode, in the run folder."""
+
+    every_s: Positive | None = Field(
+        default=10.0, description="not at all if null, nor while everything is in one process"
+    )
+
+
 class RLSection(Section):
     """What is trained, where, and by how many samplers."""
 
@@ -36,3 +47,4 @@ class RLSection(Section):
     env: EnvSection
     sampling: Sampling = Sampling()
     evaluation: EvaluationSection = EvaluationSection()
+    viewer: ViewerSection = ViewerSection()

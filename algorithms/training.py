@@ -83,11 +83,13 @@ class Training:
     def _slice(self) -> Slice:
         stop = self._run.job.stop
         if self._run.job.deterministic:
-            return Slice(env_steps=self._section.algorithm.report_steps, until_env_steps=stop.env_steps)
+            return Slice(
+                env_steps=self._section.algorithm.report_steps, until_env_steps=stop.env_steps
+            )
         return Slice(SLICE_S, until_env_steps=stop.env_steps, until_return=stop.episode_return_mean)
 
     def _take_in(self, report: Report) -> None:
-        self._progress.go_to(report.progress)
+        self._progress.take_over(report.progress)
         self._evaluation.look()
         self._metrics = {
             **report.metrics,
@@ -99,7 +101,7 @@ class Training:
 
     def _checkpoint(self, last: bool = False) -> None:
         state = self._team.pause()
-        state = state.with_progress(self._progress)
+        state.progress.update(self._progress.side_work())
         self._run.checkpoint(self._progress.env_steps, saved.parts(state))
         if not last:
             self._team.go_on()

@@ -67,7 +67,8 @@ def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
     environments = sampling.envs_per_sampler
     if environments == "auto":
         environments = max(4, 8 // max(1, samplers))
-    return Sampling(samplers=samplers, envs_per_sampler=environments)
+    found = {"samplers": samplers, "envs_per_sampler": environments}
+    return sampling.model_copy(update=found)
 
 
 WORKLOAD = RLWorkload()

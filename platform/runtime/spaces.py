@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 class ObservationSpec:
     """One raw observation. `categories` counts the values of each entry of a categorical one.
 
-    A "numeric" observation becomes its flattened numbers, a "categorical" one a one-hot row.
+    A "numeric" observation becomes its flattened numbers, a "categorical" one a one-hot row. An
+    image stays the bytes that it is: networks for images scale them.
     """
 
     kind: Literal["numeric", "categorical"]
@@ -24,14 +25,21 @@ class ObservationSpec:
     categories: tuple[int, ...] = ()
 
     @property
+    def is_image(self) -> bool:
+        """Whether it is bytes [channels, height, width] or [height, width, channels]."""
+        return self.kind == "numeric" and self.dtype == "uint8" and len(self.shape) == 3
+
+    @property
     def width(self) -> int:
-        """Length of one encoded observation."""
+        """Length of one encoded observation; of an image, how many bytes it has."""
         if self.kind == "categorical":
             return sum(self.categories)
         return int(np.prod(self.shape, dtype=np.int64))
 
-    def encode(self, observations: NDArray[Any]) -> NDArray[np.float32]:
-        """Raw observations [B, *shape] as network input [B, width]."""
+    def encode(self, observations: NDArray[Any]) -> NDArray[Any]:
+        """Raw observations [B, *shape] as network input [B, width]; images as they are."""
+        if self.is_image:
+            return observations
         if self.kind == "numeric":
             return np.asarray(observations.reshape(len(observations), self.width), np.float32)
         rows = observations.reshape(len(observations), len(self.categories))

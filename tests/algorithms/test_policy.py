@@ -8,6 +8,7 @@ import torch
 from covey.algorithms.networks import ActorCritic, categorical, gaussian
 from covey.algorithms.normalizer import RunningMoments
 from covey.algorithms.policy import MlpPolicy, acting_arrays, layer_number, sample_categorical
+from covey.algorithms.trained import TrainedPolicy
 from covey.envs.spaces import describe_action
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 
@@ -69,18 +70,24 @@ def test_act_takes_one_observation_or_many_and_gives_what_the_environment_takes(
     arrays = acting_arrays({k: v.numpy() for k, v in network.state_dict().items()}, None)
     last = max((name for name in arrays if name.endswith("bias")), key=layer_number)
     policy.load({**arrays, last: np.array([7, -7, 7], dtype=np.float32)})
-    many = policy.act(np.ones((2, 4), dtype=np.float32) * 3)
+    many = TrainedPolicy(policy, Spaces(SEEN, CONTINUOUS)).act(
+        np.ones((2, 4), dtype=np.float32) * 3
+    )
     assert many.shape == (2, 3) and many.dtype == np.float32
     assert many[:, :2].tolist() == [[1, -1], [1, -1]] and (many[:, 2] > 1).all()
-    np.testing.assert_allclose(policy.act([3, 3, 3, 3]), many[0], rtol=1e-5)
-    assert policy.act(np.empty((0, 4), dtype=np.float32)).shape == (0, 3)
+    np.testing.assert_allclose(
+        TrainedPolicy(policy, Spaces(SEEN, CONTINUOUS)).act([3, 3, 3, 3]), many[0], rtol=1e-5
+    )
+    assert TrainedPolicy(policy, Spaces(SEEN, CONTINUOUS)).act(
+        np.empty((0, 4), dtype=np.float32)
+    ).shape == (0, 3)
 
 
 @pytest.mark.parametrize("shape", [(), (3,), (2, 2, 2), (4, 1)])
 def test_act_refuses_what_is_no_observation(shape):
     _, policy = network_and_policy(CONTINUOUS)
     with pytest.raises(ValueError, match="expected"):
-        policy.act(np.ones(shape, dtype=np.float32))
+        TrainedPolicy(policy, Spaces(SEEN, CONTINUOUS)).act(np.ones(shape, dtype=np.float32))
 
 
 def test_bounds_hold_in_the_precision_of_the_environment():

@@ -9,7 +9,7 @@ import torch
 from covey.algorithms.networks import ActorCritic, flatten_parameters
 from covey.algorithms.ppo import PPOConfig, ppo_loss
 from covey.algorithms.rollout import join
-from covey.platform.runtime.fragment import Episodes, Fragment
+from covey.platform.runtime.fragment import Episodes, Fragment, Rows
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 
 SPACES = Spaces(
@@ -76,35 +76,45 @@ def test_gradient_of_the_whole_loss_agrees_with_finite_differences():
         assert flat.grad[index].item() == pytest.approx((above - below).item() / 2e-6, abs=1e-6)
 
 
-def fragment(steps=8, count=2, seed=0, ends=()):
+def fragment(steps=8, count=2, seed=0, ends=(), gaps=()):
     generator = np.random.default_rng(seed)
-    made = Fragment.allocate(steps, count, SPACES)
-    made.observations[...] = generator.normal(size=made.observations.shape)
-    made.actions[...] = generator.integers(0, 2, (steps, count))
-    made.logp[...] = math.log(0.5)
-    made.rewards[...] = made.actions  # action 1 pays
-    made.terminated[...] = False
-    made.truncated[...] = False
-    finals = np.full((len(ends), 2), 9.0, dtype=np.float32)
+    rows = Rows.allocate(steps, count, SPACES)
+    rows.observations[...] = generator.normal(size=rows.observations.shape)
+    rows.actions[...] = generator.integers(0, 2, (steps, count))
+    rows.logp[...] = math.log(0.5)
+    rows.rewards[...] = rows.actions  # action 1 pays
+    rows.valid[...] = True
     for t, b in ends:
-        made.truncated[t, b] = True
-    from dataclasses import replace
-
-    flat = np.array([t * count + b for t, b in ends], dtype=np.int64)
-    episodes = Episodes(np.zeros(len(ends)), np.zeros(len(ends), dtype=np.int64))
-    return replace(made, final_steps=flat, final_observations=finals, episodes=episodes, version=0)
+        rows.truncated[t, b] = True
+    for t, b in gaps:
+        rows.valid[t, b] = False
+    return Fragment(rows, Episodes(np.zeros(0), np.zeros(0, np.int64)), 0, 0.0, 0.0)
 
 
-def test_join_puts_samplers_side_by_side_and_final_observations_where_they_belong():
-    parts = [fragment(seed=1, ends=[(3, 1)]), fragment(seed=2, ends=[(0, 0), (7, 1)])]
+def test_join_puts_samplers_side_by_side_and_cuts_where_a_row_is_no_transition():
+    parts = [
+        fragment(seed=1, ends=[(3, 1)], gaps=[(4, 1)]),
+        fragment(seed=2, gaps=[(0, 0), (5, 1)]),
+    ]
     rollout = join(parts, SPACES.observation)
-    values = rollout.features[:, 0]  # a "value" one can recognise
-    following = rollout.next_values(values)
-    assert following.shape == (8, 4)
-    assert following[3, 1] == following[0, 2] == following[7, 3] == 9.0
-    np.testing.assert_array_equal(following[2, :2], parts[0].observations[3, :, 0])
-    np.testing.assert_array_equal(following[7, :2], parts[0].observations[8, :, 0])
-    assert (following == 9.0).sum() == 3
+    features = rollout.features.reshape(9, 4, 2)
+    np.testing.assert_array_equal(features[:, 2:], parts[1].rows.observations)
+    assert np.argwhere(~rollout.valid).tolist() == [[0, 2], [4, 1], [5, 3]]
+    assert np.argwhere(rollout.cut).tolist() == [[3, 1], [4, 3]]
+    assert not parts[1].rows.truncated.any()  # the sampler's own rows stay as they are
+
+
+def test_what_is_no_transition_is_not_learnt_from():
+    learner = PPOConfig(name="ppo").make_learner(SPACES, 3, 1)
+    one = fragment(ends=[(2, 0)], gaps=[(3, 0)])
+    metrics = learner.update(0.0, one)
+    assert metrics["frames"] == 15 * 10
+    other = PPOConfig(name="ppo").make_learner(SPACES, 3, 1)
+    one.rows.actions[3, 0] ^= 1
+    one.rows.logp[3, 0] = -9.0
+    other.update(0.0, one)
+    for name, array in learner.state().model.items():
+        np.testing.assert_array_equal(array, other.state().model[name])
 
 
 @pytest.mark.parametrize("share_torso", [False, True])
@@ -125,7 +135,7 @@ def test_updates_make_rewarded_actions_likelier_and_restore_goes_on_exactly(shar
     for index in range(5):
         for one in (learner, twin):
             last = one.update(0.0, fragment(seed=index))
-    assert last["updates"] == 6 * 2 * 2 and first["policy_loss"] > last["policy_loss"]
+    assert last["gradient_steps"] == 2 * 2 and first["policy_loss"] > last["policy_loss"]
     for name, array in learner.state().model.items():
         np.testing.assert_array_equal(array, twin.state().model[name])
     assert learner.weights().version == 6
@@ -136,4 +146,4 @@ def test_linear_schedule_and_early_end():
     learner = config.make_learner(SPACES, 3, 1)
     metrics = learner.update(0.75, fragment())
     assert metrics["learning_rate"] == pytest.approx(0.25 * 3e-4)
-    assert metrics["updates"] < 4 * 4
+    assert metrics["gradient_steps"] < 4 * 4

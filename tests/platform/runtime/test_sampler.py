@@ -1,13 +1,17 @@
 """The sampler and the evaluator on environments and policies with known answers."""
 
+from dataclasses import fields
+
 import numpy as np
 import pytest
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.evaluator import Evaluator
-from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.fragment import Rows, Weights
 from covey.platform.runtime.sampler import Sampler
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
+from covey.platform.runtime.stream import Stream, StreamSpec
+from covey.platform.runtime.weights_channel import SharedWeights
 from covey.platform.seeds import derive
 
 SPACES = Spaces(
@@ -19,10 +23,10 @@ class Counting:
     """Environment b counts its steps, earns the action taken, and ends after b + 2 steps."""
 
     spaces = SPACES
+    failures = 0
 
     def __init__(self, count=3):
         self.count = count
-        self.finals = []
         self.lengths = np.arange(count) + 2
 
     def __str__(self):
@@ -32,13 +36,13 @@ class Counting:
         self.steps = np.zeros(self.count)
         observations[:] = 0
 
-    def step(self, actions, observations, rewards, terminated, truncated):
-        self.steps += 1
+    def step(self, actions, observations, rewards, terminated, truncated, valid):
+        ended = self.steps == self.lengths
+        self.steps = np.where(ended, 0, self.steps + 1)
         over = self.steps == self.lengths
-        self.finals = [(b, np.array([self.steps[b]])) for b in np.flatnonzero(over)]
-        self.steps[over] = 0
+        valid[:] = ~ended
         observations[:, 0] = self.steps
-        rewards[:] = actions
+        rewards[:] = actions * valid
         terminated[:] = over & (np.arange(self.count) != 0)
         truncated[:] = over & (np.arange(self.count) == 0)
 
@@ -54,6 +58,14 @@ class Counting:
         self.steps = None
 
 
+class Restless(Counting):
+    """Begins new episodes instead of going on."""
+
+    def restore(self, record, arrays, observations):
+        self.reset(observations)
+        return False
+
+
 class Coin:
     """Draws 0 or 1; its best action is the published number."""
 
@@ -67,66 +79,100 @@ class Coin:
         return np.full(len(observations), self.best_action)
 
 
-def sampler(steps=5, seed=0):
-    return Sampler(Counting, Coin, steps, derive(seed, "sampler", 0))
+WEIGHTS = Weights(0, {"best": np.array([1])})
 
 
-WEIGHTS = Weights(4, {"best": np.array([1])})
+def stream(steps=6, blocks=4):
+    return Stream.create(StreamSpec(steps, blocks, 3, SPACES, overwrite=False), shared=False)
 
 
-def test_a_fragment_holds_steps_final_observations_and_who_acted():
-    fragment = sampler().sample(WEIGHTS)
-    assert fragment.version == 4 and fragment.env_steps == 15
-    assert fragment.observations[:, 0, 0].tolist() == [0, 1, 0, 1, 0, 1]
-    assert fragment.observations[:, 2, 0].tolist() == [0, 1, 2, 3, 0, 1]
-    assert fragment.truncated.nonzero()[0].tolist() == [1, 3]
-    assert not fragment.terminated[:, 0].any() and fragment.terminated[2, 1]
-    where = {
-        (s // 3, s % 3): f[0]
-        for s, f in zip(fragment.final_steps, fragment.final_observations, strict=True)
-    }
-    assert where == {(1, 0): 2, (3, 0): 2, (2, 1): 3, (3, 2): 4}
-    np.testing.assert_allclose(fragment.logp, -0.7)
-    np.testing.assert_array_equal(fragment.rewards, fragment.actions)
+def sampler(into, environments=Counting, seed=0):
+    made = Sampler(environments, Coin, derive(seed, "sampler", 0))
+    weights = SharedWeights.create(WEIGHTS.arrays, shared=False)
+    weights.publish(WEIGHTS.arrays)
+    made.connect(lambda: into, lambda: weights)
+    return made
 
 
-def test_episodes_are_summed_across_fragments_in_the_order_in_which_they_end():
-    collecting = sampler(steps=3)
-    fragments = []
-    for _ in range(2):
-        fragment = collecting.sample(WEIGHTS)
-        fragments.append((fragment.rewards.copy(), fragment.episodes))
-    rewards = np.concatenate([one for one, _ in fragments])
-    first, second = (episodes for _, episodes in fragments)
-    assert first.lengths.tolist() == [2, 3] and second.lengths.tolist() == [2, 4, 2, 3]
-    assert first.returns.tolist() == [rewards[:2, 0].sum(), rewards[:3, 1].sum()]
-    assert second.returns.tolist() == [
-        rewards[2:4, 0].sum(),
-        rewards[:4, 2].sum(),
-        rewards[4:6, 0].sum(),
-        rewards[3:6, 1].sum(),
-    ]
+def test_a_block_holds_steps_resets_and_who_acted():
+    into = stream()
+    assert sampler(into).sample()
+    fragment = into.take()
+    rows = fragment.rows
+    assert fragment.version == 0 and fragment.env_steps == rows.valid.sum() == 14
+    assert rows.observations[:, 0, 0].tolist() == [0, 1, 2, 0, 1, 2, 0]
+    assert rows.observations[:, 2, 0].tolist() == [0, 1, 2, 3, 4, 0, 1]
+    assert rows.valid[:, 0].tolist() == [True, True, False, True, True, False]
+    assert rows.truncated.nonzero()[0].tolist() == [1, 4]
+    assert not rows.terminated[:, 0].any() and rows.terminated[2, 1]
+    np.testing.assert_allclose(rows.logp, -0.7)
+    np.testing.assert_array_equal(rows.rewards, rows.actions * rows.valid)
+
+
+def test_blocks_are_written_only_where_there_is_room_and_permission():
+    into = stream(blocks=2)
+    into.permit(1)
+    collecting = sampler(into)
+    assert [collecting.sample() for _ in range(2)] == [True, False]
+    into.permit(9)
+    assert [collecting.sample() for _ in range(2)] == [True, False]
+    assert into.take() and into.take() and not into.take()
+    into.release()
+    assert collecting.sample()
+
+
+def test_episodes_are_summed_across_blocks_in_the_order_in_which_they_end():
+    into = stream(steps=3)
+    collecting = sampler(into)
+    first, second = (collecting.sample() and into.take() for _ in range(2))
+    rewards = np.concatenate([first.rows.rewards, second.rows.rewards])
+    assert first.episodes.lengths.tolist() == [2, 3]
+    assert second.episodes.lengths.tolist() == [4, 2]
+    assert first.episodes.returns.tolist() == [rewards[:2, 0].sum(), rewards[:3, 1].sum()]
+    assert second.episodes.returns.tolist() == [rewards[:4, 2].sum(), rewards[3:5, 0].sum()]
 
 
 def test_goes_on_from_its_state_as_if_never_stopped():
-    whole, other = sampler(), sampler(seed=9)
-    whole.sample(WEIGHTS)
+    into, other_into = stream(), stream()
+    whole = sampler(into)
+    whole.sample()
+    into.take()
+    other = sampler(other_into, seed=9)
     other.restore(*whole.state())
-    expected, found = whole.sample(WEIGHTS), other.sample(WEIGHTS)
-    for name in ("observations", "actions", "rewards", "terminated", "truncated", "final_steps"):
-        np.testing.assert_array_equal(getattr(found, name), getattr(expected, name))
+    whole.sample()
+    other.sample()
+    expected, found = into.take(), other_into.take()
+    for f in fields(Rows):
+        np.testing.assert_array_equal(getattr(found.rows, f.name), getattr(expected.rows, f.name))
     np.testing.assert_array_equal(found.episodes.returns, expected.episodes.returns)
     np.testing.assert_array_equal(found.episodes.lengths, expected.episodes.lengths)
 
 
+@pytest.mark.parametrize("restores", [False, True])
+def test_one_that_takes_over_a_stream_leaves_a_row_between_its_episodes_and_those_before(restores):
+    into = stream()
+    before = sampler(into)
+    before.sample()
+    last_seen = into.take().rows.observations[-1].copy()
+    after = sampler(into, Restless)
+    if restores:
+        after.restore(*before.state())
+    after.sample()
+    rows = into.take().rows
+    np.testing.assert_array_equal(rows.observations[0], last_seen)
+    assert not rows.valid[0].any() and not rows.rewards[0].any()
+    assert not rows.observations[1].any() and rows.valid[1].all()
+    assert not rows.terminated[0].any() and not rows.truncated[0].any()
+
+
 def test_numbers_that_are_not_finite_are_refused():
     class Broken(Counting):
-        def step(self, actions, observations, rewards, terminated, truncated):
-            super().step(actions, observations, rewards, terminated, truncated)
+        def step(self, actions, observations, rewards, *flags):
+            super().step(actions, observations, rewards, *flags)
             rewards[1] = np.nan
 
     with pytest.raises(UserError, match="Counting: a reward is not a finite number"):
-        Sampler(Broken, Coin, 2, derive(0, "sampler", 0)).sample(WEIGHTS)
+        sampler(stream(), Broken).sample()
 
 
 @pytest.mark.parametrize(("episodes", "lengths"), [(3, [2, 3, 4]), (5, [2, 2, 3, 3, 4]), (1, [2])])
@@ -134,4 +180,4 @@ def test_the_evaluator_plays_a_fixed_share_on_each_environment(episodes, lengths
     evaluation = Evaluator(Counting, Coin).evaluate(WEIGHTS, episodes)
     assert sorted(evaluation.lengths.tolist()) == lengths
     np.testing.assert_array_equal(evaluation.returns, evaluation.lengths)  # the best action earns 1
-    assert evaluation.version == 4
+    assert evaluation.version == 0
