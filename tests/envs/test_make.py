@@ -52,7 +52,8 @@ def test_what_goes_wrong_is_one_line_with_the_environments_name(source, words):
 def test_a_missing_optional_package_comes_with_the_way_to_install_it():
     script = (
         "import sys; sys.modules['ale_py'] = None\n"
-        "from covey.envs.make import *\n"
+        "from covey.envs.make import EnvSource, make_env\n"
+        "from covey.platform.errors import UserError\n"
         "try: make_env(EnvSource('ALE/Pong-v5'))\n"
         "except UserError as error: print(error)"
     )

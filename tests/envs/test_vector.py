@@ -1,5 +1,6 @@
-"""Environments stepped together: same-step reset, final observations, replay, clear errors."""
+"""Environments stepped together: next-step reset, replay, replaced environments, clear errors."""
 
+import json
 from pathlib import Path
 
 import gymnasium
@@ -22,15 +23,14 @@ def third_party(name, **kwargs):
 
 
 class Stepper:
-    """A VectorEnv with arrays for its results."""
+    """Environments with arrays for what their steps write."""
 
     def __init__(self, source, count=2, **kwargs):
         self.envs = VectorEnv(source, count, kwargs.pop("first", 0), root_seed=5, **kwargs)
         seen = self.envs.spaces.observation
         self.observations = np.zeros((count, *seen.shape), dtype=seen.dtype)
-        self.rewards = np.zeros(count)
-        self.terminated = np.zeros(count, dtype=bool)
-        self.truncated = np.zeros(count, dtype=bool)
+        self.rewards = np.zeros(count, dtype=np.float32)
+        self.terminated, self.truncated, self.valid = np.zeros((3, count), dtype=bool)
 
     def reset(self):
         self.envs.reset(self.observations)
@@ -38,25 +38,32 @@ class Stepper:
 
     def step(self, actions):
         self.envs.step(
-            np.asarray(actions), self.observations, self.rewards, self.terminated, self.truncated
+            np.asarray(actions),
+            self.observations,
+            self.rewards,
+            self.terminated,
+            self.truncated,
+            self.valid,
         )
+
+    def seen(self):
+        return self.observations.ravel().tolist()
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated", "both"])
-def test_the_end_of_an_episode_keeps_the_final_observation_and_shows_the_next_first(ending):
+def test_the_end_shows_the_final_observation_and_a_row_without_a_step_the_next_first(ending):
     stepper = Stepper(third_party("Count-v0", length=3, ending=ending)).reset()
-    for taken in (1, 2):
+    for taken in (1, 2, 3):
         stepper.step([0, 1])
-        assert stepper.observations.ravel().tolist() == [taken, taken]
-        assert not stepper.envs.finals
+        assert stepper.seen() == [taken, taken]
+        assert stepper.rewards.tolist() == [1, 1] and stepper.valid.all()
+        assert stepper.terminated.tolist() == [taken == 3 and ending != "truncated"] * 2
+        assert stepper.truncated.tolist() == [taken == 3 and ending != "terminated"] * 2
     stepper.step([0, 1])
-    assert [(b, final.tolist()) for b, final in stepper.envs.finals] == [(0, [3]), (1, [3])]
-    assert stepper.observations.ravel().tolist() == [0, 0]
-    assert stepper.terminated.tolist() == [ending in ("terminated", "both")] * 2
-    assert stepper.truncated.tolist() == [ending in ("truncated", "both")] * 2
+    assert stepper.seen() == [0, 0] and stepper.rewards.tolist() == [0, 0]
+    assert not (stepper.valid | stepper.terminated | stepper.truncated).any()
     stepper.step([0, 1])
-    assert stepper.observations.ravel().tolist() == [1, 1]
-    assert not (stepper.terminated | stepper.truncated).any() and not stepper.envs.finals
+    assert stepper.seen() == [1, 1] and stepper.valid.all()
 
 
 def test_episodes_equal_those_of_the_bare_environment_with_the_derived_seeds():
@@ -64,13 +71,17 @@ def test_episodes_equal_those_of_the_bare_environment_with_the_derived_seeds():
     bare = gymnasium.make("CartPole-v1")
     expected, episode = bare.reset(seed=derive_int(5, "environment", 4, 0))[0], 0
     actions = np.random.default_rng(0).integers(0, 2, (120, 2))
+    terminated = False
     for both in actions:
         np.testing.assert_array_equal(stepper.observations[1], expected)
         stepper.step(both)
-        expected, _, terminated, _, _ = bare.step(int(both[1]))
+        assert stepper.valid[1] != terminated
         if terminated:
-            episode += 1
+            episode, terminated = episode + 1, False
             expected = bare.reset(seed=derive_int(5, "environment", 4, episode))[0]
+        else:
+            expected, _, terminated, _, _ = bare.step(int(both[1]))
+        assert stepper.terminated[1] == terminated
     assert episode > 2
 
 
@@ -103,15 +114,49 @@ def test_replay_goes_on_exactly_where_it_was(source):
 
     for _ in range(130):
         whole.step(actions())
-    record, arrays = whole.envs.state()
-    resumed = Stepper(source, replayable=True)
-    assert resumed.envs.restore(record, arrays, resumed.observations)
+    resumed = saved_and_restored(whole, source)
     for _ in range(130):
-        np.testing.assert_array_equal(resumed.observations, whole.observations)
-        both = actions()
-        whole.step(both)
-        resumed.step(both)
-        np.testing.assert_array_equal(resumed.rewards, whole.rewards)
+        go_on_alike(whole, resumed, actions())
+
+
+def saved_and_restored(stepper, source):
+    record, arrays = stepper.envs.state()
+    resumed = Stepper(source, stepper.envs.count, replayable=True)
+    assert resumed.envs.restore(json.loads(json.dumps(record)), arrays, resumed.observations)
+    np.testing.assert_array_equal(resumed.observations, stepper.observations)
+    return resumed
+
+
+def go_on_alike(one, other, actions):
+    one.step(actions)
+    other.step(actions)
+    for name in ("observations", "rewards", "terminated", "truncated", "valid"):
+        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+
+
+@pytest.mark.parametrize("taken", [2, 3, 4, 7])
+def test_replay_goes_on_exactly_before_at_and_after_a_reset(taken):
+    source = third_party("Noisy-v0", seeded=True, length=3)
+    whole = Stepper(source, replayable=True).reset()
+    for _ in range(taken):
+        whole.step([0, 1])
+    resumed = saved_and_restored(whole, source)
+    for _ in range(9):
+        go_on_alike(whole, resumed, [1, 0])
+    again = saved_and_restored(resumed, source)
+    for _ in range(9):
+        go_on_alike(whole, again, [1, 0])
+
+
+def test_a_long_run_keeps_only_the_actions_of_the_episodes_under_way():
+    source = third_party("Noisy-v0", seeded=True, length=7)
+    whole = Stepper(source, replayable=True).reset()
+    for _ in range(3003):
+        whole.step([0, 1])
+    assert len(whole.envs.state()[1]["actions.0"]) == 3003 % 8
+    resumed = saved_and_restored(whole, source)
+    for _ in range(9):
+        go_on_alike(whole, resumed, [1, 0])
 
 
 def test_an_environment_that_cannot_be_replayed_is_named():
@@ -135,7 +180,7 @@ def test_without_replay_a_resume_begins_new_episodes_with_new_seeds():
     ("fault", "words"),
     [
         ("reset", r"Faulty-v0 \(number 0, episode 0\): reset failed: RuntimeError: lamp broken"),
-        ("step", r"Faulty-v0 \(number 0, episode 0\): step failed: RuntimeError: lamp broken"),
+        ("step", r"Faulty-v0 \(number 0, episode 1\): step failed: RuntimeError: lamp broken"),
         ("shape", r"Faulty-v0: an observation has shape \(2,\).*declares \(1,\)"),
         ("dtype", r"Faulty-v0: an observation has dtype complex64.*declares float32"),
         ("space", r"Faulty-v0: observation space Dict.*not supported.*FlattenObservation"),
@@ -144,5 +189,47 @@ def test_without_replay_a_resume_begins_new_episodes_with_new_seeds():
 def test_what_an_environment_does_wrong_is_said_in_one_line(fault, words):
     with pytest.raises(UserError, match=words):
         stepper = Stepper(third_party("Faulty-v0", fault=fault)).reset()
-        for _ in range(4):
+        for _ in range(8):
             stepper.step([0, 0])
+
+
+def test_an_environment_that_raises_is_replaced_and_neither_it_nor_its_reset_is_a_transition():
+    stepper = Stepper(third_party("Fragile-v0"), count=2, replayable=True).reset()
+    for taken in range(1, 15):
+        stepper.step([0, 1])
+        assert stepper.seen() == [taken, taken]
+    stepper.step([2, 1])
+    assert stepper.seen() == [14, 15] and stepper.valid.tolist() == [False, True]
+    assert stepper.rewards.tolist() == [0, 1] and not stepper.terminated.any()
+    resumed = saved_and_restored(stepper, third_party("Fragile-v0"))
+    for valid, count in ((False, 0), (True, 1), (True, 2)):
+        go_on_alike(stepper, resumed, [0, 0])
+        assert stepper.valid.tolist() == [valid, True] and stepper.seen()[0] == count
+    assert stepper.envs.failures == 1
+
+
+@pytest.mark.parametrize(("steps", "helps"), [(9, False), (10, True)])
+def test_one_that_fails_again_is_replaced_again_only_if_it_worked_for_a_while(steps, helps):
+    stepper = Stepper(third_party("Fragile-v0"), count=1).reset()
+    stepper.step([2])
+    stepper.step([0])
+    for _ in range(steps):
+        stepper.step([0])
+        assert stepper.valid.all()
+    if helps:
+        stepper.step([2])
+        assert stepper.envs.failures == 2
+    else:
+        with pytest.raises(UserError, match=r"Fragile-v0 \(number 0, episode 1\): step failed"):
+            stepper.step([2])
+
+
+def test_a_reset_that_fails_once_is_tried_again_in_the_row_after():
+    stepper = Stepper(third_party("Fragile-v0", length=3, bad_resets=(2,)), count=1).reset()
+    for _ in range(3):
+        stepper.step([0])
+    for first in (3, 0):
+        stepper.step([0])
+        assert stepper.seen() == [first] and not stepper.valid.any()
+    stepper.step([0])
+    assert stepper.valid.all() and stepper.seen() == [1] and stepper.envs.failures == 1

@@ -96,6 +96,29 @@ class Faulty(Count):
         return seen, np.inf if self.fault == "reward" else reward, *flags
 
 
+class Fragile(Count):
+    """Raises when told to by action 2, and at its resets numbered in `bad_resets`, from 1."""
+
+    action_space = Discrete(3)
+
+    def __init__(self, length: int = 100, bad_resets: tuple[int, ...] = ()) -> None:
+        super().__init__(length)
+        self.bad_resets = bad_resets
+        self.resets = 0
+
+    def reset(self, *, seed: int | None = None, options: Any = None) -> Any:
+        self.resets += 1
+        if self.resets in self.bad_resets:
+            raise RuntimeError("lamp broken")
+        return super().reset(seed=seed)
+
+    def step(self, action: int) -> Any:
+        if action == 2:
+            raise RuntimeError("lamp broken")
+        return super().step(action)
+
+
+gymnasium.register("Fragile-v0", Fragile)
 gymnasium.register("Follow-v0", Follow, max_episode_steps=10)
 gymnasium.register("Count-v0", Count)
 gymnasium.register("Noisy-v0", Noisy)
