@@ -4,7 +4,8 @@ from collections.abc import Callable
 from functools import partial
 
 from covey.algorithms.section import RLSection
-from covey.envs.make import EnvSource, make_environments
+from covey.envs.source import EnvSource
+from covey.envs.vector import VectorEnv as make_environments
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.interfaces import ActingPolicy, Environments
 from covey.platform.runtime.spaces import Spaces
@@ -15,7 +16,7 @@ EVALUATION_ENVS = 10
 def env_source(job: JobFile) -> EnvSource:
     """Where the environments of a job come from."""
     section: RLSection = job.section
-    return EnvSource(section.env.id, section.env.kwargs, job.code, section.env.preprocess)
+    return EnvSource(section.env.id, section.env.kwargs, job.code)
 
 
 def probe_spaces(source: EnvSource) -> Spaces:

@@ -57,7 +57,7 @@ class Team:
         self._section: RLSection = self.job.section
         self._inline = number_of_samplers(self._section) == 0
         self._lock_step = self._inline or self.job.deterministic
-        self._weights: SharedWeights | None = None
+        self._channel: SharedWeights | None = None
         self._threads = max(1, int(self.job.resources.cpus))
         self._snapshot: LearnerState | None = None
         self._snapshot_s = time.monotonic()
@@ -80,7 +80,7 @@ class Team:
                 self.crew.fetch([m.worker.submit("restore", *part) for m, part in parts])
             self._snapshot, self._progress = state.learner, state.progress
         (first,) = self.crew.fetch([self._learner.submit("weights")])
-        self._weights = SharedWeights.create(first.arrays)
+        self._channel = SharedWeights.create(first.arrays)
         self.crew.fetch([self._connect_sampler(member) for member in self.samplers])
         self._connect_learner()
         self.go_on()
@@ -121,12 +121,11 @@ class Team:
         """Let go of all channels."""
         for stream in [*self.archives, *(member.stream for member in self.samplers)]:
             stream.close()
-        if self._weights is not None:
-            self._weights.close()
+        if self._channel is not None:
+            self._channel.close()
 
     def newest_weights(self) -> Weights | None:
         """What was published last, as a copy."""
-        assert self._weights is not None
         return self._weights.read()
 
     def pause(self) -> TrainingState:
@@ -162,6 +161,11 @@ class Team:
             member.stream.stop = False
             if not self._inline:
                 member.running = member.worker.submit("run")
+
+    @property
+    def _weights(self) -> SharedWeights:
+        assert self._channel is not None
+        return self._channel
 
     @property
     def _columns(self) -> int:
@@ -215,18 +219,14 @@ class Team:
             if isinstance(member.worker, InlineWorker)
         ]
         self.crew.fetch(
-            [
-                self._learner.submit(
-                    "connect", streams, archives, weights, self._lock_step, inline
-                )
-            ]
+            [self._learner.submit("connect", streams, archives, weights, self._lock_step, inline)]
         )
 
     def _ends(self, *channels: Stream | SharedWeights) -> list[Callable[[], Any]]:
         """How another process, or this one, opens its end of channels."""
         if self._inline:
             return [partial(_same, channel) for channel in channels]
-        return [partial(type(channel).attach, channel.handle) for channel in channels]
+        return [channel.handle.attach for channel in channels]
 
     def _running(self) -> list[Pending]:
         return [member.running for member in self.samplers if member.running is not None]

@@ -1,8 +1,9 @@
 """Workers as Ray actors. The only file that makes any; everything else sees `crew.Crew`."""
 
+import os
 import signal
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from covey.platform.environment import prepare_libraries
@@ -35,6 +36,7 @@ class RayCrew:
         self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
         self._gpus = resources.gpus
         self._actors: dict[str, Any] = {}
+        self._pids: dict[str, Any] = {}
         with keeping_signal_handlers():
             connect(resources, address)
         self._group = place(self._bundles(resources, samplers))
@@ -54,8 +56,10 @@ class RayCrew:
         collects = name.startswith(SAMPLER)
         bundle = int(name.removeprefix(SAMPLER)) if collects else last
         learns = name == LEARNER
-        actor = (
-            ray.remote(Host)
+        # Named for `ps` and Ray's own pages: the process is called ray::sampler-0.
+        role = type(name.replace(" ", "-"), (Host,), {})
+        actor: Any = (
+            ray.remote(role)
             .options(
                 num_cpus=self._share if collects else 0,
                 num_gpus=self._gpus if learns else 0,
@@ -63,7 +67,7 @@ class RayCrew:
             )
             .remote(factory, *arguments)
         )
-        self._actors[name] = actor
+        self._actors[name], self._pids[name] = actor, actor.pid.remote()
         return RayWorker(actor)
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
@@ -92,6 +96,19 @@ class RayCrew:
         assert isinstance(pending, Remote)
         ready, _ = ray.wait([pending.reference], timeout=0)
         return bool(ready)
+
+    def pids(self) -> dict[str, int]:
+        import ray
+        from ray.exceptions import RayActorError
+
+        # Asked when a worker was started: a busy one would not answer now.
+        ready, _ = ray.wait(list(self._pids.values()), num_returns=len(self._pids), timeout=0)
+        found: dict[str, int] = {}
+        for name, reference in self._pids.items():
+            if reference in ready:
+                with suppress(RayActorError):
+                    found[name] = ray.get(reference)
+        return found
 
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
         import ray
@@ -128,6 +145,9 @@ class Host:
             self._target = factory(*arguments)
         except Exception as error:
             self._error = error
+
+    def pid(self) -> int:
+        return os.getpid()
 
     def call(self, method: str, *arguments: Any) -> Any:
         if self._error is not None:

@@ -31,6 +31,9 @@ class Crew(Protocol):
     def is_ready(self, pending: Pending) -> bool:
         """Whether `fetch` would return without waiting."""
 
+    def pids(self) -> dict[str, int]:
+        """Processes of workers that have one of their own, by name, as far as they have started."""
+
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
         """Return when one of them is ready, or when the time is over."""
 
@@ -61,6 +64,9 @@ class InlineCrew:
 
     def is_ready(self, pending: Pending) -> bool:
         return True
+
+    def pids(self) -> dict[str, int]:
+        return {}
 
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
         return None

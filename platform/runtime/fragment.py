@@ -69,19 +69,15 @@ class Rows:
 
     def part(self, first: int, steps: int) -> Self:
         """Views of `steps` rows from `first` on, with the observation that follows them."""
+        chosen = slice(first, first + steps)
         return type(self)(
             self.observations[first : first + steps + 1],
-            *(
-                array[first : first + steps]
-                for array in (
-                    self.actions,
-                    self.logp,
-                    self.rewards,
-                    self.terminated,
-                    self.truncated,
-                    self.valid,
-                )
-            ),
+            self.actions[chosen],
+            self.logp[chosen],
+            self.rewards[chosen],
+            self.terminated[chosen],
+            self.truncated[chosen],
+            self.valid[chosen],
         )
 
     @property

@@ -74,27 +74,28 @@ def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
     train(tmp_path / "whole", job)
 
     def stop_at_half(run, step):
-        if step == 256:
+        if step >= 256:
             run.request_stop()
 
     train(tmp_path / "halves", job, stop_at_half)
-    assert json.loads((tmp_path / "halves" / "result.json").read_text())["step"] == 256
+    assert 256 <= json.loads((tmp_path / "halves" / "result.json").read_text())["step"] < 350
     train(tmp_path / "halves")
     assert final_files(tmp_path / "halves") == final_files(tmp_path / "whole")
 
 
 def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_way(tmp_path):
-    train(tmp_path / "run", job_of(), lambda run, step: step == 256 and run.request_stop())
+    train(tmp_path / "run", job_of(), lambda run, step: step >= 256 and run.request_stop())
     halfway = json.loads(final_files(tmp_path / "run")["state.json"])
     metrics = train(tmp_path / "run")
-    assert metrics["env_steps"] == 512 and metrics["updates"] == 512 / 64 * 4
+    assert 512 <= metrics["env_steps"] < 576
+    assert metrics["updates"] > halfway["progress"]["updates"] > 0
     assert metrics["episodes"] >= halfway["progress"]["episodes"] > 0
 
 
 def test_the_newest_evaluation_is_kept_over_a_resume_and_reported(tmp_path):
     job = job_of(deterministic=True, evaluation={"every_env_steps": 384, "episodes": 2})
     whole = train(tmp_path / "whole", job)
-    train(tmp_path / "run", job, lambda run, step: step == 448 and run.request_stop())
+    train(tmp_path / "run", job, lambda run, step: step >= 448 and run.request_stop())
     resumed = train(tmp_path / "run")
     names = {"evaluation_return_mean", "evaluation_return_std"}
     assert {n: whole[n] for n in names} == {n: resumed[n] for n in names}
