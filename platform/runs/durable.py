@@ -9,20 +9,22 @@ LEFTOVER = ".partial"
 """How the name of a file or folder ends that is still being written; it also begins with a dot."""
 
 
-def write_whole(path: Path, data: bytes) -> None:
-    """Put `data` at `path` in one step, kept across a power cut. Raises OSError and leaves
-    nothing behind.
+def write_whole(path: Path, data: bytes, lasting: bool = True) -> None:
+    """Put `data` at `path` in one step, kept across a power cut if it is to be `lasting`, which
+    takes the disk's time. Raises OSError and leaves nothing behind.
     """
     beside = path.with_name(f".{path.name}.{os.getpid()}{LEFTOVER}")
     try:
         with beside.open("wb") as out:
             out.write(data)
-            sync_file(out.fileno())
+            if lasting:
+                sync_file(out.fileno())
         beside.replace(path)
     except BaseException:
         beside.unlink(missing_ok=True)
         raise
-    sync_folder(path.parent)
+    if lasting:
+        sync_folder(path.parent)
 
 
 def sync_file(descriptor: int) -> None:

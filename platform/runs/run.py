@@ -11,6 +11,7 @@ run.checkpoint(step, parts)
 run.finish("succeeded", metrics)
 """
 
+import re
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -20,7 +21,7 @@ from covey.platform.errors import Superseded, UserError
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.appender import end_at_last_line
 from covey.platform.runs.checkpoint import Checkpoint, Damaged, Part, check_parts
-from covey.platform.runs.durable import write_whole
+from covey.platform.runs.durable import LEFTOVER, write_whole
 from covey.platform.runs.fence import Fence, live_writer
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.journal import Journal
@@ -42,6 +43,7 @@ __all__ = [
 ]
 
 STOP_REQUESTED = "stop requested"
+PICTURE = re.compile(r"[a-z0-9][a-z0-9_-]*\.(png|gif)")
 OnReport = Callable[[int, Mapping[str, float]], None]
 
 
@@ -81,6 +83,7 @@ class Run:
         self._stop_requested = False
         self._step = 0
         self._metrics: dict[str, float] = {}
+        self._picture_refused = ""
         self._earlier_s = 0.0
         self._started_at: float | None = None
         self._checkpoint_step = 0
@@ -108,6 +111,9 @@ class Run:
             folder.checkpoints.mkdir(exist_ok=True)
             settle(folder.checkpoints)
             folder.result.unlink(missing_ok=True)
+            for kind in ("png", "gif"):
+                for picture in folder.path.glob(f".*.{kind}.*{LEFTOVER}"):
+                    picture.unlink()
             for file in (folder.metrics, folder.events, folder.log):
                 end_at_last_line(file)
         run = cls(folder, job, fence, ray_address, on_report, clock)
@@ -169,6 +175,24 @@ class Run:
     def event(self, kind: str, message: str, **fields: object) -> None:
         """Note something that happened, for `events.jsonl` and `log.txt`."""
         self._journal.event(kind, message, **fields)
+
+    def picture(self, name: str, data: bytes) -> None:
+        """Put a picture (`*.png` or `*.gif`) into the run folder, in the place of an older one. A
+        disk that refuses is noted once, not raised.
+        """
+        if PICTURE.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is no name for a picture in a run folder")
+        with self._fence.held():
+            try:
+                write_whole(self.path / name, data, lasting=False)
+            except OSError as error:
+                refused = error.strerror or str(error)
+            else:
+                self._picture_refused = ""
+                return
+        if refused != self._picture_refused:
+            self._picture_refused = refused
+            self._journal.warn("no-picture", f"{name} cannot be written: {refused}")
 
     def checkpoint_due(self, step: int) -> bool:
         """Whether the job file asks for a checkpoint now; never twice for one step."""
