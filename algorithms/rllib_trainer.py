@@ -1,0 +1,123 @@
+"""RLlib's Algorithm in an actor of its own, so that the driver stays free and takes no CPU."""
+
+import pickle
+import shutil
+import tempfile
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covey.algorithms.rllib_build import (
+    ENV_STEPS,
+    EPISODES,
+    Order,
+    chain,
+    make_config,
+    refused,
+)
+from covey.algorithms.rllib_env import RllibEnv
+from covey.algorithms.rllib_figures import MODULE, Iteration, read_result
+from covey.platform.errors import UserError
+from covey.platform.runtime.spaces import Spaces
+
+REPLAY_LIMIT_BYTES = 2**30
+"""A replay buffer that takes more is not kept: pickling it would stop the training for too long."""
+
+
+@dataclass(frozen=True)
+class TrainerState:
+    """All that the rest of a training run depends on.
+
+    `files` is RLlib's own checkpoint by relative path, `replay` its replay buffer (None when there
+    is none, or none that is kept), `model` the networks' weights once more, as plain arrays.
+    """
+
+    files: dict[str, bytes]
+    replay: bytes | None
+    model: dict[str, NDArray[Any]]
+
+
+class RllibTrainer:
+    """Builds an algorithm, trains it, and gives its state away. Errors of the user are
+    UserErrors.
+    """
+
+    def __init__(self, order: Order) -> None:
+        import torch
+
+        torch.set_num_threads(order.threads)
+        env = RllibEnv(order.source)  # what is wrong with it is said before RLlib starts actors
+        self._spaces = env.described_spaces
+        env.close()
+        config = make_config(order)
+        try:
+            self._algorithm = config.build_algo()
+        except Exception as error:
+            if _is_lost_actor(error):
+                raise
+            raise refused(order.algorithm, error) from error
+        # RLlib makes a folder of results in the user's home and leaves it empty.
+        shutil.rmtree(self._algorithm.logdir, ignore_errors=True)
+
+    def spaces(self) -> Spaces:
+        """Both sides of the environment."""
+        return self._spaces
+
+    def has_replay(self) -> bool:
+        """Whether the algorithm learns from a replay buffer that RLlib can read out."""
+        return hasattr(self._algorithm.local_replay_buffer, "set_state")
+
+    def train(self) -> Iteration:
+        """One iteration, as long as RLlib's settings make it."""
+        try:
+            result = self._algorithm.train()
+        except Exception as error:
+            for cause in chain(error):
+                if isinstance(cause, UserError):
+                    raise cause from error
+            raise
+        return read_result(result, EPISODES, ENV_STEPS)
+
+    def state(self) -> TrainerState:
+        """A copy of everything, for a checkpoint."""
+        with tempfile.TemporaryDirectory(prefix="covey-rllib-") as folder:
+            self._algorithm.save_to_path(folder)
+            paths = [path for path in Path(folder).rglob("*") if path.is_file()]
+            files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
+        return TrainerState(files, self._replay(), self._model())
+
+    def restore(self, files: Mapping[str, bytes], replay: bytes | None) -> None:
+        """Go on from a state. Both hold pickle: only from the job's own, verified checkpoint."""
+        with tempfile.TemporaryDirectory(prefix="covey-rllib-") as folder:
+            for name, content in files.items():
+                path = Path(folder) / name
+                path.parent.mkdir(parents=True, exist_ok=True)
+                path.write_bytes(content)
+            self._algorithm.restore_from_path(folder)
+        if replay is not None:
+            self._algorithm.local_replay_buffer.set_state(pickle.loads(replay))
+
+    def _replay(self) -> bytes | None:
+        if not self.has_replay():
+            return None
+        buffer = self._algorithm.local_replay_buffer
+        seen = self._spaces.observation
+        row_bytes = np.dtype(seen.dtype).itemsize * int(np.prod(seen.shape)) + 64
+        if len(buffer) * row_bytes > REPLAY_LIMIT_BYTES:
+            return None
+        return pickle.dumps(buffer.get_state(), protocol=5)
+
+    def _model(self) -> dict[str, NDArray[Any]]:
+        state = self._algorithm.learner_group.get_state(components="learner/rl_module")
+        modules = state["learner"]["rl_module"]
+        return {name: np.asarray(array) for name, array in modules[MODULE].items()}
+
+
+def _is_lost_actor(error: Exception) -> bool:
+    from ray.exceptions import ActorError
+
+    return any(isinstance(cause, ActorError) for cause in chain(error))
