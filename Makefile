@@ -1,9 +1,10 @@
 # `make demo` and `make test` are all a newcomer needs: each sets up .venv on first use.
+# `make bench-peers` sets up .venv-peers, the libraries that `covey bench` compares with.
 PYTHON ?= python3
 BIN := .venv/bin
 READY := .venv/.ready
 
-.PHONY: demo test lint lock
+.PHONY: demo test lint lock bench-peers
 
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/demo.sh
@@ -30,9 +31,18 @@ $(READY): deploy/requirements.lock pyproject.toml
 	$(PIP) --no-deps --no-build-isolation -e .
 	@touch $@
 
-# The lock names torch without a local version, so that each machine may take the build that suits it.
+bench-peers: .venv-peers/.ready
+
+.venv-peers/.ready: deploy/bench-peers.lock
+	$(PYTHON) -m venv .venv-peers
+	.venv-peers/bin/python -m pip install --disable-pip-version-check --quiet 'pip>=25'
+	.venv-peers/bin/python -m pip install --disable-pip-version-check --quiet -r deploy/bench-peers.lock
+	@touch $@
+
+# Each lock names torch without a local version, so that each machine may take the build that suits it.
+COMPILE := $(BIN)/pip-compile --quiet --upgrade --strip-extras --no-header --annotation-style=line \
+	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host
 lock: $(READY)
-	$(BIN)/pip-compile --quiet --upgrade --extra dev --strip-extras --no-header --annotation-style=line \
-	  --no-emit-index-url --no-emit-find-links --no-emit-trusted-host \
-	  --output-file deploy/requirements.lock pyproject.toml
-	sed -i 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' deploy/requirements.lock
+	$(COMPILE) --extra dev --output-file deploy/requirements.lock pyproject.toml
+	$(COMPILE) --output-file deploy/bench-peers.lock deploy/bench-peers.in
+	sed -i 's/^\(torch==[0-9.]*\)+[a-z0-9]*/\1/' deploy/*.lock

@@ -11,6 +11,14 @@ app = typer.Typer(
     no_args_is_help=True,
 )
 
+
+@app.callback()
+def _before() -> None:
+    from covey.platform.environment import prepare_libraries
+
+    prepare_libraries()  # the measured processes inherit it
+
+
 Against = Annotated[
     str, typer.Option(help="The peers, with commas between them: rllib, sb3, or none.")
 ]
@@ -40,6 +48,7 @@ def sampling(
 
 @app.command()
 def update(
+    env: Env = None,
     against: Against = "rllib,sb3",
     rounds: Rounds = 3,
     seconds: Seconds = 3.0,
@@ -47,10 +56,12 @@ def update(
 ) -> None:
     """SAC updates/s and replay batches/s, nets 2x256, a full buffer, 2 threads."""
     from covey.algorithms.bench.peer import chosen_peers
+    from covey.algorithms.bench.sampling import chosen_environments
     from covey.algorithms.bench.table import print_report
-    from covey.algorithms.bench.update import compare
+    from covey.algorithms.bench.update import SHAPES, compare
 
-    print_report(compare(chosen_peers(against), rounds, seconds), as_json)
+    chosen = chosen_environments(env or ["HalfCheetah-v5"], SHAPES)
+    print_report(compare(chosen, chosen_peers(against), rounds, seconds), as_json)
 
 
 @app.command()
