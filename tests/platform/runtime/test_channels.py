@@ -1,0 +1,495 @@
+"""One contract for channels, over shared memory between two processes, over private memory, and
+over a mailbox (inline, and on Ray). Then the ring by itself, against a list.
+"""
+
+import os
+import pickle
+import subprocess
+import sys
+import time
+from dataclasses import fields
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from covey.platform.runtime.crew import InlineCrew
+from covey.platform.runtime.fragment import Episodes, Rows
+from covey.platform.runtime.mailbox import Mailbox
+from covey.platform.runtime.object_channels import ObjectStreamReader
+from covey.platform.runtime.object_weights import ObjectWeights
+from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
+from covey.platform.runtime.stream import Stream, StreamSpec
+from covey.platform.runtime.weights_channel import SharedWeights
+
+SPACES = Spaces(
+    ObservationSpec("numeric", (2,), "float32"), ActionSpec("discrete", (), "int64", choices=9)
+)
+T, B = 4, 3
+WEIGHTS = {"w": np.zeros((20, 3), np.float32), "b": np.zeros(3, np.float32)}
+
+
+def spec(blocks, overwrite=False):
+    return StreamSpec(T, blocks, B, SPACES, overwrite)
+
+
+def row(number):
+    """What an observation in that absolute row looks like [B, 2]."""
+    return np.float32(number) + np.arange(B * 2, dtype=np.float32).reshape(B, 2) / 8
+
+
+def fill(rows, first):
+    """Rows from an absolute one on; the first observation is there, or is written if that is the
+    first of all.
+    """
+    if first == 0:
+        rows.observations[0] = row(0)
+    np.testing.assert_array_equal(rows.observations[0], row(first))
+    for t in range(rows.steps):
+        rows.observations[t + 1] = row(first + t + 1)
+        for array in (rows.actions, rows.logp, rows.rewards):
+            array[t] = first + t
+        rows.terminated[t] = (first + t) % 3 == 0
+        rows.truncated[t] = (first + t) % 5 == 0
+        rows.valid[t] = (first + t) % 7 != 0
+
+
+def check_rows(rows, first):
+    """That rows are as `fill` makes them."""
+    expected = Rows.allocate(rows.steps, B, SPACES)
+    expected.observations[0] = row(first)
+    fill(expected, first)
+    for f in fields(Rows):
+        np.testing.assert_array_equal(getattr(rows, f.name), getattr(expected, f.name))
+
+
+def ended(count, block):
+    return Episodes(np.arange(count) + 0.5 + block, np.arange(count) + 100 * block)
+
+
+class SamplerSide:
+    """What the tests have a sampler do."""
+
+    def connect(self, stream, weights=None):
+        self.stream = stream.attach()
+        self.weights = weights.attach() if weights else None
+
+    def write(self, block, episodes=0):
+        """False if there is no room."""
+        rows = self.stream.begin()
+        if rows is None:
+            return False
+        assert self.stream.fresh == (block == 0)
+        fill(rows, block * T)
+        self.stream.commit(ended(episodes, block), version=block, sample_s=block + 0.5)
+        return True
+
+    def write_half(self, block):
+        rows = self.stream.begin()
+        rows.rewards[: T // 2] = -1.0
+        rows.observations[1:T] = -1.0
+
+    def work(self):
+        """Set the vitals; the heartbeat's time."""
+        self.stream.heartbeat_s = now_s = time.monotonic()
+        self.stream.busy_s, self.stream.env_steps, self.stream.failures = 2.5, 2**40, 3
+        return now_s
+
+    def stopped(self):
+        return self.stream.stop
+
+    def newest(self):
+        return self.weights.newest
+
+    def read(self, newer_than):
+        weights = self.weights.read(newer_than)
+        if weights is None:
+            return None
+        for array in weights.arrays.values():
+            array += 1  # its own copies
+        return weights.version, {n: a.copy() for n, a in weights.arrays.items()}
+
+
+class Inside:
+    """Both sides in this process, in plain memory."""
+
+    side = SamplerSide()
+
+    def call(self, method, *arguments):
+        return getattr(self.side, method)(*arguments)
+
+    def stream(self, spec):
+        return Stream.create(spec, shared=False)
+
+    def weights(self):
+        return SharedWeights.create(WEIGHTS, shared=False)
+
+    def close(self):
+        pass
+
+
+class TwoProcesses:
+    """The sampler's side in a process of its own, in shared memory."""
+
+    def __init__(self):
+        here = {**os.environ, "PYTHONPATH": str(Path(__file__).parent)}
+        script = "import test_channels; test_channels.serve()"
+        pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE}
+        self.process = subprocess.Popen([sys.executable, "-c", script], env=here, **pipes)
+
+    def call(self, method, *arguments):
+        pickle.dump((method, arguments), self.process.stdin)
+        self.process.stdin.flush()
+        return pickle.load(self.process.stdout)
+
+    def stream(self, spec):
+        return Stream.create(spec, shared=True)
+
+    def weights(self):
+        return SharedWeights.create(WEIGHTS)
+
+    def close(self):
+        self.process.stdin.close()
+        assert self.process.wait() == 0
+        self.process.stdout.close()
+
+
+def serve():
+    """Answer the calls of `TwoProcesses`."""
+    side = SamplerSide()
+    while sys.stdin.buffer.peek(1):
+        method, arguments = pickle.load(sys.stdin.buffer)
+        pickle.dump(getattr(side, method)(*arguments), sys.stdout.buffer)
+        sys.stdout.buffer.flush()
+
+
+class Mail:
+    """The sampler's side as a worker, and a mailbox between the two."""
+
+    def __init__(self, crew, results):
+        self.crew, self.results = crew, results
+        self.side = crew.spawn("sampler 0", SamplerSide)
+        self.boxes = [crew.spawn("mailbox", Mailbox)]
+        self.streams = 0
+
+    def call(self, method, *arguments):
+        return self.crew.fetch([self.side.submit(method, *arguments)])[0]
+
+    def stream(self, spec):
+        self.streams += 1
+        name = f"stream {self.streams}"
+        return ObjectStreamReader.create(spec, name, self.boxes[0], self.results)
+
+    def weights(self):
+        return ObjectWeights.create(WEIGHTS, self.boxes[0], self.results)
+
+    def close(self):
+        self.crew.close()
+
+
+def eventually(ask, *arguments):
+    """Its answer, once that is true."""
+    deadline_s = time.monotonic() + 20
+    while not (answer := ask(*arguments)):
+        assert time.monotonic() < deadline_s
+        os.sched_yield()
+    return answer
+
+
+def wait_for(stream, blocks):
+    """Have them arrive."""
+    eventually(lambda: stream.blocks_written == blocks)
+
+
+def check_order(place):
+    stream = place.stream(spec(2))
+    place.call("connect", stream.handle)
+    assert stream.take() is None
+    written = 0
+    for taken in range(9):  # four laps
+        while written < taken + 2:
+            eventually(place.call, "write", written, written % 3)
+            written += 1
+        assert not place.call("write", written)
+        fragment = eventually(stream.take)
+        check_rows(fragment.rows, taken * T)
+        assert (fragment.version, fragment.sample_s) == (taken, taken + 0.5)
+        assert 0 <= time.monotonic() + 0.1 - fragment.finished_s < 60
+        expected = ended(taken % 3, taken)
+        np.testing.assert_array_equal(fragment.episodes.returns, expected.returns)
+        np.testing.assert_array_equal(fragment.episodes.lengths, expected.lengths)
+        assert not place.call("write", written)  # taken is not released
+        check_rows(fragment.rows, taken * T)
+        assert stream.blocks_taken == taken + 1
+        stream.release()
+    assert stream.blocks_lost == 0
+    assert eventually(lambda: stream.rows_written == written * T)
+
+
+def check_several_at_once(place):
+    stream = place.stream(spec(3))
+    place.call("connect", stream.handle)
+    for lap in range(3):
+        for block in range(3 * lap, 3 * lap + 3):
+            eventually(place.call, "write", block)
+        taken = [eventually(stream.take) for _ in range(3)]
+        assert stream.take() is None
+        for block, fragment in enumerate(taken, 3 * lap):
+            check_rows(fragment.rows, block * T)
+        stream.release()
+
+
+def check_permission(place):
+    stream = place.stream(spec(5))
+    assert stream.permitted > 10**18
+    stream.permit(0)
+    place.call("connect", stream.handle)
+    for block in range(4):
+        assert not place.call("write", block)
+        stream.permit(block + 1)
+        assert stream.permitted == block + 1
+        eventually(place.call, "write", block)
+    assert not place.call("write", 4)
+
+
+def check_vitals(place):
+    stream = place.stream(spec(2))
+    place.call("connect", stream.handle)
+    assert (stream.env_steps, stream.failures, stream.busy_s) == (0, 0, 0.0)
+    heartbeat_s = place.call("work")
+    place.call("write", 0)
+    wait_for(stream, 1)
+    assert (stream.env_steps, stream.failures, stream.busy_s) == (2**40, 3, 2.5)
+    assert stream.heartbeat_s == pytest.approx(heartbeat_s, abs=0.01)
+    assert not stream.stop
+    assert not place.call("stopped")
+    stream.stop = True
+    assert stream.stop
+    eventually(place.call, "stopped")
+    stream.stop = False
+    eventually(lambda: not place.call("stopped"))
+
+
+def check_replay(place):
+    stream = place.stream(spec(4, overwrite=True))
+    place.call("connect", stream.handle)
+    for block in range(11):
+        eventually(place.call, "write", block)
+        wait_for(stream, block + 1)
+        assert stream.rows_written == (block + 1) * T
+        # While block 4 is written, block 0 and the first observation of block 1 go.
+        assert stream.oldest_row == (0 if block < 3 else (block - 2) * T + 1)
+        check_ring(stream)
+    assert [stream.version[block % 4] for block in range(7, 11)] == [7, 8, 9, 10]
+    assert (np.diff(stream.finished_s[[7 % 4, 8 % 4, 9 % 4, 10 % 4]]) >= 0).all()
+    fragments = [stream.take(), stream.take(), stream.take()]
+    assert [f and f.version for f in fragments] == [9, 10, None]
+    assert (stream.blocks_taken, stream.blocks_lost) == (11, 9)
+
+
+def check_ring(stream):
+    """That all rows which can be read are right."""
+    number, end, size = stream.oldest_row, stream.rows_written, stream.rows.steps
+    while number < end:
+        count = min(end - number, size - number % size)  # up to where the ring begins anew
+        check_rows(stream.rows.part(number % size, count), number)
+        number += count
+
+
+def check_load(place):
+    for blocks in (2, 3, 7):
+        stream = place.stream(spec(3, overwrite=True))
+        place.call("connect", stream.handle)
+        for block in range(blocks):
+            eventually(place.call, "write", block)
+            wait_for(stream, block + 1)
+        rows = stream.rows.part(0, min(blocks, 3) * T)
+        later = place.stream(spec(3, overwrite=True))
+        later.load(rows, blocks * T, oldest_row=3)
+        assert later.oldest_row == max(3, stream.oldest_row)
+        assert later.rows_written == blocks * T
+        assert later.take() is None
+        place.call("connect", later.handle)
+        for block in range(blocks, blocks + 4):
+            check_ring(later)
+            eventually(place.call, "write", block, 1)
+            fragment = eventually(later.take)
+            check_rows(fragment.rows, block * T)
+            assert fragment.episodes.returns.tolist() == [block + 0.5]
+        with pytest.raises(ValueError, match="rows of"):
+            later.load(rows, blocks * T + 1)
+
+
+def check_successors(place):
+    """A new writer and a new reader go on where the earlier ones were."""
+    stream = place.stream(spec(3))
+    place.call("connect", stream.handle)
+    for block in range(2):
+        eventually(place.call, "write", block)
+    wait_for(stream, 2)
+    place.call("write_half", 2)
+    place.call("connect", stream.handle)
+    check_rows(eventually(stream.take).rows, 0)
+    stream.release()
+    check_rows(eventually(stream.take).rows, T)  # not released: comes again
+    other = type(stream).attach(stream.handle)
+    check_rows(eventually(other.take).rows, T)
+    assert other.take() is None
+    other.release()
+    for block in range(2, 9):
+        eventually(place.call, "write", block)
+        check_rows(eventually(other.take).rows, block * T)
+        other.release()
+
+
+def check_weights(place):
+    stream, weights = place.stream(spec(1)), place.weights()
+    place.call("connect", stream.handle, weights.handle)
+    assert place.call("newest") == weights.newest == -1
+    assert place.call("read", -1) is None
+    for version in range(5):
+        arrays = {"b": np.full(3, version, np.float32), "w": np.full((20, 3), -version, "f4")}
+        assert weights.publish(arrays) == version
+        arrays["w"][...] = np.nan  # the writer's arrays are its own
+        for _ in range(2):
+            got, read = place.call("read", version - 1)
+            assert got == version
+            np.testing.assert_array_equal(read["w"], np.full((20, 3), 1 - version))
+            np.testing.assert_array_equal(read["b"], np.full(3, 1 + version))
+        assert place.call("read", version) is None
+        eventually(lambda version=version: place.call("newest") == weights.newest == version)
+    for wrong in (
+        {"w": WEIGHTS["w"]},
+        {**WEIGHTS, "c": WEIGHTS["b"]},
+        {"w": WEIGHTS["w"], "c": WEIGHTS["b"]},
+        {**WEIGHTS, "b": np.zeros((1, 3), np.float32)},
+        {**WEIGHTS, "b": np.zeros(3)},
+    ):
+        with pytest.raises(ValueError, match=r"for a channel of|b is float"):
+            weights.publish(wrong)
+    assert weights.newest == 4
+
+
+CONTRACT = [
+    check_order,
+    check_several_at_once,
+    check_permission,
+    check_vitals,
+    check_replay,
+    check_load,
+    check_successors,
+    check_weights,
+]
+
+
+def inline_mail():
+    crew = InlineCrew()
+    return Mail(crew, crew)
+
+
+@pytest.fixture(scope="module", params=[TwoProcesses, Inside, inline_mail])
+def place(request):
+    place = request.param()
+    yield place
+    place.close()
+
+
+@pytest.mark.parametrize("check", CONTRACT)
+def test_contract(check, place):
+    check(place)
+
+
+@pytest.mark.ray
+def test_contract_on_ray(tmp_path):
+    # In a process of its own: Ray leaves files open, which here would be errors.
+    environment = {
+        **os.environ,
+        "COVEY_HOME": str(tmp_path),
+        "PYTHONPATH": str(Path(__file__).parent),
+    }
+    script = "import test_channels; test_channels.contract_on_ray()"
+    subprocess.run([sys.executable, "-c", script], env=environment, check=True)
+
+
+def contract_on_ray():
+    from covey.platform.jobfile.model import Resources
+    from covey.platform.runtime import actors
+    from covey.platform.runtime.ray_results import RayResults
+
+    place = Mail(actors.RayCrew(Resources(cpus=2), samplers=1, address="local"), RayResults())
+    for check in CONTRACT:
+        check(place)
+    place.close()
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_any_order_of_calls(overwrite):
+    # Against a list of what was written, in rings of all small sizes.
+    generator = np.random.default_rng(7)
+    for blocks in range(3 if overwrite else 1, 7):
+        stream = Stream.create(spec(blocks, overwrite), shared=False)
+        written, taken, held = 0, 0, []
+        for choice in generator.integers(4, size=120):
+            if choice < 2:
+                room = overwrite or written - (taken - len(held)) < blocks
+                rows = stream.begin()
+                assert (rows is not None) == room
+                if rows is not None:
+                    spoil(rows)
+                    check_held(stream, held)
+                    fill(rows, written * T)
+                    stream.commit(ended(int(choice) * 5, written), written, 0.0)
+                    written += 1
+            elif choice == 2:
+                fragment = stream.take()
+                expected = max(taken, written - blocks + 2) if overwrite else taken
+                assert (fragment is not None) == (written > taken)
+                if fragment is not None:
+                    assert fragment.version == expected
+                    assert len(fragment.episodes.returns) in (0, 5)
+                    assert (fragment.episodes.returns >= expected).all()
+                    check_rows(fragment.rows, expected * T)
+                    taken = expected + 1
+                    held.append(fragment)
+            else:
+                stream.release()
+                held = []
+            check_held(stream, held)
+
+
+def spoil(rows):
+    """Write all that a writer may write."""
+    for array in (rows.observations[1:], *(getattr(rows, f.name) for f in fields(Rows)[1:])):
+        array[...] = 1
+
+
+def check_held(stream, held):
+    """That everything that may be read is right."""
+    if stream.spec.overwrite:
+        check_ring(stream)
+    else:
+        for fragment in held:
+            check_rows(fragment.rows, fragment.version * T)
+
+
+def test_a_block_may_be_full_of_episodes():
+    # Two alternating rows an episode is the most that an environment can end.
+    stream = Stream.create(spec(1), shared=False)
+    for block in range(20):
+        rows = stream.begin()
+        fill(rows, block * T)
+        stream.commit(ended(T * B, block), block, 0.0)
+        fragment = stream.take()
+        np.testing.assert_array_equal(fragment.episodes.lengths, ended(T * B, block).lengths)
+        stream.release()
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0, 3, 1, True), (1, 2, 1, True), (1, 0, 1, False), (1, 1, 0, False)]
+)
+def test_streams_that_make_no_sense(wrong):
+    steps, blocks, columns, overwrite = wrong
+    with pytest.raises(ValueError, match="a stream of"):
+        StreamSpec(steps, blocks, columns, SPACES, overwrite)
+    with pytest.raises(ValueError, match="rows of"):
+        Stream.create(spec(1), shared=False).load(Rows.allocate(T, B, SPACES), T)
