@@ -2,6 +2,8 @@
 
 import os
 import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 
@@ -24,7 +26,7 @@ def prepare_libraries() -> None:
     """Settings that must stand before Ray, Flower or an environment is imported.
 
     Ray answers only to our token (its ports listen on every interface), nobody phones home, and no
-    environment opens a window.
+    environment opens a window or a sound card.
     """
     if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
@@ -36,7 +38,26 @@ def prepare_libraries() -> None:
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
+    os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # or games complain that there is no card
     os.environ.setdefault("MUJOCO_GL", "disable")
+
+
+@contextmanager
+def drawing_off_screen() -> Iterator[None]:
+    """Begin inside this what MuJoCo is to draw into memory (`prepare_libraries` lets it not draw).
+
+    MuJoCo must be imported before: with this setting its import fails where there is no EGL.
+    """
+    before = os.environ.get("MUJOCO_GL")
+    if before in (None, "disable"):
+        os.environ["MUJOCO_GL"] = "egl"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["MUJOCO_GL"]
+        else:
+            os.environ["MUJOCO_GL"] = before
 
 
 def ray_token_file() -> Path:
