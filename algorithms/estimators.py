@@ -83,7 +83,7 @@ def _add_what_follows(sums: Array, factors: Array) -> None:
 
     By doubling: after k rounds each row reaches 2^k rows ahead, so it takes log2(T) operations on
     all of [T, B] instead of T on a row each. A compiled loop does it in half of that time, but the
-    compiler's import and start cost over a second, more than it saves in ten thousand updates.
+    compiler's import and start cost over a second: as much as it saves in thousands of updates.
     """
     steps, reach = len(sums), 1
     while reach < steps:
