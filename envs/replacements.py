@@ -11,7 +11,6 @@ class Replacements:
     """What is known about the failures of E environments that are stepped together."""
 
     def __init__(self, environments: int) -> None:
-        self.count = 0
         self._row = 0
         self._worthy_from = [0] * environments
 
@@ -27,6 +26,5 @@ class Replacements:
         """
         if self._row < self._worthy_from[e]:
             raise UserError(f"{name}: {act} failed: {described(error)}") from error
-        self.count += 1
         # The row of the failure and the reset's row are no steps.
         self._worthy_from[e] = self._row + 2 + GRACE

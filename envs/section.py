@@ -2,14 +2,19 @@
 
 from pydantic import Field, JsonValue
 
+from covey.envs.source import Preprocess
 from covey.platform.jobfile.model import Section
 
 
 class EnvSection(Section):
-    """`id` is a registered Gymnasium id, or `package.module:Id-v0` to import that module first.
+    """`id` is a registered Gymnasium id, or `package.module:Id-v0` to import that module first; or
+    a PettingZoo environment: `package.module` with a `parallel_env`, or `package.module:function`.
 
-    `kwargs` are handed to the environment's constructor.
+    `kwargs` are handed to the environment's constructor. `preprocess: atari` shows an `ALE/...`
+    game as four grey 84 x 84 pictures and clips its rewards to [-1, 1], except in evaluations;
+    `auto` does so for every such game.
     """
 
     id: str
     kwargs: dict[str, JsonValue] = Field(default={})
+    preprocess: Preprocess = "auto"

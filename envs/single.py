@@ -4,12 +4,15 @@ from typing import Any
 
 import gymnasium
 
+from covey.envs.atari import AtariGame, is_preprocessed
 from covey.envs.source import EnvSource, described, import_registering_module, unknown_id
 from covey.platform.errors import UserError
 
 
 def make_env(source: EnvSource) -> gymnasium.Env[Any, Any]:
     """A new environment. Raises UserError that names it, the reason, and what to do."""
+    if is_preprocessed(source):
+        return AtariGame(source)
     registered = import_registering_module(source)
     try:
         return gymnasium.make(registered, disable_env_checker=True, **source.kwargs)

@@ -52,6 +52,7 @@ class VectorEnv:
         self._episode = [-1] * count
         self._history = ActionHistory(count) if replayable else None
         self._replacements = Replacements(count)
+        self.failures = 0
         # What a column's next action is handed to: its environment's `step`, or, after an episode's
         # end, a reset that answers like one. So the loop over columns asks nothing of each.
         self._advance: list[Callable[[Any], Any]] = [env.step for env in self._envs]
@@ -60,11 +61,6 @@ class VectorEnv:
 
     def __str__(self) -> str:
         return str(self._source)
-
-    @property
-    def failures(self) -> int:
-        """Environments that raised and were replaced, since this was made."""
-        return self._replacements.count
 
     def reset(self, observations: NDArray[Any]) -> None:
         for b in range(self.count):
@@ -163,6 +159,7 @@ class VectorEnv:
     def _replace(self, b: int, act: str, error: Exception) -> None:
         """Put a new environment in the place of b, which raised; it begins with a reset."""
         self._replacements.note(b, self._name(b), act, error)
+        self.failures += 1
         abandon(self._envs[b])
         self._envs[b] = make_env(self._source)
         self._await_reset(b)

@@ -26,7 +26,8 @@ def test_makes_a_third_partys_environment_from_the_code_folder():
 
 def test_makes_an_environment_whose_package_registers_only_when_imported():
     pytest.importorskip("ale_py")
-    assert make_env(EnvSource("ALE/Pong-v5")).observation_space.shape == (210, 160, 3)
+    whole = EnvSource("ALE/Pong-v5", preprocess="none")
+    assert make_env(whole).observation_space.shape == (210, 160, 3)
 
 
 @pytest.mark.parametrize(
@@ -64,4 +65,5 @@ def test_a_missing_optional_package_comes_with_the_way_to_install_it():
 def test_ids_are_checked_without_importing_anything_of_the_jobs():
     assert unknown_id("CartPole-v1") is None
     assert unknown_id("ALE/Pong-v5") is None
+    assert unknown_id("mpe2.simple_spread_v3") is None
     assert "did you mean" in unknown_id("LunarLandr-v3")

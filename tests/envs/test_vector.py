@@ -1,6 +1,5 @@
 """Environments stepped together: next-step reset, replay, replaced environments, clear errors."""
 
-import json
 from pathlib import Path
 
 import gymnasium
@@ -22,76 +21,54 @@ def third_party(name, **kwargs):
     return EnvSource(f"lights.world:{name}", kwargs, THIRD_PARTY)
 
 
-class Stepper:
-    """Environments with arrays for what their steps write."""
-
-    def __init__(self, source, count=2, **kwargs):
-        self.envs = VectorEnv(source, count, kwargs.pop("first", 0), root_seed=5, **kwargs)
-        seen = self.envs.spaces.observation
-        self.observations = np.zeros((count, *seen.shape), dtype=seen.dtype)
-        self.rewards = np.zeros(count, dtype=np.float32)
-        self.terminated, self.truncated, self.valid = np.zeros((3, count), dtype=bool)
-
-    def reset(self):
-        self.envs.reset(self.observations)
-        return self
-
-    def step(self, actions):
-        self.envs.step(
-            np.asarray(actions),
-            self.observations,
-            self.rewards,
-            self.terminated,
-            self.truncated,
-            self.valid,
-        )
-
-    def seen(self):
-        return self.observations.ravel().tolist()
+def make(source, count=2, first=0, **kwargs):
+    return VectorEnv(source, count, first, root_seed=5, **kwargs)
 
 
 @pytest.mark.parametrize("ending", ["terminated", "truncated", "both"])
-def test_the_end_shows_the_final_observation_and_a_row_without_a_step_the_next_first(ending):
-    stepper = Stepper(third_party("Count-v0", length=3, ending=ending)).reset()
+def test_the_end_shows_the_final_observation_and_a_row_without_a_step_the_next_first(
+    ending, stepper
+):
+    rows = stepper(make(third_party("Count-v0", length=3, ending=ending)))
     for taken in (1, 2, 3):
-        stepper.step([0, 1])
-        assert stepper.seen() == [taken, taken]
-        assert stepper.rewards.tolist() == [1, 1] and stepper.valid.all()
-        assert stepper.terminated.tolist() == [taken == 3 and ending != "truncated"] * 2
-        assert stepper.truncated.tolist() == [taken == 3 and ending != "terminated"] * 2
-    stepper.step([0, 1])
-    assert stepper.seen() == [0, 0] and stepper.rewards.tolist() == [0, 0]
-    assert not (stepper.valid | stepper.terminated | stepper.truncated).any()
-    stepper.step([0, 1])
-    assert stepper.seen() == [1, 1] and stepper.valid.all()
+        rows.step([0, 1])
+        assert rows.seen() == [taken, taken]
+        assert rows.rewards.tolist() == [1, 1] and rows.valid.all()
+        assert rows.terminated.tolist() == [taken == 3 and ending != "truncated"] * 2
+        assert rows.truncated.tolist() == [taken == 3 and ending != "terminated"] * 2
+    rows.step([0, 1])
+    assert rows.seen() == [0, 0] and rows.rewards.tolist() == [0, 0]
+    assert not (rows.valid | rows.terminated | rows.truncated).any()
+    rows.step([0, 1])
+    assert rows.seen() == [1, 1] and rows.valid.all()
 
 
-def test_episodes_equal_those_of_the_bare_environment_with_the_derived_seeds():
-    stepper = Stepper(EnvSource("CartPole-v1"), count=2, first=3).reset()
+def test_episodes_equal_those_of_the_bare_environment_with_the_derived_seeds(stepper):
+    rows = stepper(make(EnvSource("CartPole-v1"), count=2, first=3))
     bare = gymnasium.make("CartPole-v1")
     expected, episode = bare.reset(seed=derive_int(5, "environment", 4, 0))[0], 0
     actions = np.random.default_rng(0).integers(0, 2, (120, 2))
     terminated = False
     for both in actions:
-        np.testing.assert_array_equal(stepper.observations[1], expected)
-        stepper.step(both)
-        assert stepper.valid[1] != terminated
+        np.testing.assert_array_equal(rows.observations[1], expected)
+        rows.step(both)
+        assert rows.valid[1] != terminated
         if terminated:
             episode, terminated = episode + 1, False
             expected = bare.reset(seed=derive_int(5, "environment", 4, episode))[0]
         else:
             expected, _, terminated, _, _ = bare.step(int(both[1]))
-        assert stepper.terminated[1] == terminated
+        assert rows.terminated[1] == terminated
     assert episode > 2
 
 
-def test_continuous_actions_are_clipped_to_the_box_and_discrete_ones_shifted():
-    pendulum = Stepper(EnvSource("Pendulum-v1"), count=1).reset()
-    twin = Stepper(EnvSource("Pendulum-v1"), count=1).reset()
+def test_continuous_actions_are_clipped_to_the_box_and_discrete_ones_shifted(stepper):
+    pendulum = stepper(make(EnvSource("Pendulum-v1"), count=1))
+    twin = stepper(make(EnvSource("Pendulum-v1"), count=1))
     pendulum.step(np.array([[50.0]], dtype=np.float32))
     twin.step(np.array([[2.0]], dtype=np.float32))
     np.testing.assert_array_equal(pendulum.observations, twin.observations)
-    follow = Stepper(third_party("Follow-v0"), count=1).reset()
+    follow = stepper(make(third_party("Follow-v0"), count=1))
     for _ in range(5):
         follow.step(follow.observations.copy())
         assert follow.rewards.tolist() == [1.0]
@@ -102,8 +79,8 @@ def test_continuous_actions_are_clipped_to_the_box_and_discrete_ones_shifted():
     [EnvSource("LunarLander-v3"), EnvSource("Pendulum-v1"), third_party("Noisy-v0", seeded=True)],
     ids=str,
 )
-def test_replay_goes_on_exactly_where_it_was(source):
-    whole = Stepper(source, replayable=True).reset()
+def test_replay_goes_on_exactly_where_it_was(source, stepper):
+    whole = stepper(make(source, replayable=True))
     generator = np.random.default_rng(1)
     action = whole.envs.spaces.action
 
@@ -114,66 +91,50 @@ def test_replay_goes_on_exactly_where_it_was(source):
 
     for _ in range(130):
         whole.step(actions())
-    resumed = saved_and_restored(whole, source)
+    resumed = whole.saved_into(make(source, replayable=True))
     for _ in range(130):
-        go_on_alike(whole, resumed, actions())
-
-
-def saved_and_restored(stepper, source):
-    record, arrays = stepper.envs.state()
-    resumed = Stepper(source, stepper.envs.count, replayable=True)
-    assert resumed.envs.restore(json.loads(json.dumps(record)), arrays, resumed.observations)
-    np.testing.assert_array_equal(resumed.observations, stepper.observations)
-    return resumed
-
-
-def go_on_alike(one, other, actions):
-    one.step(actions)
-    other.step(actions)
-    for name in ("observations", "rewards", "terminated", "truncated", "valid"):
-        np.testing.assert_array_equal(getattr(one, name), getattr(other, name))
+        whole.go_on_as(resumed, actions())
 
 
 @pytest.mark.parametrize("taken", [2, 3, 4, 7])
-def test_replay_goes_on_exactly_before_at_and_after_a_reset(taken):
+def test_replay_goes_on_exactly_before_at_and_after_a_reset(taken, stepper):
     source = third_party("Noisy-v0", seeded=True, length=3)
-    whole = Stepper(source, replayable=True).reset()
+    whole = stepper(make(source, replayable=True))
     for _ in range(taken):
         whole.step([0, 1])
-    resumed = saved_and_restored(whole, source)
+    resumed = whole.saved_into(make(source, replayable=True))
     for _ in range(9):
-        go_on_alike(whole, resumed, [1, 0])
-    again = saved_and_restored(resumed, source)
+        whole.go_on_as(resumed, [1, 0])
+    again = resumed.saved_into(make(source, replayable=True))
     for _ in range(9):
-        go_on_alike(whole, again, [1, 0])
+        whole.go_on_as(again, [1, 0])
 
 
-def test_a_long_run_keeps_only_the_actions_of_the_episodes_under_way():
+def test_a_long_run_keeps_only_the_actions_of_the_episodes_under_way(stepper):
     source = third_party("Noisy-v0", seeded=True, length=7)
-    whole = Stepper(source, replayable=True).reset()
+    whole = stepper(make(source, replayable=True))
     for _ in range(3003):
         whole.step([0, 1])
     assert len(whole.envs.state()[1]["actions.0"]) == 3003 % 8
-    resumed = saved_and_restored(whole, source)
+    resumed = whole.saved_into(make(source, replayable=True))
     for _ in range(9):
-        go_on_alike(whole, resumed, [1, 0])
+        whole.go_on_as(resumed, [1, 0])
 
 
-def test_an_environment_that_cannot_be_replayed_is_named():
-    whole = Stepper(third_party("Noisy-v0", seeded=False), replayable=True, first=4).reset()
+def test_an_environment_that_cannot_be_replayed_is_named(stepper):
+    whole = stepper(make(third_party("Noisy-v0", seeded=False), replayable=True, first=4))
     whole.step([0, 0])
     with pytest.raises(UserError, match=r"Noisy-v0 \(number 4, .*cannot be resumed exactly"):
-        Stepper(third_party("Noisy-v0", seeded=False), first=4, replayable=True).envs.restore(
+        make(third_party("Noisy-v0", seeded=False), first=4, replayable=True).restore(
             *whole.envs.state(), whole.observations
         )
 
 
-def test_without_replay_a_resume_begins_new_episodes_with_new_seeds():
-    whole = Stepper(EnvSource("CartPole-v1")).reset()
+def test_without_replay_a_resume_begins_new_episodes_with_new_seeds(stepper):
+    whole = stepper(make(EnvSource("CartPole-v1")))
     before = whole.observations.copy()
-    resumed = Stepper(EnvSource("CartPole-v1"))
-    assert not resumed.envs.restore(*whole.envs.state(), resumed.observations)
-    assert not np.array_equal(resumed.observations, before)
+    assert not make(EnvSource("CartPole-v1")).restore(*whole.envs.state(), whole.observations)
+    assert not np.array_equal(whole.observations, before)
 
 
 @pytest.mark.parametrize(
@@ -186,50 +147,54 @@ def test_without_replay_a_resume_begins_new_episodes_with_new_seeds():
         ("space", r"Faulty-v0: observation space Dict.*not supported.*FlattenObservation"),
     ],
 )
-def test_what_an_environment_does_wrong_is_said_in_one_line(fault, words):
+def test_what_an_environment_does_wrong_is_said_in_one_line(fault, words, stepper):
     with pytest.raises(UserError, match=words):
-        stepper = Stepper(third_party("Faulty-v0", fault=fault)).reset()
+        rows = stepper(make(third_party("Faulty-v0", fault=fault)))
         for _ in range(8):
-            stepper.step([0, 0])
+            rows.step([0, 0])
 
 
-def test_an_environment_that_raises_is_replaced_and_neither_it_nor_its_reset_is_a_transition():
-    stepper = Stepper(third_party("Fragile-v0"), count=2, replayable=True).reset()
+def test_an_environment_that_raises_is_replaced_and_neither_it_nor_its_reset_is_a_transition(
+    stepper,
+):
+    rows = stepper(make(third_party("Fragile-v0"), count=2, replayable=True))
     for taken in range(1, 15):
-        stepper.step([0, 1])
-        assert stepper.seen() == [taken, taken]
-    stepper.step([2, 1])
-    assert stepper.seen() == [14, 15] and stepper.valid.tolist() == [False, True]
-    assert stepper.rewards.tolist() == [0, 1] and not stepper.terminated.any()
-    resumed = saved_and_restored(stepper, third_party("Fragile-v0"))
+        rows.step([0, 1])
+        assert rows.seen() == [taken, taken]
+    rows.step([2, 1])
+    assert rows.seen() == [14, 15] and rows.valid.tolist() == [False, True]
+    assert rows.rewards.tolist() == [0, 1] and not rows.terminated.any()
+    resumed = rows.saved_into(make(third_party("Fragile-v0"), replayable=True))
     for valid, count in ((False, 0), (True, 1), (True, 2)):
-        go_on_alike(stepper, resumed, [0, 0])
-        assert stepper.valid.tolist() == [valid, True] and stepper.seen()[0] == count
-    assert stepper.envs.failures == 1
+        rows.go_on_as(resumed, [0, 0])
+        assert rows.valid.tolist() == [valid, True] and rows.seen()[0] == count
+    assert rows.envs.failures == 1
 
 
 @pytest.mark.parametrize(("steps", "helps"), [(9, False), (10, True)])
-def test_one_that_fails_again_is_replaced_again_only_if_it_worked_for_a_while(steps, helps):
-    stepper = Stepper(third_party("Fragile-v0"), count=1).reset()
-    stepper.step([2])
-    stepper.step([0])
+def test_one_that_fails_again_is_replaced_again_only_if_it_worked_for_a_while(
+    steps, helps, stepper
+):
+    rows = stepper(make(third_party("Fragile-v0"), count=1))
+    rows.step([2])
+    rows.step([0])
     for _ in range(steps):
-        stepper.step([0])
-        assert stepper.valid.all()
+        rows.step([0])
+        assert rows.valid.all()
     if helps:
-        stepper.step([2])
-        assert stepper.envs.failures == 2
+        rows.step([2])
+        assert rows.envs.failures == 2
     else:
         with pytest.raises(UserError, match=r"Fragile-v0 \(number 0, episode 1\): step failed"):
-            stepper.step([2])
+            rows.step([2])
 
 
-def test_a_reset_that_fails_once_is_tried_again_in_the_row_after():
-    stepper = Stepper(third_party("Fragile-v0", length=3, bad_resets=(2,)), count=1).reset()
+def test_a_reset_that_fails_once_is_tried_again_in_the_row_after(stepper):
+    rows = stepper(make(third_party("Fragile-v0", length=3, bad_resets=(2,)), count=1))
     for _ in range(3):
-        stepper.step([0])
+        rows.step([0])
     for first in (3, 0):
-        stepper.step([0])
-        assert stepper.seen() == [first] and not stepper.valid.any()
-    stepper.step([0])
-    assert stepper.valid.all() and stepper.seen() == [1] and stepper.envs.failures == 1
+        rows.step([0])
+        assert rows.seen() == [first] and not rows.valid.any()
+    rows.step([0])
+    assert rows.valid.all() and rows.seen() == [1] and rows.envs.failures == 1

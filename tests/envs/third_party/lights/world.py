@@ -119,6 +119,7 @@ class Fragile(Count):
 
 
 gymnasium.register("Fragile-v0", Fragile)
+gymnasium.register("Plain", Count)
 gymnasium.register("Follow-v0", Follow, max_episode_steps=10)
 gymnasium.register("Count-v0", Count)
 gymnasium.register("Noisy-v0", Noisy)
