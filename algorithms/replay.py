@@ -1,0 +1,248 @@
+"""Replay: minibatches straight from the samplers' rings.
+
+Nothing is copied when a transition is written; a minibatch is gathered from where the samplers
+wrote it. Sampling is uniform, or in proportion to priorities (Schaul et al. 2016).
+
+Sources are live streams, which samplers write, and archives: read-only streams from a checkpoint of
+other samplers, whose oldest rows retire as new ones come.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, Protocol, Self
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from covey.algorithms.replay_kernels import choose, gather
+from covey.platform.runtime.fragment import Rows
+from covey.platform.runtime.interfaces import Arrays, Record
+
+Indices = NDArray[np.int64]
+Floats = NDArray[np.float32]
+TRIES = 1000
+
+
+class Stream(Protocol):
+    """A ring of R rows; absolute row r lies at r % R."""
+
+    @property
+    def rows(self) -> Rows: ...
+
+    @property
+    def rows_written(self) -> int: ...
+
+    @property
+    def oldest_row(self) -> int:
+        """Rows before this are overwritten, or may be at any time."""
+        ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """N transitions, written by `Replay.sample` into memory of the caller's.
+
+    `observations` [N, S] and `actions` [N, A] are flat; `next_observations` [N, S] follow the last
+    of up to n steps, `rewards` [N] are those steps' discounted sum, and `discounts` [N] what the
+    value of the next observation counts: gamma**steps, or 0 after termination. `weights` [N] are
+    importance weights of at most 1, `slots` [N] names for `Replay.reprioritize`.
+    """
+
+    observations: NDArray[Any]
+    actions: NDArray[Any]
+    rewards: Floats
+    discounts: Floats
+    next_observations: NDArray[Any]
+    weights: Floats
+    slots: Indices
+
+    @classmethod
+    def around(
+        cls, observations: NDArray[Any], actions: NDArray[Any], next_observations: NDArray[Any]
+    ) -> Self:
+        """A batch that is gathered into these arrays."""
+        size = len(actions)
+        return cls(
+            observations,
+            actions,
+            np.zeros(size, np.float32),
+            np.zeros(size, np.float32),
+            next_observations,
+            np.ones(size, np.float32),
+            np.zeros(size, np.int64),
+        )
+
+
+class Source:
+    """One stream's ring, flat, and which of its rows can be sampled at the moment."""
+
+    def __init__(self, stream: Stream, offset: int) -> None:
+        rows = stream.rows
+        self._stream, self.offset = stream, offset
+        self.ring, self.columns = rows.rewards.shape
+        self.slots = self.ring * self.columns
+        self.arrays = (
+            flat(rows.observations, self.slots + self.columns),
+            flat(rows.actions, self.slots),
+            *(part.reshape(self.slots) for part in (rows.rewards, rows.terminated)),
+            *(part.reshape(self.slots) for part in (rows.truncated, rows.valid)),
+        )
+        self.valid: NDArray[np.bool_] = self.arrays[-1]
+        self.low = self.high = 0
+
+    def look(self, steps: int) -> None:
+        """Take over what can be sampled now: rows that lie in the ring and whose `steps` steps are
+        all written.
+        """
+        self.high = max(0, self._stream.rows_written - steps + 1)
+        self.keep(self.ring)
+        self.low = min(max(self.low, self._stream.oldest_row), self.high)
+
+    def keep(self, rows: int) -> None:
+        """Retire all but the newest `rows` rows."""
+        self.low = min(self.high, max(self.low, self.high - rows))
+
+    @property
+    def rows(self) -> int:
+        """How many rows can be sampled."""
+        return self.high - self.low
+
+    @property
+    def transitions(self) -> int:
+        """How many slots those are; a few of them hold no transition."""
+        return self.rows * self.columns
+
+    def overtaken(self) -> bool:
+        """Whether rows that could be sampled at the last look have been overwritten since."""
+        return self._stream.oldest_row > self.low
+
+
+class Replay:
+    """`sample` fills a batch; `reprioritize` follows each gradient step.
+
+    At most `capacity` slots can be sampled; live rows come first, and archives have what is left.
+    """
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        archives: Sequence[Stream],
+        capacity: int,
+        generator: Generator,
+        *,
+        gamma: float,
+        steps: int = 1,
+    ) -> None:
+        self._live = len(streams)
+        self._capacity, self._generator = capacity, generator
+        self._gamma, self._steps = gamma, steps
+        self._sources: list[Source] = []
+        for stream in (*streams, *archives):
+            offset = sum(source.slots for source in self._sources)
+            self._sources.append(Source(stream, offset))
+
+    def __len__(self) -> int:
+        """How many slots can be sampled now."""
+        self._look()
+        return self._transitions
+
+    @property
+    def _transitions(self) -> int:
+        return sum(source.transitions for source in self._sources)
+
+    def sample(self, batch: Batch) -> None:
+        """Fill a batch. ValueError when there is nothing to sample."""
+        for _ in range(TRIES):
+            self._look()
+            self._choose(batch)
+            for source in self._sources:
+                gather(
+                    batch.slots,
+                    source.offset,
+                    source.columns,
+                    self._steps,
+                    self._gamma,
+                    *source.arrays,
+                    batch.observations,
+                    batch.actions,
+                    batch.rewards,
+                    batch.discounts,
+                    batch.next_observations,
+                )
+            # A sampler may have begun a new block meanwhile, over rows that were just read.
+            if not any(source.overtaken() for source in self._sources[: self._live]):
+                return
+        raise ValueError("samplers overwrite their rings faster than a batch can be read")
+
+    def _look(self) -> None:
+        live, archives = self._sources[: self._live], self._sources[self._live :]
+        for source in self._sources:
+            source.look(self._steps)
+        columns = sum(source.columns for source in live)
+        for source in live:
+            source.keep(self._capacity // columns)
+        left = max(0, self._capacity - sum(source.transitions for source in live))
+        held = sum(source.transitions for source in archives)
+        for source in archives:
+            if held > left:  # each keeps the same fraction of its rows, the newest ones
+                source.keep(source.rows * left // held)
+
+    def _choose(self, batch: Batch) -> None:
+        """Uniformly among the valid transitions: drawn again where there is none."""
+        total, filled = self._transitions, 0
+        for _ in range(TRIES if total else 0):
+            picks = self._generator.integers(total, size=len(batch.slots) - filled)
+            first = 0
+            for source in self._sources:
+                filled = choose(
+                    picks,
+                    first,
+                    source.transitions,
+                    source.low,
+                    source.columns,
+                    source.valid,
+                    source.offset,
+                    batch.slots,
+                    filled,
+                )
+                first += source.transitions
+            if filled == len(batch.slots):
+                return
+        raise ValueError("the replay holds no transition yet")
+
+    def reprioritize(self, batch: Batch, errors: Floats) -> None:
+        """The sizes [N] of the batch's temporal-difference errors; uniform sampling has no use for
+        them.
+        """
+
+    def set_progress(self, fraction: float) -> None:
+        """How much of the training is over, in [0, 1]."""
+
+    def state(self) -> tuple[Record, Arrays]:
+        """What `restore` needs besides the streams themselves."""
+        return {
+            "generator": self._generator.bit_generator.state,
+            "sources": [self._live, len(self._sources)],
+        }, {}
+
+    def restore(self, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
+        """Go on from `state` over streams that hold the same rows: the same streams and archives,
+        or streams of other samplers and, as archives, the archives and then the streams of then.
+        """
+        self._generator.bit_generator.state = record["generator"]
+
+    def _restored(self, live: int, held: int) -> list[Source]:
+        """The sources as they were when `live` of `held` were streams."""
+        if held == len(self._sources):
+            return self._sources
+        archives = self._sources[self._live :]
+        return archives[held - live :] + archives[: held - live]
+
+
+def flat(array: NDArray[Any], length: int) -> NDArray[Any]:
+    """A view [length, numbers] of an array whose leading axes have that many entries."""
+    view = array.reshape(length, -1)
+    if not np.shares_memory(view, array):
+        raise ValueError("a stream's arrays lie in one piece")
+    return view
