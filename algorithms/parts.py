@@ -4,8 +4,7 @@ from collections.abc import Callable
 from functools import partial
 
 from covey.algorithms.section import RLSection
-from covey.envs.source import EnvSource
-from covey.envs.vector import VectorEnv as make_environments
+from covey.envs.make import EnvSource, make_environments
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.interfaces import ActingPolicy, Environments
 from covey.platform.runtime.spaces import Spaces
@@ -16,7 +15,7 @@ EVALUATION_ENVS = 10
 def env_source(job: JobFile) -> EnvSource:
     """Where the environments of a job come from."""
     section: RLSection = job.section
-    return EnvSource(section.env.id, section.env.kwargs, job.code)
+    return EnvSource(section.env.id, section.env.kwargs, job.code, section.env.preprocess)
 
 
 def probe_spaces(source: EnvSource) -> Spaces:
@@ -51,3 +50,4 @@ def number_of_samplers(section: RLSection) -> int:
     samplers = section.sampling.samplers
     assert isinstance(samplers, int)
     return samplers
+

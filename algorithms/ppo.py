@@ -14,7 +14,8 @@ from covey.algorithms.normalizer import RunningMoments
 from covey.algorithms.policy import MlpPolicy, acting_arrays
 from covey.algorithms.rollout import join
 from covey.algorithms.turn import Channels
-from covey.platform.jobfile.model import Count, Positive, Section
+from covey.platform.errors import KeyProblem
+from covey.platform.jobfile.model import Count, JobFile, Positive, Section
 from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.interfaces import ActingPolicy, Arrays
 from covey.platform.runtime.spaces import Spaces
@@ -79,6 +80,14 @@ class PPOConfig(Section):
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
+
+    def check(self, job: JobFile) -> None:
+        """Raise KeyProblem for what cannot go together with the rest of the job."""
+        if self.schedule == "linear" and job.stop.env_steps is None:
+            raise KeyProblem(
+                ("rl", "algorithm", "schedule"),
+                "a linear schedule needs stop.env_steps to fall towards",
+            )
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
         """The learner of a job, or of an actor of it."""

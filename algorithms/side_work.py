@@ -7,7 +7,7 @@ from covey.algorithms.parts import env_source, evaluation_environments, make_pol
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.team import Team
-Viewer = object
+from covey.algorithms.viewer import Viewer
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost

@@ -24,11 +24,7 @@ class RLWorkload:
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section
         check_env_id(section.env.id)
-        if section.algorithm.schedule == "linear" and job.stop.env_steps is None:
-            raise KeyProblem(
-                ("rl", "algorithm", "schedule"),
-                "a linear schedule needs stop.env_steps to fall towards",
-            )
+        section.algorithm.check(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
         return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
 
