@@ -111,12 +111,12 @@ def _train(path: Path, as_json: bool) -> None:
 
     note(f"run folder: {path}")
     with show_progress(load_job_file(path / "job.yaml")) as on_report:
-        outcome = run_attempt(path, on_report=on_report)
+        end = run_attempt(path, on_report=on_report)
     result = read_result(path)
-    if outcome.state == "superseded" or not result:
-        raise UserError(outcome.error or f"{path}: the run left no result.json; see log.txt there")
+    if end.state == "superseded" or not result:
+        raise UserError(end.error or f"{path}: the run left no result.json; see log.txt there")
     _print(result, as_json)
-    raise typer.Exit(outcome.exit_status)
+    raise typer.Exit(end.exit_status)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

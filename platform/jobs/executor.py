@@ -60,15 +60,16 @@ class Executor:
     def end(self, job: Job, sighting: Sighting | None, lost: str = "") -> None:
         """Close the last attempt; whether another follows is the state machine's business."""
         attempt = job.last_attempt
-        outcome = judge(sighting, read_result(Path(job.run_dir), attempt.number), lost)
+        result = read_result(Path(job.run_dir), attempt.number)
+        verdict = judge(sighting, result, lost, stop_requested=job.state is State.STOPPING)
         if sighting is not None:
             self._keep_output(job, attempt)
         signal = Ended(
             self.clock(),
-            outcome.result,
-            outcome.reason,
-            outcome.exit_status,
-            outcome.final,
+            verdict.result,
+            verdict.reason,
+            verdict.exit_status,
+            verdict.final,
             self._random.random(),
         )
         self.change(job, signal)

@@ -65,6 +65,14 @@ class World:
         job = self.store.get(job_id)
         self.store.replace(job, apply(job, signal)[0])
 
+    def succeed(self, submission: str) -> None:
+        """The attempt's driver ends in order, its training done."""
+        job_id, _, attempt = submission.rpartition("-")
+        folder = self.runs / job_id
+        folder.mkdir(exist_ok=True)
+        (folder / "result.json").write_text(f'{{"attempt": {attempt}, "state": "succeeded"}}')
+        self.cluster.play(submission, Phase.SUCCEEDED, 0)
+
     def state(self, job_id: str) -> str:
         return str(self.store.get(job_id).state)
 
@@ -86,7 +94,7 @@ def world(store: JobStore, tmp_path: Path) -> World:
 def test_a_job_runs_once_from_submit_to_success(world: World):
     assert not world.turn()
     submission = world.start("a")
-    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.succeed(submission)
     assert world.turn()
     assert not world.turn(5)
     assert world.state("a") == "succeeded"
@@ -100,7 +108,7 @@ def test_only_what_fits_starts_and_the_rest_follows(world: World):
     world.add("d")
     world.turn()
     assert [world.state(job) for job in "bcd"] == ["queued"] * 3
-    world.cluster.play(first, Phase.SUCCEEDED, 0)
+    world.succeed(first)
     world.turn()
     world.turn()
     assert [world.state(job) for job in "bcd"] == ["starting", "starting", "queued"]
@@ -148,13 +156,28 @@ def test_a_users_mistake_is_not_tried_again(world: World):
     assert job.last_attempt.exit_status == 2
 
 
+def test_a_job_ended_from_outside_is_tried_again(world: World):
+    submission = world.start("a", backoff_s=0)
+    world.cluster.play(submission, Phase.FAILED, 4)
+    world.turn()
+    job = world.store.get("a")
+    assert job.state is State.STARTING and "ended from outside" in job.attempts[0].reason
+
+
+def test_exit_status_zero_alone_is_no_success(world: World):
+    submission = world.start("a", max_attempts=1)
+    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.turn()
+    assert world.state("a") == "failed"
+
+
 def test_dependencies(world: World):
     submission = world.start("first")
     world.add("second", after=("first",))
     world.add("third", after=("first", "second"))
     world.turn()
     assert world.state("second") == "waiting"
-    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.succeed(submission)
     world.turn()
     world.turn()
     assert world.state("second") == "starting" and world.state("third") == "waiting"
@@ -213,7 +236,7 @@ def test_a_scheduler_that_died_is_replaced_without_a_second_start(world: World):
     world.turn()
     world.turn()
     assert world.cluster.started == {"a-1": 1, "b-1": 1}
-    world.cluster.play(running, Phase.SUCCEEDED, 0)
+    world.succeed(running)
     world.turn()
     assert world.state("a") == "succeeded"
 

@@ -1,6 +1,9 @@
 """A third party's workload that counts steps: just enough to see how the scheduler treats a job."""
 
 import json
+import os
+import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -16,7 +19,7 @@ class ToySection(Section):
 
     step_s: float = 0.1
     #: in the first attempt, after five steps
-    trouble: Literal["none", "crash", "mistake"] = "none"
+    trouble: Literal["none", "crash", "mistake", "exit", "end", "stop"] = "none"
 
 
 class Toy:
@@ -52,9 +55,17 @@ class Toy:
 
     def _make_trouble(self, trouble: str) -> None:
         if trouble == "crash":
-            raise RuntimeError("a crash was asked for")
+            error = RuntimeError("a crash was asked for")
+            error.add_note("with a note")
+            raise error
         if trouble == "mistake":
             raise UserError("a mistake was asked for")
+        if trouble == "exit":
+            sys.exit(0)
+        if trouble == "end":
+            os._exit(0)
+        if trouble == "stop":
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 WORKLOAD = Toy()
