@@ -26,7 +26,9 @@ def prepare_libraries() -> None:
     Ray answers only to our token (its ports listen on every interface), nobody phones home, and no
     environment opens a window.
     """
-    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+    if theirs := os.environ.get("RAY_AUTH_TOKEN_PATH"):  # what we start has a folder of its own
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(Path(theirs).expanduser().absolute())
+    elif not os.environ.get("RAY_AUTH_TOKEN"):
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

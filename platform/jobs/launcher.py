@@ -65,8 +65,14 @@ class Launcher(Protocol):
     def cluster(self) -> Cluster | None:
         """The cluster in use; None while it is not up. Starts it where it is our own."""
 
+    def serves(self, cluster_id: str) -> bool:
+        """Whether that very cluster is the one in use; touches nothing."""
+
     def is_gone(self, cluster_id: str) -> bool:
-        """True only when it is certain that nothing runs on that cluster any more."""
+        """Whether nothing runs any more on a cluster that this launcher's kind once used.
+
+        What `elsewhere.refuse_other_cluster` lets through is of this kind.
+        """
 
     def submit(self, start: Start) -> None:
         """Start an attempt, unless the cluster knows its id already. Raises Unreachable."""
@@ -103,6 +109,9 @@ class MemoryLauncher:
 
     def cluster(self) -> Cluster | None:
         return Cluster(self.cluster_id, self.total, self.fixed) if self.up else None
+
+    def serves(self, cluster_id: str) -> bool:
+        return cluster_id == self.cluster_id
 
     def is_gone(self, cluster_id: str) -> bool:
         return cluster_id != self.cluster_id

@@ -39,9 +39,9 @@ def judge(
 ) -> Verdict:
     """How the attempt ended. Without a sighting the cluster knows nothing of it; `lost` says why.
 
-    `result.json` is written last by a driver that ended in order, so its word alone makes a success:
-    exit status 0 may also be user code's. An attempt that stopped although nobody asked this job
-    to (`stop_requested`) was ended from outside, and counts as a failed one.
+    `result.json` is written last by a driver that ended in order, so its word alone makes a
+    success: exit status 0 may also be user code's. An attempt that stopped although nobody asked
+    this job to (`stop_requested`) was ended from outside, and counts as a failed one.
     """
     told = str((result or {}).get("error") or (result or {}).get("reason") or "")
     state = (result or {}).get("state")

@@ -94,11 +94,12 @@ class _NotFound(Unreachable):
 def entrypoint(start: Start) -> str:
     """The driver's command line; `exec` so that signals reach Python and not a shell before it.
 
-    On a cluster of other machines our interpreter may not exist: then that cluster's own.
+    On a cluster of other machines our interpreter may not exist: then that cluster's own. With -P
+    no file of the folder that the cluster was started in is taken for a library.
     """
     python = f'"$(command -v {shlex.quote(sys.executable)} || command -v python3)"'
     run_dir = shlex.quote(start.run_dir)
-    return f"exec {python} -m covey.platform.driver {run_dir} --attempt {start.attempt}"
+    return f"exec {python} -P -m covey.platform.driver {run_dir} --attempt {start.attempt}"
 
 
 def resolve(address: str) -> str:

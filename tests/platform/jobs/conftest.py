@@ -15,6 +15,16 @@ def each_has_its_own(own_environment: None) -> None:
     """No test of jobs uses the home of whoever runs it."""
 
 
+@pytest.fixture
+def traps(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The current folder holds files of a user's that are called like libraries of ours."""
+    folder = tmp_path / "traps"
+    folder.mkdir()
+    for name in ("secrets", "psutil", "ray", "covey"):
+        (folder / f"{name}.py").write_text('raise SystemExit("a user\'s file was imported")')
+    monkeypatch.chdir(folder)
+
+
 @pytest.fixture(params=["memory", "sqlite"])
 def store(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[JobStore]:
     opened: JobStore = (
