@@ -1,4 +1,4 @@
-"""Jobs that still run where another scheduler's cluster is are neither given up nor started again."""
+"""Jobs that run on a cluster out of sight are neither given up nor started again."""
 
 import threading
 from pathlib import Path

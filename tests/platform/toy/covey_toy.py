@@ -1,5 +1,6 @@
 """A third party's workload that counts steps: just enough to see how the scheduler treats a job."""
 
+import importlib
 import json
 import os
 import signal
@@ -18,6 +19,8 @@ class ToySection(Section):
     """How the count goes."""
 
     step_s: float = 0.1
+    #: of the job's own, imported before the count begins
+    module: str | None = None
     #: in the first attempt, after five steps
     trouble: Literal["none", "crash", "mistake", "exit", "end", "stop"] = "none"
 
@@ -38,6 +41,8 @@ class Toy:
         step = json.loads(checkpoint.read("state.json"))["step"] if checkpoint else 0
         with (run.path / "begun.txt").open("a") as begun:
             begun.write(f"{run.attempt} from {step}\n")
+        if run.job.section.module:
+            importlib.import_module(run.job.section.module)
         run.started()
         while not run.stop_reason(step, {}):
             step += 1
