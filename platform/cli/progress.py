@@ -56,10 +56,10 @@ def _bar(job: JobFile) -> Iterator[OnReport]:
 
     total = job.stop.env_steps or job.stop.rounds
     columns = (
-        TextColumn(job.name),
+        TextColumn(job.name, markup=False),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("starting", total=total)
