@@ -16,6 +16,7 @@ from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.scheduler import Scheduler
 from covey.platform.jobs.states import Resumed, Signal, StopRequested, apply, new_job
 from covey.platform.jobs.store import JobStore
+from covey.platform.runs.fence import Fence
 
 HOLDER = ProcessIdentity("here", 1, 1.0)
 
@@ -189,6 +190,29 @@ def test_dependencies(world: World):
     world.send("third", Resumed(world.now_s))
     world.turn()
     assert world.state("third") == "failed"
+
+
+def test_a_job_gone_on_with_in_the_foreground_is_resumed_after_that(world: World):
+    submission = world.start("a", max_attempts=1)
+    world.cluster.play(submission, Phase.FAILED, 1)
+    world.turn()
+    (world.runs / "a").mkdir()
+    for number in (1, 2):  # the scheduler's attempt, and that of `covey resume RUN_DIR`
+        Fence.claim(world.runs / "a", number).release()
+    world.send("a", Resumed(world.now_s))
+    world.turn()
+    assert world.cluster.starts["a-3"].attempt == 3
+
+
+def test_a_turn_over_many_dependencies_asks_once(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.start("first", cpus=2)
+    for number in range(30):
+        world.add(f"after-{number}", after=("first",))
+    asked: list[str] = []
+    get = world.store.get
+    monkeypatch.setattr(world.store, "get", lambda job_id: asked.append(job_id) or get(job_id))
+    world.turn()
+    assert asked == ["first"]  # the one that runs is looked at
 
 
 def test_stop_while_running(world: World):
