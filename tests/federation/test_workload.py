@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covey.federation.data import load
+from covey.federation.data import load_raw
 from covey.federation.workload import WORKLOAD
 from covey.platform.driver import run_attempt
 from covey.platform.errors import UserError
@@ -37,10 +37,13 @@ def test_a_built_in_app_learns_digits(train, app):
 def test_a_trained_classifier_can_be_used_in_a_script(train):
     run = train("logistic", clients=3, rounds=6)
     classifier = WORKLOAD.load_policy(run.path)
-    data = load("digits")
-    classes = classifier.act(data.test_images)
-    assert (classes == data.test_labels).mean() == pytest.approx(run.metrics[-1]["accuracy"])
-    assert classifier.act(data.test_images[0]).shape == ()
+    _, _, images, labels = load_raw("digits")
+    classes = classifier.act(images)
+    assert (classes == labels).mean() == pytest.approx(run.metrics[-1]["accuracy"])
+    assert classifier.act(images[0]).shape == ()
+    assert np.array_equal(classifier.act(images.reshape(-1, 64)), classes)
+    with pytest.raises(ValueError, match=r"\(2, 63\) holds no images of digits, .* 8 by 8"):
+        classifier.act(np.zeros((2, 63)))
 
 
 def test_evaluating_every_n_rounds_still_ends_with_an_evaluation(train):
