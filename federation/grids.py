@@ -13,6 +13,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from covey.federation.app_folder import ConfigValue
 from covey.federation.flower_internals import (
     FLOWER_LOGGER,
     NUM_PARTITIONS_KEY,
@@ -30,7 +31,6 @@ from covey.federation.flower_internals import (
 )
 from covey.federation.generators import preserved, seed_all
 
-ConfigValue = bool | int | float | str
 FIRST_NODE_ID = SUPERLINK_NODE_ID + 1
 
 
