@@ -8,7 +8,7 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -17,6 +17,7 @@ from types import FrameType
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import Superseded, UserError
 from covey.platform.exit_status import ExitStatus
+from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
 from covey.platform.workload import find_workload
 
@@ -34,7 +35,7 @@ def run_attempt(
     path: Path,
     attempt: int | None = None,
     ray_address: str = "local",
-    on_report: Callable[[int, Mapping[str, float]], None] | None = None,
+    on_report: OnReport | None = None,
 ) -> AttemptEnd:
     """Claim the run folder, run its workload to the end, write `result.json`.
 

@@ -2,16 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from covey.platform.cli.output import figure, note
 from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.metrics import OnReport
 
 LINE_EVERY_S = 10.0
 SHOWN = ("episode_return_mean", "accuracy", "loss", "sampling_hz")
-
-OnReport = Callable[[int, Mapping[str, float]], None]
 
 
 @contextmanager

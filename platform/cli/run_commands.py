@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from covey.platform.cli.output import Json, Overrides, figure, note, print_json, print_table, say
-from covey.platform.cli.result import print_result, read_result
+from covey.platform.cli.result import print_result
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 
@@ -31,6 +31,8 @@ def run(
     from covey.platform.runs.folder import RunFolder
 
     job = load_job_file(file, overrides or ())
+    if job.after:
+        note(f"after: {', '.join(job.after)} is not waited for here, only by `covey submit`")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = run_dir or covey_home() / "runs" / f"{job.name}-{stamp}-{os.urandom(2).hex()}"
     RunFolder.create(path.absolute(), job)
@@ -45,10 +47,13 @@ def resume(
     """Go on with a run from its last whole checkpoint; --set may extend its stop conditions."""
     from covey.platform.jobfile.load import load_job_file
     from covey.platform.runs.folder import RunFolder
+    from covey.platform.runs.result import read_result
     from covey.platform.runs.run import live_writer
 
     path = find_run(run_dir)
     folder = RunFolder.open(path)
+    if not folder.is_a_runs:
+        raise UserError(f"{path} is no run folder: it holds a job.yaml, but no run began there")
     _refuse_live_job(path)
     _refuse_other_changes(overrides or [])
     job = load_job_file(path / "job.yaml", overrides or ())
@@ -108,6 +113,7 @@ def _train(path: Path, as_json: bool) -> None:
     from covey.platform.cli.progress import show_progress
     from covey.platform.driver import run_attempt
     from covey.platform.jobfile.load import load_job_file
+    from covey.platform.runs.result import read_result
 
     note(f"run folder: {path}")
     with show_progress(load_job_file(path / "job.yaml")) as on_report:

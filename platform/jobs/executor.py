@@ -13,7 +13,7 @@ from covey.platform.errors import UserError
 from covey.platform.jobs.job import Attempt, Job, State
 from covey.platform.jobs.launcher import Launcher, Sighting, Start, Unreachable
 from covey.platform.jobs.lease import LeaseLost, renew
-from covey.platform.jobs.outcome import judge, read_result
+from covey.platform.jobs.outcome import judge, result_of
 from covey.platform.jobs.states import Ended, Instruction, Signal, StopAttempt, apply
 from covey.platform.jobs.store import Conflict, JobStore
 
@@ -60,7 +60,7 @@ class Executor:
     def end(self, job: Job, sighting: Sighting | None, lost: str = "") -> None:
         """Close the last attempt; whether another follows is the state machine's business."""
         attempt = job.last_attempt
-        result = read_result(Path(job.run_dir), attempt.number)
+        result = result_of(Path(job.run_dir), attempt.number)
         verdict = judge(sighting, result, lost, stop_requested=job.state is State.STOPPING)
         if sighting is not None:
             self._keep_output(job, attempt)

@@ -1,6 +1,5 @@
 """How an attempt ended: the cluster's word and the run folder's `result.json` put together."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from covey.platform.exit_status import ExitStatus
 from covey.platform.jobs.job import State
 from covey.platform.jobs.launcher import Phase, Sighting
+from covey.platform.runs.result import read_result
 
 
 @dataclass(frozen=True)
@@ -20,15 +20,10 @@ class Verdict:
     final: bool = False
 
 
-def read_result(run_dir: Path, attempt: int) -> Mapping[str, object] | None:
+def result_of(run_dir: Path, attempt: int) -> Mapping[str, object] | None:
     """The attempt's own `result.json`; None when there is none, or one of another attempt."""
-    try:
-        result = json.loads((run_dir / "result.json").read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(result, dict) or result.get("attempt") != attempt:
-        return None
-    return result
+    result = read_result(run_dir)
+    return result if result.get("attempt") == attempt else None
 
 
 def judge(

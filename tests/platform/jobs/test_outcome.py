@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from covey.platform.jobs.launcher import Phase, Sighting
-from covey.platform.jobs.outcome import judge, read_result
+from covey.platform.jobs.outcome import judge, result_of
 
 DONE = {"state": "succeeded", "reason": "500 steps reached", "attempt": 1}
 FAILED = {"state": "failed", "error": "no such data", "attempt": 1}
@@ -70,9 +70,16 @@ def test_a_superseded_driver_is_not_tried_again():
 
 @pytest.mark.parametrize(
     ("text", "found"),
-    [('{"attempt": 2}', True), ('{"attempt": 1}', False), ("[]", False), ('{"attem', False)],
+    [
+        ('{"attempt": 2, "state": "failed"}', True),
+        ('{"attempt": 1, "state": "failed"}', False),
+        ('{"attempt": 2}', False),
+        ("[]", False),
+        ('{"attem', False),
+        pytest.param("[" * 100_000, False, id="deep"),
+    ],
 )
 def test_only_the_attempts_own_result_counts(tmp_path: Path, text: str, found: bool):
     (tmp_path / "result.json").write_text(text)
-    assert (read_result(tmp_path, 2) is not None) is found
-    assert read_result(tmp_path / "nowhere", 2) is None
+    assert (result_of(tmp_path, 2) is not None) is found
+    assert result_of(tmp_path / "nowhere", 2) is None

@@ -149,7 +149,8 @@ def test_a_failure_is_tried_again_after_its_pause(world: World):
 def test_a_users_mistake_is_not_tried_again(world: World):
     submission = world.start("a")
     (world.runs / "a").mkdir()
-    (world.runs / "a" / "result.json").write_text('{"attempt": 1, "error": "no such data"}')
+    result = '{"attempt": 1, "state": "failed", "error": "no such data"}'
+    (world.runs / "a" / "result.json").write_text(result)
     world.cluster.play(submission, Phase.FAILED, 2)
     world.turn()
     job = world.store.get("a")
@@ -286,6 +287,18 @@ def test_an_attempt_that_never_begins_is_ended(world: World):
     world.turn()
     assert world.cluster.stops == {"a-1": 1}
     assert world.cluster.started == {"a-1": 1, "a-2": 1}
+
+
+def test_an_attempt_that_was_never_submitted_waits_for_a_scheduler(world: World):
+    world.cluster.fails_before = KeyboardInterrupt()  # killed between the record and the submit
+    world.add("a", max_attempts=1)
+    with pytest.raises(KeyboardInterrupt):
+        world.turn()
+    world.now_s += 3600
+    world.take_over()
+    world.turn()
+    assert world.cluster.started == {"a-1": 1}
+    assert world.state("a") == "starting"
 
 
 def test_a_lost_head_costs_one_attempt(world: World):
