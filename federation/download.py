@@ -10,8 +10,8 @@ import tempfile
 import zlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
-from typing import IO
 
 from covey.federation.catalogue import FILES, DataSet
 from covey.platform.errors import UserError
@@ -67,7 +67,7 @@ def _store(data_set: DataSet, unpacked: Path, target: Path, size: int, digest: s
         os.fsync(out.fileno())
 
 
-def _opened(path: Path) -> IO[bytes]:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
     return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
 
 
