@@ -42,7 +42,7 @@ def run_attempt(
     `attempt` None takes the next number. `ray_address` is "local" for a private Ray, "auto" for the
     cluster this process was submitted to. Raises only what stops it from claiming the folder.
     """
-    prepare_libraries()
+    prepare_libraries(own_ray=ray_address == "local")
     run = Run.claim(path, attempt, ray_address=ray_address, on_report=on_report)
     if run.job.code and run.job.code not in sys.path:
         sys.path.insert(0, run.job.code)

@@ -79,7 +79,7 @@ def evaluate(
     from covey.platform.workload import find_workload
 
     path = find_run(run_dir)
-    prepare_libraries()
+    prepare_libraries(own_ray=True)
     workload = find_workload(load_job_file(path / "job.yaml").workload)
     result = dict(workload.evaluate(path, episodes))
     if as_json:

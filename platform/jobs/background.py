@@ -62,7 +62,7 @@ def _check(store: SqliteStore, lease: Lease | None, home: Path, address: str | N
     """What the scheduler itself would refuse, told here, where somebody reads it."""
     from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
 
-    prepare_libraries()
+    prepare_libraries(own_ray=address is None)
     launcher: Launcher = LocalRay(home) if address is None else JoinedRay(address)
     refuse_other_cluster(store, lease, address or "", launcher.serves)
 

@@ -50,7 +50,7 @@ def run_scheduler(
     """
     home = home.absolute()
     set_covey_home(home)
-    prepare_libraries()
+    prepare_libraries(own_ray=address is None)
     from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
     from covey.platform.jobs.sqlite_store import SqliteStore
 

@@ -99,6 +99,7 @@ class Executor:
         """What the driver printed, for the time when the cluster and its logs are gone."""
         try:
             text = self.launcher.output(attempt.submission_id)
-            (Path(job.run_dir) / f"driver-{attempt.number}.txt").write_text(text)
+            file = Path(job.run_dir) / f"driver-{attempt.number}.txt"
+            file.write_text(text, encoding="utf-8", errors="replace")
         except (Unreachable, OSError) as error:
             self.complain(job.job_id, f"its output is not kept: {error}")

@@ -84,7 +84,7 @@ class Launcher(Protocol):
         """Ask the attempt to end within its grace period. Raises Unreachable."""
 
     def output(self, submission_id: str) -> str:
-        """What the driver has printed. Raises Unreachable."""
+        """The last megabyte of what the driver has printed. Raises Unreachable."""
 
     def close(self, leave_running: bool) -> None:
         """Let go of the cluster; one of our own is stopped unless it is to be left running."""
@@ -103,6 +103,8 @@ class MemoryLauncher:
     started: Counter[str] = field(default_factory=Counter)
     stops: Counter[str] = field(default_factory=Counter)
     starts: dict[str, Start] = field(default_factory=dict)
+    #: what every driver printed
+    printed: str = ""
     #: raised by the next submit, before or after it took effect
     fails_before: Exception | None = None
     fails_after: Exception | None = None
@@ -139,7 +141,7 @@ class MemoryLauncher:
 
     def output(self, submission_id: str) -> str:
         self._answer()
-        return ""
+        return self.printed
 
     def close(self, leave_running: bool) -> None:
         self.up = leave_running

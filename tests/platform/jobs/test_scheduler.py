@@ -166,6 +166,15 @@ def test_a_job_ended_from_outside_is_tried_again(world: World):
     assert job.state is State.STARTING and "ended from outside" in job.attempts[0].reason
 
 
+def test_what_the_driver_printed_is_kept_whatever_it_is(world: World):
+    submission = world.start("a")
+    world.cluster.printed = "caf\u00e9 \udcff"  # a stray byte, as Ray hands it on
+    world.succeed(submission)
+    world.turn()
+    assert world.state("a") == "succeeded"
+    assert (world.runs / "a" / "driver-1.txt").read_bytes() == b"caf\xc3\xa9 ?"
+
+
 def test_exit_status_zero_alone_is_no_success(world: World):
     submission = world.start("a", max_attempts=1)
     world.cluster.play(submission, Phase.SUCCEEDED, 0)
