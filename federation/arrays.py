@@ -23,10 +23,11 @@ def save_arrays(record: ArrayRecord) -> tuple[dict[str, NDArray[np.generic]], by
     arrays: dict[str, NDArray[np.generic]] = {}
     exact: dict[str, str] = {}
     for name, array in record.items():
-        if name == RESERVED or not is_plain(array):
+        numbers = None if name == RESERVED else _numbers(array)
+        if numbers is not None:
+            arrays[name] = numbers
+        if numbers is None or not _says_all(numbers, array):
             exact[name] = base64.b64encode(array_to_bytes(array)).decode()
-        if name != RESERVED and _has_numbers(array):
-            arrays[name] = array.numpy()
     return arrays, json.dumps({"names": list(record), "exact": exact}).encode()
 
 
@@ -42,20 +43,22 @@ def load_arrays(arrays: Mapping[str, NDArray[np.generic]], order: bytes) -> Arra
     return record
 
 
-def _has_numbers(array: Array) -> bool:
-    try:
-        check_arrays({"array": array.numpy()})
-    except (TypeError, ValueError):
-        return False
-    return True
-
-
 def is_plain(array: Array) -> bool:
     """Whether numpy's numbers say all about an array: `Array(array.numpy())` has the same bytes."""
+    numbers = _numbers(array)
+    return numbers is not None and _says_all(numbers, array)
+
+
+def _numbers(array: Array) -> NDArray[np.generic] | None:
+    """What safetensors can hold of an array, None when that is nothing."""
     try:
         numbers = array.numpy()
         check_arrays({"array": numbers})
     except (TypeError, ValueError):
-        return False
+        return None
+    return numbers
+
+
+def _says_all(numbers: NDArray[np.generic], array: Array) -> bool:
     twin = Array(numbers)
     return (twin.data, twin.dtype, twin.shape) == (array.data, array.dtype, tuple(array.shape))

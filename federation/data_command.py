@@ -14,15 +14,15 @@ Name = Annotated[str, typer.Argument(help="digits, mnist or fashion-mnist.")]
 @app.command()
 def get(name: Name, as_json: Json = False) -> None:
     """Download a data set, check it and keep it under COVEY_HOME."""
-    from difflib import get_close_matches
-
     from covey.federation.catalogue import DATA_SETS
     from covey.federation.download import fetch
+    from covey.platform.jobfile.nearest import nearest
 
     if name not in DATA_SETS:
-        near = get_close_matches(name, DATA_SETS, n=1, cutoff=0)
+        near = nearest(name, DATA_SETS)
         raise UserError(
-            f"no data set is called {name!r}; known: {', '.join(DATA_SETS)}; nearest: {near[0]}"
+            f"no data set is called {name!r}; known: {', '.join(DATA_SETS)}"
+            + (f"; nearest: {near}" if near else "")
         )
     data_set = DATA_SETS[name]
     was_there = data_set.present

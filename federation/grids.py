@@ -13,6 +13,7 @@ from flwr.app import ConfigRecord, Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import Grid
 
+from covey.federation.app_folder import ConfigValue
 from covey.federation.flower_internals import (
     FLOWER_LOGGER,
     NUM_PARTITIONS_KEY,
@@ -30,7 +31,6 @@ from covey.federation.flower_internals import (
 )
 from covey.federation.generators import preserved, seed_all
 
-ConfigValue = bool | int | float | str
 FIRST_NODE_ID = SUPERLINK_NODE_ID + 1
 
 
@@ -69,6 +69,8 @@ class InlineGrid(Grid):
         """`Context.state` of each client (by partition id) that has kept something."""
         self.messages_sent = 0
         """Also the id of the newest message, so ids go on from here."""
+        self.batches_sent = 0
+        """Stands for the round in the seed of a message that belongs to none."""
         self._client_app = client_app
         self._seed = seed
         self._clock = clock
@@ -76,7 +78,6 @@ class InlineGrid(Grid):
         self._run = empty_run()
         self._run.override_config = dict(self.run_config)
         self._replies: dict[str, Message] = {}
-        self._batches = 0
         # Generators are process-wide: a ServerApp that sends from several threads takes turns.
         self._turn = threading.RLock()
 
@@ -130,7 +131,7 @@ class InlineGrid(Grid):
         with self._turn:
             if self._before_batch is not None:
                 self._before_batch()
-            self._batches += 1
+            self.batches_sent += 1
             start = self._clock() if self._clock else 0.0
             replies: list[Message] = []
             waiting = list(messages)
@@ -198,7 +199,7 @@ class InlineGrid(Grid):
                 number = record.get("server-round") if isinstance(record, ConfigRecord) else None
                 if isinstance(number, int) and number >= 0:
                     return number
-        return self._batches
+        return self.batches_sent
 
 
 def _error_of(error: Exception) -> Error:

@@ -12,7 +12,7 @@ from flwr.app import Context, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.serverapp import ServerApp
 
-from covey.federation.app_folder import imported, read_app_folder
+from covey.federation.app_folder import ConfigValue, imported, read_app_folder
 from covey.federation.data import missing_data
 from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
 from covey.federation.generators import seed_all
@@ -21,8 +21,6 @@ from covey.federation.loop import RoundLoop, resumable_start
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.platform.errors import UserError
 from covey.platform.runs.run import STOP_REQUESTED, Run
-
-ConfigValue = bool | int | float | str
 
 
 class StopRequested(BaseException):

@@ -7,13 +7,15 @@ of `strategy.start(...)` comes here instead, also when a strategy inherits `star
 """
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Result, Strategy
 
+from covey.federation.figures import figures_of, with_accuracy
 from covey.federation.flower_internals import replace_start
 from covey.federation.generators import preserved
 from covey.federation.grids import InlineGrid
@@ -22,12 +24,26 @@ from covey.federation.snapshot import Progress, restore, save
 from covey.platform.runs.run import Checkpoint, Run
 
 EvaluateFn = Callable[[int, ArrayRecord], MetricRecord | None]
-ACCURACY_NAMES = ("accuracy", "acc", "eval_acc", "eval_accuracy", "test_acc", "test_accuracy")
 TIMEOUT_S = 3600  # what Flower's own loop waits for replies unless told otherwise
 
 
 class ClientsFailed(Exception):
     """A round in which every client failed: nothing was learnt, so going on would only hide it."""
+
+
+@dataclass(frozen=True)
+class Start:
+    """What an app asked for when it called `strategy.start(...)`."""
+
+    strategy: Strategy
+    grid: Grid
+    """The one that `main` was given, or what the app has put around it."""
+    initial_arrays: ArrayRecord
+    num_rounds: int
+    timeout: float
+    train_config: ConfigRecord | None
+    evaluate_config: ConfigRecord | None
+    evaluate_fn: EvaluateFn | None
 
 
 class RoundLoop:
@@ -54,30 +70,27 @@ class RoundLoop:
         self._left_out: set[str] = set()
         self._server_evaluates = True
 
-    def start(
-        self,
-        strategy: Strategy,
-        initial_arrays: ArrayRecord,
-        num_rounds: int,
-        timeout: float,
-        configs: tuple[ConfigRecord | None, ConfigRecord | None],
-        evaluate_fn: EvaluateFn | None,
-    ) -> Result:
+    def start(self, asked: Start) -> Result:
         """All rounds up to the job's stop, beginning after the checkpoint if there is one."""
         self.called = self.active = True
         try:
-            self._server_evaluates = evaluate_fn is not None
-            refuse_endless_wait(strategy, self._grid.num_clients)
+            self._server_evaluates = asked.evaluate_fn is not None
+            refuse_endless_wait(asked.strategy, len(list(asked.grid.get_node_ids())))
             if self._cohort is not None:
-                set_cohort(strategy, self._cohort, self._run.event)
+                set_cohort(asked.strategy, self._cohort, self._run.event)
             progress = Progress(
-                initial_arrays, configs[0] or ConfigRecord(), configs[1] or ConfigRecord()
+                asked.initial_arrays,
+                asked.train_config or ConfigRecord(),
+                asked.evaluate_config or ConfigRecord(),
             )
+            if asked.grid is not self._grid:
+                kind = type(asked.grid).__name__
+                self._run.event("own-grid", f"what the app's {kind} keeps is in no checkpoint")
             if self._checkpoint is not None:
-                restore(self._checkpoint, progress, strategy, self._grid, self._context)
-            strategy.summary()
+                restore(self._checkpoint, progress, asked.strategy, self._grid, self._context)
+            asked.strategy.summary()
             self._run.started()
-            self._rounds(strategy, progress, self._limit(num_rounds), timeout, evaluate_fn)
+            self._rounds(asked, progress, self._limit(asked.num_rounds))
             return progress.result
         finally:
             self.active = False
@@ -94,60 +107,54 @@ class RoundLoop:
             )
         return decided
 
-    def _rounds(
-        self,
-        strategy: Strategy,
-        progress: Progress,
-        limit: int,
-        timeout: float,
-        evaluate_fn: EvaluateFn | None,
-    ) -> None:
+    def _rounds(self, asked: Start, progress: Progress, limit: int) -> None:
         saved = progress.round if self._checkpoint is not None else None
         self.metrics = progress.metrics
         if saved is None:
-            self._report(progress, self._evaluate(progress, evaluate_fn))
+            self._report(progress, self._evaluate(progress, asked.evaluate_fn))
         reason = self._run.stop_reason(progress.round, progress.metrics)
         while reason is None and progress.round < limit:
             began = time.monotonic()
             progress.round += 1
-            figures = self._round(strategy, progress, timeout)
+            figures = self._round(asked, progress)
             due = progress.round % self._evaluate_every == 0
             if due:
-                figures |= self._evaluate(progress, evaluate_fn)
+                figures |= self._evaluate(progress, asked.evaluate_fn)
             reason = self._run.stop_reason(progress.round, self._named(figures))
             if not due and (reason is not None or progress.round >= limit):
                 # Not part of the schedule: were the run extended later, it must not have left a
                 # trace.
                 with preserved():
-                    figures |= self._evaluate(progress, evaluate_fn)
+                    figures |= self._evaluate(progress, asked.evaluate_fn)
+                progress.result.evaluate_metrics_serverapp.pop(progress.round, None)
             self._report(progress, {**figures, "round_s": time.monotonic() - began})
             if self._run.checkpoint_due(progress.round):
-                self._save(progress, strategy)
+                self._save(progress, asked.strategy)
                 saved = progress.round
         if saved != progress.round:
-            self._save(progress, strategy)
+            self._save(progress, asked.strategy)
 
-    def _round(self, strategy: Strategy, progress: Progress, timeout: float) -> dict[str, float]:
+    def _round(self, asked: Start, progress: Progress) -> dict[str, float]:
         """One round: training, then evaluation on clients if the strategy asks for it."""
-        number, grid = progress.round, self._grid
-        grid.round = number
+        number, strategy, grid = progress.round, asked.strategy, asked.grid
+        self._grid.round = number
         messages = strategy.configure_train(number, progress.arrays, progress.train_config, grid)
-        replies = list(grid.send_and_receive(messages, timeout=timeout))
+        replies = list(grid.send_and_receive(messages, timeout=asked.timeout))
         figures = self._count(number, replies)
         arrays, trained = strategy.aggregate_train(number, replies)
         if arrays is not None:
             progress.arrays = progress.result.arrays = arrays
         if trained is not None:
             progress.result.train_metrics_clientapp[number] = trained
-            figures |= _figures(trained, "train_")
+            figures |= figures_of(trained, "train_")
         messages = strategy.configure_evaluate(
             number, progress.arrays, progress.evaluate_config, grid
         )
-        answers = grid.send_and_receive(messages, timeout=timeout)
+        answers = grid.send_and_receive(messages, timeout=asked.timeout)
         evaluated = strategy.aggregate_evaluate(number, answers)
         if evaluated is not None:
             progress.result.evaluate_metrics_clientapp[number] = evaluated
-            figures |= _figures(evaluated, "client_")
+            figures |= figures_of(evaluated, "client_")
         return figures
 
     def _count(self, number: int, replies: Iterable[Message]) -> dict[str, float]:
@@ -170,13 +177,10 @@ class RoundLoop:
         if metrics is None:
             return {}
         progress.result.evaluate_metrics_serverapp[progress.round] = metrics
-        return _figures(metrics, "")
+        return figures_of(metrics, "")
 
-    def _named(self, figures: Mapping[str, float]) -> dict[str, float]:
-        """The figures with `accuracy`: the server's, or the clients' own if there is no other."""
-        prefix = "" if self._server_evaluates else "client_"
-        names = [prefix + name for name in ACCURACY_NAMES if prefix + name in figures]
-        return {**figures, "accuracy": figures[names[0]]} if names else dict(figures)
+    def _named(self, figures: dict[str, float]) -> dict[str, float]:
+        return with_accuracy(figures, self._server_evaluates)
 
     def _report(self, progress: Progress, figures: dict[str, float]) -> None:
         progress.metrics = self.metrics = self._named(figures)
@@ -212,7 +216,8 @@ def resumable_start(loop: RoundLoop, run: Run) -> Iterator[None]:
     ) -> Result:
         configs = (train_config, evaluate_config)
         if not loop.called:
-            return loop.start(self, initial_arrays, num_rounds, timeout, configs, evaluate_fn)
+            asked = (initial_arrays, num_rounds, timeout, *configs, evaluate_fn)
+            return loop.start(Start(self, grid, *asked))
         run.event("second-start", "a second Strategy.start cannot resume: it begins at its round 1")
         return flower_start(self, grid, initial_arrays, num_rounds, timeout, *configs, evaluate_fn)
 
@@ -222,15 +227,3 @@ def resumable_start(loop: RoundLoop, run: Run) -> Iterator[None]:
         yield
     finally:
         undo()
-
-
-def _figures(metrics: MetricRecord, prefix: str) -> dict[str, float]:
-    """The single numbers of a record.
-
-    The prefix tells training and clients' figures from the server's.
-    """
-    return {
-        name if name.startswith(prefix) else prefix + name: float(value)
-        for name, value in metrics.items()
-        if isinstance(value, int | float)
-    }

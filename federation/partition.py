@@ -11,6 +11,7 @@ from covey.platform.seeds import derive
 Labels = NDArray[np.integer]
 Indices = NDArray[np.int64]
 DRAWS = 10
+MAX_ALPHA = 1e15  # shares are equal to about 1 in 10 million
 
 
 def iid(labels: Labels, clients: int, seed: int, min_size: int = 0) -> list[Indices]:
@@ -28,10 +29,11 @@ def dirichlet(
 ) -> list[Indices]:
     """Every class is spread over the clients in proportions drawn from Dirichlet(alpha).
 
-    A small `alpha` (0.1) gives a client few classes, a large one (100) approaches `iid`. A client
-    may get nothing. With `min_size` the draw is repeated, up to 10 times, until every client has
-    that many; if none does, the last draw's largest clients give to its smallest. Raises ValueError
-    when alpha is not a positive number or the samples are too few for `min_size` each.
+    A small `alpha` (0.1) gives a client few classes, a large one (100) approaches `iid`; above 1e15
+    it counts as 1e15. A client may get nothing. With `min_size` the draw is repeated, up to 10
+    times, until every client has that many; if none does, the last draw's largest clients give to
+    its smallest. Raises ValueError when alpha is not a positive number or the samples are too few
+    for `min_size` each.
     """
     if not (np.isfinite(alpha) and alpha > 0):
         raise ValueError(f"alpha is {alpha}; it must be a number above 0")
@@ -65,7 +67,8 @@ def _sizes(
     generator: np.random.Generator, samples: int, clients: int, alpha: float
 ) -> NDArray[np.int64]:
     """How many of a class's samples each client gets: [clients], sums to `samples`."""
-    shares = generator.dirichlet(np.full(clients, alpha))
+    # The draw divides by a sum of about clients * alpha, which must be finite.
+    shares = generator.dirichlet(np.full(clients, min(alpha, MAX_ALPHA)))
     if not np.isfinite(shares).all():  # a vanishing alpha underflows: all goes to one client
         shares = np.eye(1, clients, int(generator.integers(clients)))[0]
     cuts = np.minimum((np.cumsum(shares)[:-1] * samples).round().astype(np.int64), samples)

@@ -18,7 +18,8 @@ def refuse_endless_wait(strategy: Strategy, clients: int) -> None:
             if isinstance(wanted, int) and wanted > clients:
                 raise UserError(
                     f"{type(inner).__name__} waits for {wanted} clients ({name}), but "
-                    f"federated.clients is {clients}: raise it to {wanted} or lower {name} there"
+                    f"its grid has {clients}: raise federated.clients to {wanted} or lower {name} "
+                    "in the app"
                 )
 
 

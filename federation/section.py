@@ -5,7 +5,7 @@ from typing import Literal
 
 from pydantic import Field
 
-from covey.federation.app_folder import read_app_folder
+from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
@@ -13,7 +13,6 @@ from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
 
 BUILT_IN_APPS = ("logistic", "mlp")
-ConfigValue = bool | int | float | str
 
 
 class PartitionSection(Section):

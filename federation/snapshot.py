@@ -46,7 +46,12 @@ def save(
     """A checkpoint's parts, and the names of what the strategy holds that could not be saved."""
     model, order = save_arrays(progress.arrays)
     saved = save_strategy(strategy)
-    figures = {"round": progress.round, "metrics": progress.metrics, "messages": grid.messages_sent}
+    figures = {
+        "round": progress.round,
+        "metrics": progress.metrics,
+        "messages": grid.messages_sent,
+        "batches": grid.batches_sent,
+    }
     parts: dict[str, Part] = {
         "model.safetensors": model,
         "arrays.json": order,
@@ -77,7 +82,7 @@ def restore(
     grid.states = dict(_unpack(checkpoint.read("clients.bin")))
     figures = json.loads(checkpoint.read("progress.json"))
     progress.round, progress.metrics = figures["round"], figures["metrics"]
-    grid.messages_sent = figures["messages"]
+    grid.messages_sent, grid.batches_sent = figures["messages"], figures["batches"]
     _restore_server(checkpoint.read("server.bin"), progress, context)
     progress.result.arrays = progress.arrays
     restore_generators(checkpoint.read("generators.json"))

@@ -11,22 +11,28 @@ from torch import nn
 from covey.federation.apps.models import make_model
 from covey.federation.apps.task import evaluate as evaluate_model
 from covey.federation.catalogue import DATA_SETS
-from covey.federation.data import load
+from covey.federation.data import load, standardised
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.platform.errors import UserError
 from covey.platform.runs.folder import RunFolder
 
 
 class Classifier:
-    """Names the class of images: standardised and flattened, [B, pixels] or [pixels]."""
+    """Names the class of raw images of the data set `data`."""
 
-    def __init__(self, model: nn.Module) -> None:
+    def __init__(self, model: nn.Module, data: str) -> None:
         self._model = model
+        self._data = data
 
     def act(self, observations: NDArray[np.generic]) -> NDArray[np.generic]:
-        """The most likely class of each image, [B] (a number for a single image)."""
+        """The most likely class of each image, [B] (a number for a single image).
+
+        Images are as published, [B, height, width] with pixels of 0 to 255 (digits: to 16), or flat
+        like that, [B, pixels]. ValueError for other shapes.
+        """
+        images = standardised(self._data, np.asarray(observations))
         with torch.no_grad():
-            logits = self._model(torch.as_tensor(np.asarray(observations, np.float32)))
+            logits = self._model(torch.from_numpy(images))
         classes: NDArray[np.generic] = logits.argmax(-1).numpy()
         return classes
 
@@ -42,7 +48,9 @@ def evaluate(run_dir: Path) -> Mapping[str, float]:
 
 def load_classifier(run_dir: Path) -> Classifier:
     """The newest checkpoint's model, ready to use; UserError for an app folder."""
-    return Classifier(_load(run_dir)[1])
+    section, model = _load(run_dir)
+    assert section.data
+    return Classifier(model, section.data.name)
 
 
 def _load(run_dir: Path) -> tuple[FederatedSection, nn.Module]:

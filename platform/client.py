@@ -5,7 +5,7 @@
     client.start_scheduler()
     print(client.wait(job_id).state)
 
-Everything goes through the store in COVEY_HOME: to submit, list or stop needs no scheduler.
+Everything goes through the store in COVEY_HOME: to submit or list needs no scheduler.
 """
 
 import secrets
@@ -95,7 +95,10 @@ class Client:
             yield rest.decode(errors="replace")
 
     def stop(self, job: str) -> Job:
-        """Ask a job to end: at once before it begins, else with its grace period."""
+        """Ask a job to end: at once before it begins, else with its grace period.
+
+        One that runs is ended by the scheduler: `start_scheduler` if none may be at work.
+        """
         return self._signal(job, StopRequested(time.time()), "has already ended")
 
     def resume(self, job: str) -> Job:

@@ -1,16 +1,14 @@
 """Run one attempt at a job from its run folder: alike for `covey run` and for a job on a cluster.
 
 As a process of its own, which the scheduler submits:
-`python -m covey.platform.driver RUN_DIR --attempt N`. Exit status: 0 succeeded, 1 failed, 2 a
-user's mistake (not tried again), 3 superseded by a newer attempt, 4 stopped on request after its
-last checkpoint was written.
+`python -m covey.platform.driver RUN_DIR --attempt N`, which ends with an `ExitStatus`.
 """
 
 import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,18 +16,18 @@ from types import FrameType
 
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import Superseded, UserError
+from covey.platform.exit_status import ExitStatus
+from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
 from covey.platform.workload import find_workload
 
-FAILED, STOPPED = 1, 4
-
 
 @dataclass(frozen=True)
-class Outcome:
+class AttemptEnd:
     """How an attempt ended. `error` is one line for people; None unless it failed."""
 
     state: str
-    exit_status: int
+    exit_status: ExitStatus
     error: str | None = None
 
 
@@ -37,14 +35,14 @@ def run_attempt(
     path: Path,
     attempt: int | None = None,
     ray_address: str = "local",
-    on_report: Callable[[int, Mapping[str, float]], None] | None = None,
-) -> Outcome:
+    on_report: OnReport | None = None,
+) -> AttemptEnd:
     """Claim the run folder, run its workload to the end, write `result.json`.
 
     `attempt` None takes the next number. `ray_address` is "local" for a private Ray, "auto" for the
     cluster this process was submitted to. Raises only what stops it from claiming the folder.
     """
-    prepare_libraries()
+    prepare_libraries(own_ray=ray_address == "local")
     run = Run.claim(path, attempt, ray_address=ray_address, on_report=on_report)
     if run.job.code and run.job.code not in sys.path:
         sys.path.insert(0, run.job.code)
@@ -53,27 +51,39 @@ def run_attempt(
             metrics = find_workload(run.job.workload).run(run)
             if run.reason == STOP_REQUESTED:
                 run.finish("stopped", metrics)
-                return Outcome("stopped", STOPPED)
+                return AttemptEnd("stopped", ExitStatus.STOPPED)
             run.finish("succeeded", metrics)
-            return Outcome("succeeded", 0)
+            return AttemptEnd("succeeded", ExitStatus.SUCCEEDED)
         except Superseded as error:
-            return Outcome("superseded", error.exit_status, str(error))
+            return AttemptEnd("superseded", error.exit_status, str(error))
         except UserError as error:
             return _failed(run, str(error), error.exit_status)
         except CheckpointFailed as error:
-            return _failed(run, str(error), FAILED)
+            return _failed(run, str(error), ExitStatus.FAILED)
+        except SystemExit as error:  # whatever status it names, the workload has not ended in order
+            run.event("crash", traceback.format_exc())
+            called = f"the job's code called sys.exit({error.code!r})"
+            return _failed(run, called, ExitStatus.FAILED)
         except Exception as error:
             run.event("crash", traceback.format_exc())
-            line = " ".join(traceback.format_exception_only(error)[-1].split())
-            return _failed(run, f"{line} (the whole story: {path / 'log.txt'})", FAILED)
+            story = f"(the whole story: {path / 'log.txt'})"
+            return _failed(run, f"{_in_one_line(error)} {story}", ExitStatus.FAILED)
 
 
-def _failed(run: Run, error: str, exit_status: int) -> Outcome:
+def _failed(run: Run, error: str, exit_status: ExitStatus) -> AttemptEnd:
     try:
         run.finish("failed", {}, error=error)
     except Superseded as superseded:
-        return Outcome("superseded", superseded.exit_status, str(superseded))
-    return Outcome("failed", exit_status, error)
+        return AttemptEnd("superseded", superseded.exit_status, str(superseded))
+    return AttemptEnd("failed", exit_status, error)
+
+
+def _in_one_line(error: Exception) -> str:
+    """The error itself: not the source line before it, nor the notes that were added after it."""
+    story = traceback.TracebackException.from_exception(error)
+    story.__notes__ = None
+    *_, line = story.format_exception_only()
+    return " ".join(line.split())
 
 
 @contextmanager
@@ -100,14 +110,14 @@ def main() -> int:
     parser.add_argument("--attempt", type=int, required=True)
     arguments = parser.parse_args()
     try:
-        outcome = run_attempt(arguments.run_dir, arguments.attempt, ray_address="auto")
+        end = run_attempt(arguments.run_dir, arguments.attempt, ray_address="auto")
     except UserError as error:
-        outcome = Outcome("failed", error.exit_status, str(error))
+        end = AttemptEnd("failed", error.exit_status, str(error))
     except OSError as error:  # no room even for result.json
-        outcome = Outcome("failed", FAILED, f"{error.filename}: {error.strerror}")
-    if outcome.error:
-        sys.stderr.write(f"covey: {outcome.error}\n")
-    return outcome.exit_status
+        end = AttemptEnd("failed", ExitStatus.FAILED, f"{error.filename}: {error.strerror}")
+    if end.error:
+        sys.stderr.write(f"covey: {end.error}\n")
+    return end.exit_status
 
 
 if __name__ == "__main__":

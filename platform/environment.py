@@ -22,14 +22,19 @@ def data_folder() -> Path:
     return covey_home() / "data"
 
 
-def prepare_libraries() -> None:
+def prepare_libraries(own_ray: bool = False) -> None:
     """Settings that must stand before Ray, Flower or an environment is imported.
 
     Ray answers only to our token (its ports listen on every interface), nobody phones home, and no
-    environment opens a window or a sound card.
+    environment opens a window or a sound card. With `own_ray`, for a process that starts Ray, the token is demanded
+    whatever the user's environment says; whoever joins a cluster may have to do as that one does.
     """
-    if not (os.environ.get("RAY_AUTH_TOKEN") or os.environ.get("RAY_AUTH_TOKEN_PATH")):
+    if theirs := os.environ.get("RAY_AUTH_TOKEN_PATH"):  # what we start has a folder of its own
+        os.environ["RAY_AUTH_TOKEN_PATH"] = str(Path(theirs).expanduser().absolute())
+    elif not os.environ.get("RAY_AUTH_TOKEN"):
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
+    if own_ray:
+        os.environ["RAY_AUTH_MODE"] = "token"
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns at every start

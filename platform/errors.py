@@ -2,6 +2,8 @@
 
 from collections.abc import Sequence
 
+from covey.platform.exit_status import ExitStatus
+
 Key = tuple[str | int, ...]
 
 
@@ -12,7 +14,7 @@ class UserError(Exception):
     ends with one is not tried again: the same input would fail the same way.
     """
 
-    exit_status = 2
+    exit_status = ExitStatus.USER_MISTAKE
 
 
 class KeyProblem(Exception):
@@ -39,4 +41,4 @@ class JobFileError(UserError):
 class Superseded(UserError):
     """A newer attempt owns the run folder: this writer must stop without touching it again."""
 
-    exit_status = 3
+    exit_status = ExitStatus.SUPERSEDED

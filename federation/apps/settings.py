@@ -5,10 +5,10 @@ from typing import Any
 
 from flwr.app import Context
 
+from covey.federation.app_folder import ConfigValue
 from covey.federation.section import FederatedSection
 from covey.platform.jobfile.model import JobFile
 
-ConfigValue = bool | int | float | str
 ENDLESS = 2**31 - 1
 
 

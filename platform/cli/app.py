@@ -5,12 +5,14 @@ import gc
 import sys
 from collections.abc import Callable
 from importlib.metadata import entry_points
+from typing import NoReturn
 
 import typer
 import typer.core
 
 from covey.platform.cli import info_commands, job_commands, run_commands
 from covey.platform.errors import UserError
+from covey.platform.exit_status import ExitStatus
 
 typer.core.HAS_RICH = False  # plain help: importing rich for it would double the wait
 
@@ -39,6 +41,17 @@ for verb in VERBS:
     app.command()(verb)
 
 FULL_DISK = (errno.ENOSPC, errno.EDQUOT)
+WRONG_PATH = (
+    errno.EEXIST,
+    errno.ENOTDIR,
+    errno.EISDIR,
+    errno.ENAMETOOLONG,
+    errno.ELOOP,
+    errno.EACCES,
+    errno.EPERM,
+    errno.EROFS,
+)
+"""What the system answers to a path that only its user can mend (--run-dir, COVEY_HOME)."""
 
 
 def main() -> None:
@@ -58,15 +71,20 @@ def main() -> None:
     except KeyboardInterrupt:
         _fail("interrupted", 130)
     except OSError as error:
-        if error.errno not in FULL_DISK:
-            raise
-        _fail(
-            f"the disk is full ({error.filename or 'no file named'}): free some room and try again",
-            1,
-        )
+        _tell(error)
 
 
-def _fail(message: str, exit_status: int) -> None:
+def _tell(error: OSError) -> None:
+    """One line for what a user can mend on the machine; anything else is raised on."""
+    if error.errno in FULL_DISK:
+        name = error.filename or "no file named"
+        _fail(f"the disk is full ({name}): free some room and try again", ExitStatus.FAILED)
+    if error.errno in WRONG_PATH and error.filename:
+        _fail(f"{error.filename}: {error.strerror}", ExitStatus.USER_MISTAKE)
+    raise error
+
+
+def _fail(message: str, exit_status: int) -> NoReturn:
     for line in message.splitlines():
         sys.stderr.write(f"covey: {line}\n")
     sys.exit(exit_status)

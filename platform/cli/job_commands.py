@@ -9,6 +9,7 @@ import typer
 from covey.platform.cli.output import Json, Overrides, note, print_json, print_table, say
 from covey.platform.cli.result import say_where
 from covey.platform.environment import covey_home
+from covey.platform.errors import UserError
 
 if TYPE_CHECKING:
     from covey.platform.jobs.job import Job, JobSummary
@@ -44,6 +45,8 @@ def submit(
     from covey.platform.client import Client
     from covey.platform.jobfile.load import load_job_file
 
+    if no_scheduler and address is not None:
+        raise UserError("--address is for the scheduler that --no-scheduler leaves out: drop one")
     job = load_job_file(file, overrides or ())
     with Client() as client:
         # Before the job, so that a wrong address leaves none behind; and after it, for a scheduler
@@ -131,6 +134,8 @@ def logs(
 def stop(job: JobId, as_json: Json = False) -> None:
     """End a job; one that runs has its grace period to write a last checkpoint."""
     from covey.platform.client import Client
+    from covey.platform.jobs.background import revive_scheduler
+    from covey.platform.jobs.job import State
 
     with Client() as client:
         stopped = client.stop(job)
@@ -138,6 +143,8 @@ def stop(job: JobId, as_json: Json = False) -> None:
         print_json(_summary(stopped))
     else:
         say(f"{stopped.job_id}: {stopped.state}")
+    if stopped.state is State.STOPPING and revive_scheduler(client.home):
+        note("no scheduler was at work: one is started in the background to end the job")
 
 
 def scheduler(

@@ -2,16 +2,15 @@
 
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 
 from covey.platform.cli.output import figure, note
 from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.metrics import OnReport
 
 LINE_EVERY_S = 10.0
 SHOWN = ("episode_return_mean", "accuracy", "loss", "sampling_hz")
-
-OnReport = Callable[[int, Mapping[str, float]], None]
 
 
 @contextmanager
@@ -56,10 +55,10 @@ def _bar(job: JobFile) -> Iterator[OnReport]:
 
     total = job.stop.env_steps or job.stop.rounds
     columns = (
-        TextColumn(job.name),
+        TextColumn(job.name, markup=False),
         BarColumn(),
         TimeElapsedColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
     )
     with Progress(*columns, console=Console(stderr=True)) as progress:
         task = progress.add_task("starting", total=total)

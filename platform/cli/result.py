@@ -1,19 +1,9 @@
 """How a run ended, as `result.json` has it."""
 
-import json
 from pathlib import Path
 from typing import Any
 
 from covey.platform.cli.output import figure, note, print_table, say
-
-
-def read_result(path: Path) -> dict[str, Any]:
-    """The `result.json` of a run folder; empty while it has none."""
-    try:
-        result: dict[str, Any] = json.loads((path / "result.json").read_text())
-    except (FileNotFoundError, json.JSONDecodeError):
-        return {}
-    return result
 
 
 def print_result(result: dict[str, Any]) -> None:

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from covey.platform.cli.output import Json, Overrides, figure, note, print_json, print_table, say
-from covey.platform.cli.result import print_result, read_result
+from covey.platform.cli.result import print_result
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 
@@ -31,6 +31,8 @@ def run(
     from covey.platform.runs.folder import RunFolder
 
     job = load_job_file(file, overrides or ())
+    if job.after:
+        note(f"after: {', '.join(job.after)} is not waited for here, only by `covey submit`")
     stamp = time.strftime("%Y%m%d-%H%M%S")
     path = run_dir or covey_home() / "runs" / f"{job.name}-{stamp}-{os.urandom(2).hex()}"
     RunFolder.create(path.absolute(), job)
@@ -45,10 +47,13 @@ def resume(
     """Go on with a run from its last whole checkpoint; --set may extend its stop conditions."""
     from covey.platform.jobfile.load import load_job_file
     from covey.platform.runs.folder import RunFolder
+    from covey.platform.runs.result import read_result
     from covey.platform.runs.run import live_writer
 
     path = find_run(run_dir)
     folder = RunFolder.open(path)
+    if not folder.is_a_runs:
+        raise UserError(f"{path} is no run folder: it holds a job.yaml, but no run began there")
     _refuse_live_job(path)
     _refuse_other_changes(overrides or [])
     job = load_job_file(path / "job.yaml", overrides or ())
@@ -74,7 +79,7 @@ def evaluate(
     from covey.platform.workload import find_workload
 
     path = find_run(run_dir)
-    prepare_libraries()
+    prepare_libraries(own_ray=True)
     workload = find_workload(load_job_file(path / "job.yaml").workload)
     result = dict(workload.evaluate(path, episodes))
     if as_json:
@@ -108,15 +113,16 @@ def _train(path: Path, as_json: bool) -> None:
     from covey.platform.cli.progress import show_progress
     from covey.platform.driver import run_attempt
     from covey.platform.jobfile.load import load_job_file
+    from covey.platform.runs.result import read_result
 
     note(f"run folder: {path}")
     with show_progress(load_job_file(path / "job.yaml")) as on_report:
-        outcome = run_attempt(path, on_report=on_report)
+        end = run_attempt(path, on_report=on_report)
     result = read_result(path)
-    if outcome.state == "superseded" or not result:
-        raise UserError(outcome.error or f"{path}: the run left no result.json; see log.txt there")
+    if end.state == "superseded" or not result:
+        raise UserError(end.error or f"{path}: the run left no result.json; see log.txt there")
     _print(result, as_json)
-    raise typer.Exit(outcome.exit_status)
+    raise typer.Exit(end.exit_status)
 
 
 def _print(result: dict[str, Any], as_json: bool) -> None:

@@ -8,10 +8,11 @@ from typing import Any
 
 from covey.platform.cli.output import note, print_json
 from covey.platform.cli.progress import show_progress
-from covey.platform.cli.result import print_result, read_result
+from covey.platform.cli.result import print_result
 from covey.platform.client import Client
 from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobs.job import TERMINAL, Job, State
+from covey.platform.runs.result import read_result
 
 POLL_S = 0.3
 

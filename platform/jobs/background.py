@@ -10,7 +10,9 @@ from pathlib import Path
 
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import UserError
-from covey.platform.jobs.lease import is_held
+from covey.platform.jobs.elsewhere import name_of, refuse_other_cluster
+from covey.platform.jobs.launcher import Launcher
+from covey.platform.jobs.lease import Lease, is_held
 from covey.platform.jobs.process import is_dead
 from covey.platform.jobs.sqlite_store import SqliteStore
 
@@ -25,37 +27,61 @@ def store_path(home: Path) -> Path:
 def start_background_scheduler(home: Path, address: str | None = None) -> bool:
     """Start a scheduler that outlives us, unless one holds the lease; says whether it did.
 
-    UserError when the one at work serves another cluster, or no cluster answers at the address.
+    UserError when the one at work serves another cluster, no cluster answers at the address, or
+    jobs are still active on another cluster.
     """
     store = SqliteStore(store_path(home))
-    lease = store.lease()
-    store.close()
-    if lease is not None and is_held(lease, time.time(), is_dead):
-        if address is not None and lease.address != address:
-            serves = lease.address or "a local Ray head"
-            raise UserError(
-                f"a scheduler (process {lease.holder.pid}) is at work for {serves}, not for "
-                f"{address}; end it first, or use another COVEY_HOME"
-            )
-        return False
-    if address is not None:
-        prepare_libraries()
-        from covey.platform.jobs.ray_launcher import JoinedRay
+    try:
+        lease = store.lease()
+        if lease is not None and is_held(lease, time.time(), is_dead):
+            if address is not None and lease.address != address:
+                raise UserError(
+                    f"a scheduler (process {lease.holder.pid}) is at work for "
+                    f"{name_of(lease.address)}, not for {name_of(address)}; end it first, or use "
+                    "another COVEY_HOME"
+                )
+            return False
+        _check(store, lease, home, address)
+    finally:
+        store.close()
+    _launch(home, address)
+    return True
 
-        JoinedRay(address)  # a wrong one is told here, where somebody reads it, and not in a log
-    command = [sys.executable, "-m", "covey.platform.jobs.daemon", "--home", str(home)]
+
+def revive_scheduler(home: Path) -> bool:
+    """Start a scheduler for the cluster that the last one served, unless one is at work."""
+    store = SqliteStore(store_path(home))
+    try:
+        lease = store.lease()
+    finally:
+        store.close()
+    return start_background_scheduler(home, (lease.address or None) if lease else None)
+
+
+def _check(store: SqliteStore, lease: Lease | None, home: Path, address: str | None) -> None:
+    """What the scheduler itself would refuse, told here, where somebody reads it."""
+    from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
+
+    prepare_libraries(own_ray=address is None)
+    launcher: Launcher = LocalRay(home) if address is None else JoinedRay(address)
+    refuse_other_cluster(store, lease, address or "", launcher.serves)
+
+
+def _launch(home: Path, address: str | None) -> None:
+    # -P and the folder of its own: a user's secrets.py where `covey` is called is not ours.
+    command = [sys.executable, "-P", "-m", "covey.platform.jobs.daemon", "--home", str(home)]
     command += ["--address", address] if address is not None else []
     with (home / "scheduler.log").open("ab") as log:
         # The shell in between makes the scheduler nobody's child, so nobody has to wait for it.
         subprocess.run(
             ["/bin/sh", "-c", '"$@" &', "sh", *command],
+            cwd=home,
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
             start_new_session=True,
             check=True,
         )
-    return True
 
 
 def stop_scheduler(home: Path) -> bool:

@@ -20,10 +20,11 @@ from pathlib import Path
 from covey.platform.environment import prepare_libraries, set_covey_home
 from covey.platform.errors import UserError
 from covey.platform.jobs.background import store_path
+from covey.platform.jobs.elsewhere import refuse_other_cluster
 from covey.platform.jobs.executor import Executor
 from covey.platform.jobs.job import ACTIVE, UNFINISHED, Job
 from covey.platform.jobs.launcher import Launcher
-from covey.platform.jobs.lease import Lease, LeaseLost, claim, release
+from covey.platform.jobs.lease import Lease, LeaseLost, claim, is_held, release
 from covey.platform.jobs.process import identify, is_dead
 from covey.platform.jobs.scheduler import Scheduler
 from covey.platform.jobs.store import JobStore
@@ -44,10 +45,12 @@ def run_scheduler(
 
     While another scheduler is at work it waits for that one to go; with `idle_s` it ends instead.
     Running jobs go on after its end, and a local head with them. Raises UserError for an address
-    where no cluster answers, or a local head that does not start.
+    where no cluster answers, a local head that does not start, or jobs that are still active on
+    another cluster than this one.
     """
+    home = home.absolute()
     set_covey_home(home)
-    prepare_libraries()
+    prepare_libraries(own_ray=address is None)
     from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
     from covey.platform.jobs.sqlite_store import SqliteStore
 
@@ -76,7 +79,7 @@ def serve(
     """Take the lease and then turns, as `run_scheduler` says."""
     waited = False
     while not stop.is_set():
-        lease = _take(store, address)
+        lease = _take(store, launcher, address)
         if lease is None:
             if not waited:
                 say("another scheduler is at work")
@@ -121,9 +124,19 @@ def _take_turns(
         stop.wait(POLL_S)
 
 
-def _take(store: JobStore, address: str) -> Lease | None:
+def _take(store: JobStore, launcher: Launcher, address: str) -> Lease | None:
     holder = identify(os.getpid())
-    return store.change_lease(lambda lease: claim(lease, holder, address, time.time(), is_dead))
+    last = store.lease()
+    if is_held(last, time.time(), is_dead):
+        return None
+    refuse_other_cluster(store, last, address, launcher.serves)
+
+    def take(lease: Lease | None) -> Lease | None:
+        # Nobody may have scheduled, and so started jobs elsewhere, since we looked for them.
+        same = lease is None or (last is not None and last.epoch == lease.epoch)
+        return claim(lease, holder, address, time.time(), is_dead) if same else None
+
+    return store.change_lease(take)
 
 
 def make_run_folder(job: Job, job_file: str) -> None:

@@ -13,7 +13,7 @@ from covey.platform.errors import UserError
 from covey.platform.jobs.job import Attempt, Job, State
 from covey.platform.jobs.launcher import Launcher, Sighting, Start, Unreachable
 from covey.platform.jobs.lease import LeaseLost, renew
-from covey.platform.jobs.outcome import judge, read_result
+from covey.platform.jobs.outcome import judge, result_of
 from covey.platform.jobs.states import Ended, Instruction, Signal, StopAttempt, apply
 from covey.platform.jobs.store import Conflict, JobStore
 
@@ -60,15 +60,16 @@ class Executor:
     def end(self, job: Job, sighting: Sighting | None, lost: str = "") -> None:
         """Close the last attempt; whether another follows is the state machine's business."""
         attempt = job.last_attempt
-        outcome = judge(sighting, read_result(Path(job.run_dir), attempt.number), lost)
+        result = result_of(Path(job.run_dir), attempt.number)
+        verdict = judge(sighting, result, lost, stop_requested=job.state is State.STOPPING)
         if sighting is not None:
             self._keep_output(job, attempt)
         signal = Ended(
             self.clock(),
-            outcome.result,
-            outcome.reason,
-            outcome.exit_status,
-            outcome.final,
+            verdict.result,
+            verdict.reason,
+            verdict.exit_status,
+            verdict.final,
             self._random.random(),
         )
         self.change(job, signal)
@@ -98,6 +99,7 @@ class Executor:
         """What the driver printed, for the time when the cluster and its logs are gone."""
         try:
             text = self.launcher.output(attempt.submission_id)
-            (Path(job.run_dir) / f"driver-{attempt.number}.txt").write_text(text)
+            file = Path(job.run_dir) / f"driver-{attempt.number}.txt"
+            file.write_text(text, encoding="utf-8", errors="replace")
         except (Unreachable, OSError) as error:
             self.complain(job.job_id, f"its output is not kept: {error}")

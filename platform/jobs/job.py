@@ -85,8 +85,10 @@ class JobRow:
     grace_s: float = 30
     state: State = State.QUEUED
     reason: str = ""
+    #: the number of the newest attempt
     num_attempts: int = 0
-    #: attempts made before the last `resume`; they do not count against `max_attempts`
+    #: attempts made before the last `resume`, or in the foreground; they do not count against
+    #: `max_attempts`
     forgiven_attempts: int = 0
     #: no attempt before this time (the pause after a failure)
     not_before_s: float = 0

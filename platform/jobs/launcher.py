@@ -65,8 +65,14 @@ class Launcher(Protocol):
     def cluster(self) -> Cluster | None:
         """The cluster in use; None while it is not up. Starts it where it is our own."""
 
+    def serves(self, cluster_id: str) -> bool:
+        """Whether that very cluster is the one in use; touches nothing."""
+
     def is_gone(self, cluster_id: str) -> bool:
-        """True only when it is certain that nothing runs on that cluster any more."""
+        """Whether nothing runs any more on a cluster that this launcher's kind once used.
+
+        What `elsewhere.refuse_other_cluster` lets through is of this kind.
+        """
 
     def submit(self, start: Start) -> None:
         """Start an attempt, unless the cluster knows its id already. Raises Unreachable."""
@@ -78,7 +84,7 @@ class Launcher(Protocol):
         """Ask the attempt to end within its grace period. Raises Unreachable."""
 
     def output(self, submission_id: str) -> str:
-        """What the driver has printed. Raises Unreachable."""
+        """The last megabyte of what the driver has printed. Raises Unreachable."""
 
     def close(self, leave_running: bool) -> None:
         """Let go of the cluster; one of our own is stopped unless it is to be left running."""
@@ -97,12 +103,17 @@ class MemoryLauncher:
     started: Counter[str] = field(default_factory=Counter)
     stops: Counter[str] = field(default_factory=Counter)
     starts: dict[str, Start] = field(default_factory=dict)
+    #: what every driver printed
+    printed: str = ""
     #: raised by the next submit, before or after it took effect
     fails_before: Exception | None = None
     fails_after: Exception | None = None
 
     def cluster(self) -> Cluster | None:
         return Cluster(self.cluster_id, self.total, self.fixed) if self.up else None
+
+    def serves(self, cluster_id: str) -> bool:
+        return cluster_id == self.cluster_id
 
     def is_gone(self, cluster_id: str) -> bool:
         return cluster_id != self.cluster_id
@@ -130,7 +141,7 @@ class MemoryLauncher:
 
     def output(self, submission_id: str) -> str:
         self._answer()
-        return ""
+        return self.printed
 
     def close(self, leave_running: bool) -> None:
         self.up = leave_running

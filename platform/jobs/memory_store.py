@@ -49,6 +49,9 @@ class MemoryStore:
         jobs = sorted(self._jobs.values(), key=lambda job: job.submitted_s)
         return [_row(job) for job in jobs if job.state in states]
 
+    def states(self, job_ids: Collection[str]) -> dict[str, State]:
+        return {name: self._jobs[name].state for name in job_ids if name in self._jobs}
+
     def summaries(self, newest: int | None = None) -> list[JobSummary]:
         rows = self.rows()[-newest:] if newest else self.rows()
         return [JobSummary(*(getattr(row, name) for name in JobSummary._fields)) for row in rows]

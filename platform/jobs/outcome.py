@@ -1,19 +1,17 @@
 """How an attempt ended: the cluster's word and the run folder's `result.json` put together."""
 
-import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from covey.platform.exit_status import ExitStatus
 from covey.platform.jobs.job import State
 from covey.platform.jobs.launcher import Phase, Sighting
-
-USER_MISTAKE, SUPERSEDED, STOPPED_ON_REQUEST = 2, 3, 4
-"""Exit statuses of the driver, beside 0 (succeeded) and 1 (failed, perhaps not again)."""
+from covey.platform.runs.result import read_result
 
 
 @dataclass(frozen=True)
-class Outcome:
+class Verdict:
     """`result`: succeeded, failed or stopped. `final`: another attempt would fail the same way."""
 
     result: State
@@ -22,39 +20,49 @@ class Outcome:
     final: bool = False
 
 
-def read_result(run_dir: Path, attempt: int) -> Mapping[str, object] | None:
+def result_of(run_dir: Path, attempt: int) -> Mapping[str, object] | None:
     """The attempt's own `result.json`; None when there is none, or one of another attempt."""
-    try:
-        result = json.loads((run_dir / "result.json").read_text())
-    except (OSError, ValueError):
-        return None
-    if not isinstance(result, dict) or result.get("attempt") != attempt:
-        return None
-    return result
+    result = read_result(run_dir)
+    return result if result.get("attempt") == attempt else None
 
 
-def judge(sighting: Sighting | None, result: Mapping[str, object] | None, lost: str) -> Outcome:
+def judge(
+    sighting: Sighting | None,
+    result: Mapping[str, object] | None,
+    lost: str,
+    stop_requested: bool = False,
+) -> Verdict:
     """How the attempt ended. Without a sighting the cluster knows nothing of it; `lost` says why.
 
-    `result.json` is written last by a driver that ended in order, so its word counts where the
-    cluster's is missing, and its reason says more.
+    `result.json` is written last by a driver that ended in order, so its word alone makes a
+    success: exit status 0 may also be user code's. An attempt that stopped although nobody asked
+    this job to (`stop_requested`) was ended from outside, and counts as a failed one.
     """
     told = str((result or {}).get("error") or (result or {}).get("reason") or "")
+    state = (result or {}).get("state")
+    status = None if sighting is None else sighting.exit_status
+    if state == State.SUCCEEDED:
+        return Verdict(State.SUCCEEDED, told or "succeeded", status)
+    if _has_stopped(sighting, state):
+        if stop_requested:
+            return Verdict(State.STOPPED, told or "stopped", status)
+        return Verdict(State.FAILED, "it was ended from outside, not by `covey stop`", status)
     if sighting is None:
-        if result is not None and result.get("state") in ("succeeded", "stopped"):
-            return Outcome(State(str(result["state"])), told or str(result["state"]))
-        return Outcome(State.FAILED, lost)
-    status = sighting.exit_status
+        return Verdict(State.FAILED, lost)
     if sighting.phase is Phase.SUCCEEDED:
-        return Outcome(State.SUCCEEDED, told or "succeeded", status)
-    if sighting.phase is Phase.STOPPED or status == STOPPED_ON_REQUEST:
-        succeeded = result is not None and result.get("state") == "succeeded"
-        return Outcome(State.SUCCEEDED if succeeded else State.STOPPED, told or "stopped", status)
-    if status == SUPERSEDED:
+        reason = "its process ended with exit status 0 before the training had ended"
+        return Verdict(State.FAILED, told or reason, status)
+    if status == ExitStatus.SUPERSEDED:
         reason = "the run folder was taken over by another run of this job"
-        return Outcome(State.FAILED, reason, status, final=True)
+        return Verdict(State.FAILED, reason, status, final=True)
     reason = told or _last_words(sighting)
-    return Outcome(State.FAILED, reason, status, final=status == USER_MISTAKE)
+    return Verdict(State.FAILED, reason, status, final=status == ExitStatus.USER_MISTAKE)
+
+
+def _has_stopped(sighting: Sighting | None, state: object) -> bool:
+    if sighting is None:
+        return state == State.STOPPED
+    return sighting.phase is Phase.STOPPED or sighting.exit_status == ExitStatus.STOPPED
 
 
 def _last_words(sighting: Sighting) -> str:

@@ -5,6 +5,7 @@ Importing this imports Ray: call `environment.prepare_libraries` first.
 
 import shlex
 import sys
+from collections.abc import Iterable
 from typing import Any
 
 import requests
@@ -17,6 +18,11 @@ from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.launcher import Phase, Sighting, Start, Unreachable
 
+OUTPUT_BYTES = 2**20
+_OUTPUT_LINES = 20_000
+_MOST_NODES = 10_000
+"""As many as Ray's state server will list; its own default is the first hundred."""
+
 _TIMEOUT_S = 20.0
 """Less than a scheduler's lease; the first submit to a fresh head takes about 5 s."""
 
@@ -26,6 +32,18 @@ class _Client(JobSubmissionClient):
 
     def _do_request(self, *args: Any, **kwargs: Any) -> Any:
         return super()._do_request(*args, **{"timeout": _TIMEOUT_S, **kwargs})
+
+    def end_of_log(self, submission_id: str) -> str:
+        """The last OUTPUT_BYTES of a driver's log. Ray's own method reads all of it at once."""
+        node = self.get_job_info(submission_id).driver_node_id
+        chosen = {"submission_id": submission_id, "node_id": node, "lines": _OUTPUT_LINES}
+        url = f"{self._address}/api/v0/logs/file"
+        with requests.get(
+            url, chosen, headers=self._headers, stream=True, timeout=_TIMEOUT_S
+        ) as answer:
+            if answer.status_code != 200:
+                raise RuntimeError(f"no log ({answer.status_code}): {answer.text[:300]}")
+            return end_of(answer.iter_content(2**16), OUTPUT_BYTES).decode(errors="replace")
 
 
 class RayApi:
@@ -43,7 +61,9 @@ class RayApi:
     def capacity(self) -> Capacity | None:
         """CPUs and GPUs of all living nodes; None while there is no node yet."""
         nodes = self._ask(
-            lambda: list_nodes(address=self.url, filters=[("state", "=", "ALIVE")], timeout=10)
+            lambda: list_nodes(
+                address=self.url, filters=[("state", "=", "ALIVE")], limit=_MOST_NODES, timeout=10
+            )
         )
         totals = [node.resources_total or {} for node in nodes]
         if not any(totals):
@@ -80,8 +100,8 @@ class RayApi:
         self._ask(lambda: self._client.stop_job(submission_id))
 
     def output(self, submission_id: str) -> str:
-        """See `Launcher.output`."""
-        return str(self._ask(lambda: self._client.get_job_logs(submission_id)))
+        """See `Launcher.output`; read in pieces, since a log may be larger than our memory."""
+        return str(self._ask(lambda: self._client.end_of_log(submission_id)))
 
     def _ask(self, request: Any) -> Any:
         return _call(self.url, request)
@@ -94,11 +114,12 @@ class _NotFound(Unreachable):
 def entrypoint(start: Start) -> str:
     """The driver's command line; `exec` so that signals reach Python and not a shell before it.
 
-    On a cluster of other machines our interpreter may not exist: then that cluster's own.
+    On a cluster of other machines our interpreter may not exist: then that cluster's own. With -P
+    no file of the folder that the cluster was started in is taken for a library.
     """
     python = f'"$(command -v {shlex.quote(sys.executable)} || command -v python3)"'
     run_dir = shlex.quote(start.run_dir)
-    return f"exec {python} -m covey.platform.driver {run_dir} --attempt {start.attempt}"
+    return f"exec {python} -P -m covey.platform.driver {run_dir} --attempt {start.attempt}"
 
 
 def resolve(address: str) -> str:
@@ -116,6 +137,14 @@ def resolve(address: str) -> str:
     except requests.RequestException:
         pass  # not the job server: the GCS of a cluster knows where that is
     return str(_call(address, lambda: _Client(address)).get_address())
+
+
+def end_of(pieces: Iterable[bytes], size: int) -> bytes:
+    """The last `size` bytes of what may be far longer."""
+    end = b""
+    for piece in pieces:
+        end = (end + piece)[-size:]
+    return end
 
 
 def _call(where: str, request: Any) -> Any:

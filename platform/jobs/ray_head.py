@@ -96,7 +96,8 @@ class RayHead:
         )
         (self._folder / "head.pid").unlink(missing_ok=True)
         self._write(record)
-        command = [sys.executable, "-m", "covey.platform.jobs.head_process", "start", "--head"]
+        command = [sys.executable, "-P", "-m", "covey.platform.jobs.head_process"]
+        command += ["start", "--head"]
         command += [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
         command += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={temp_dir}", "--block"]
         command += ["--no-monitor", "--disable-usage-stats", "--log-color=false"]
@@ -105,6 +106,7 @@ class RayHead:
         with self.log.open("ab") as log:
             self._child = subprocess.Popen(
                 ["/bin/sh", "-c", write_pid, str(self._folder / "head.pid"), *command],
+                cwd=self._folder,
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

@@ -52,6 +52,10 @@ class LocalRay:
         self._failed_starts = 0
         return Cluster(record.head_id, total, fixed=True)
 
+    def serves(self, cluster_id: str) -> bool:
+        record = self._head.record()
+        return record is not None and record.head_id == cluster_id
+
     def is_gone(self, cluster_id: str) -> bool:
         """A head is followed by another only when it is dead; what a killed one left is ended."""
         record = self._head.record()
@@ -106,6 +110,9 @@ class JoinedRay:
         self._session = self._api.session()
         total = self._api.capacity()
         return None if total is None else Cluster(self._session, total, fixed=False)
+
+    def serves(self, cluster_id: str) -> bool:
+        return cluster_id == self._session
 
     def is_gone(self, cluster_id: str) -> bool:
         """Another cluster answers at the address now."""

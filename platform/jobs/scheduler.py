@@ -6,7 +6,9 @@ submitted; whoever finds one starting that the cluster does not know submits it 
 and the cluster takes an id only once.
 """
 
+from collections.abc import Mapping
 from functools import partial
+from pathlib import Path
 
 from covey.platform.jobs.admission import decide
 from covey.platform.jobs.executor import Executor
@@ -14,8 +16,9 @@ from covey.platform.jobs.job import ACTIVE, Job, JobRow, State
 from covey.platform.jobs.launcher import Cluster, Unreachable
 from covey.platform.jobs.lease import RENEW_EVERY_S
 from covey.platform.jobs.states import Admitted, Ready, Refused
-from covey.platform.jobs.store import Conflict, UnknownJob
+from covey.platform.jobs.store import Conflict
 from covey.platform.jobs.watch import Limits, Watch
+from covey.platform.runs.fence import newest_attempt
 
 _LOOK_AGAIN_S = 2.0
 """Between looks at the queue when nothing changed in it: a cluster may grow without a word."""
@@ -52,8 +55,9 @@ class Scheduler:
     def _move_up(self) -> bool:
         """From waiting to queued to starting; whether there was anything to move."""
         waiting = self._store.rows({State.WAITING})
+        known = self._store.states({job_id for row in waiting for job_id in row.after})
         for row in waiting:
-            self._executor.guard(row.job_id, partial(self._wake, row))
+            self._executor.guard(row.job_id, partial(self._wake, row, known))
         queued = self._store.rows({State.QUEUED})
         if queued:
             self._admit(queued)
@@ -85,12 +89,13 @@ class Scheduler:
             self._executor.complain(row.job_id, reason)
 
     def _start(self, row: JobRow, cluster: Cluster) -> None:
-        signal = Admitted(self._clock(), cluster.cluster_id)
+        claimed = newest_attempt(Path(row.run_dir))
+        signal = Admitted(self._clock(), cluster.cluster_id, claimed)
         self._executor.change(self._as_read(row), signal)
 
-    def _wake(self, row: JobRow) -> None:
+    def _wake(self, row: JobRow, known: Mapping[str, State]) -> None:
         """Queue a waiting job whose pause is over and whose dependencies have succeeded."""
-        states = {job_id: self._state_of(job_id) for job_id in row.after}
+        states = {job_id: known.get(job_id) for job_id in row.after}
         for job_id, state in states.items():
             if state in (State.FAILED, State.STOPPED, None):
                 reason = f"comes after {job_id}, which {state or 'is not in the store'}"
@@ -103,12 +108,6 @@ class Scheduler:
             return
         reason = "all that it comes after has succeeded" if states else "ready again"
         self._executor.change(self._as_read(row), Ready(self._clock(), reason))
-
-    def _state_of(self, job_id: str) -> State | None:
-        try:
-            return self._store.get(job_id).state
-        except UnknownJob:
-            return None
 
     def _as_read(self, row: JobRow) -> Job:
         """The whole job; Conflict when it is no longer as the decision saw it."""

@@ -4,6 +4,7 @@ Write-ahead logging lets them read while one writes. A kill at any moment loses 
 committed; a power failure may lose the last commits, but leaves the file whole.
 """
 
+import json
 import sqlite3
 import time
 from collections.abc import Collection, Iterator
@@ -12,7 +13,7 @@ from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Connection, Row, Select, Table, insert, select, update
+from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
 from sqlalchemy.dialects.sqlite import insert as upsert
 from sqlalchemy.exc import IntegrityError
 
@@ -90,6 +91,13 @@ class SqliteStore:
         with self._read() as connection:
             found = connection.execute(wanted.order_by(JOBS.c.submitted_s, JOBS.c.job_id))
             return [JobRow(*_row_fields(row)) for row in found.fetchall()]
+
+    def states(self, job_ids: Collection[str]) -> dict[str, State]:
+        # One parameter however many ids: SQLite takes no more than some thousands of them.
+        wanted = func.json_each(json.dumps(list(job_ids))).table_valued("value")
+        named = select(JOBS.c.job_id, JOBS.c.state).where(JOBS.c.job_id.in_(select(wanted.c.value)))
+        with self._read() as connection:
+            return {name: _STATES[state] for name, state in connection.execute(named)}
 
     def summaries(self, newest: int | None = None) -> list[JobSummary]:
         columns = [JOBS.c[name] for name in JobSummary._fields]

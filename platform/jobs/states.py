@@ -28,10 +28,15 @@ class Refused:
 
 @dataclass(frozen=True)
 class Admitted:
-    """There is room on that cluster, and it is this job's turn."""
+    """There is room on that cluster, and it is this job's turn.
+
+    `claimed` is the newest attempt that the run folder has seen: one in the foreground (`covey
+    resume`) takes its number without the store, and the next must come after it.
+    """
 
     at_s: float
     cluster: str
+    claimed: int = 0
 
 
 @dataclass(frozen=True)
@@ -139,8 +144,8 @@ def _target(job: Job, signal: Signal) -> tuple[State, str]:
             return State.QUEUED, reason
         case Refused(reason=reason):
             return State.FAILED, reason
-        case Admitted():
-            return State.STARTING, f"attempt {job.num_attempts + 1} admitted"
+        case Admitted(claimed=claimed):
+            return State.STARTING, f"attempt {_next_attempt(job, claimed)} admitted"
         case Started():
             return State.RUNNING, f"attempt {job.num_attempts} runs"
         case StopRequested():
@@ -169,9 +174,19 @@ def _keep(job: Job, signal: Signal) -> Job:
 
 def _open_attempt(job: Job, signal: Signal) -> Job:
     assert isinstance(signal, Admitted)
-    number = job.num_attempts + 1
+    number = _next_attempt(job, signal.claimed)
     attempt = Attempt(number, f"{job.job_id}-{number}", signal.cluster, signal.at_s)
-    return replace(job, num_attempts=number, attempts=(*job.attempts, attempt))
+    return replace(
+        job,
+        num_attempts=number,
+        # those in the foreground are none of the scheduler's tries
+        forgiven_attempts=job.forgiven_attempts + number - job.num_attempts - 1,
+        attempts=(*job.attempts, attempt),
+    )
+
+
+def _next_attempt(job: Job, claimed: int) -> int:
+    return max(job.num_attempts, claimed) + 1
 
 
 def _start_attempt(job: Job, signal: Signal) -> Job:

@@ -47,6 +47,9 @@ class JobStore(Protocol):
     def rows(self, states: Collection[State] = frozenset(State)) -> list[JobRow]:
         """All jobs in those states, oldest first."""
 
+    def states(self, job_ids: Collection[str]) -> dict[str, State]:
+        """Where those jobs stand, all at once; ids that are no job's are left out."""
+
     def summaries(self, newest: int | None = None) -> list[JobSummary]:
         """The newest jobs (None: all of them), oldest first."""
 

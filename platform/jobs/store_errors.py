@@ -17,6 +17,8 @@ _MEANINGS = {
     "malformed": "is damaged; move it away, or set COVEY_HOME to another folder",
     "readonly": "cannot be written; check its owner and permissions",
     "unable to open": "cannot be opened; check the folder's owner and permissions",
+    "File exists": "its folder is a file; set COVEY_HOME to a folder",
+    "Not a directory": "its folder is a file; set COVEY_HOME to a folder",
     "locked": "stayed locked by another process; try again",
     "no such": "is not a job store of this version; set COVEY_HOME to another folder",
 }

@@ -27,8 +27,12 @@ class Watch:
 
     executor: Executor
     limits: Limits = Limits()
+    _begun_s: float = field(init=False)
     _silent_since_s: dict[str, float] = field(default_factory=dict)
     _stop_asked_s: dict[str, float] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        self._begun_s = self.executor.clock()
 
     def look(self, job_id: str) -> None:
         """See how the job's attempt is, and do what that asks for."""
@@ -69,7 +73,9 @@ class Watch:
             self.executor.end(job, None, "Ray does not know the attempt")
 
     def _pends_too_long(self, attempt: Attempt) -> bool:
-        return self.executor.clock() > attempt.created_s + self.limits.pending_s
+        # Time without a scheduler is nobody's fault: nobody submitted the attempt meanwhile.
+        since_s = max(attempt.created_s, self._begun_s)
+        return self.executor.clock() > since_s + self.limits.pending_s
 
     def _bear_silence(self, job: Job, attempt: Attempt, error: str) -> None:
         now_s = self.executor.clock()

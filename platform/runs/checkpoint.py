@@ -24,6 +24,8 @@ Part = Arrays | bytes
 """A file of a checkpoint: named arrays for `*.safetensors`, ready bytes for anything else."""
 
 MANIFEST = "manifest.json"
+_MANIFEST_BYTES = 2**24
+"""No manifest of ours comes near: a larger one is not read into memory."""
 _TENSORS = ".safetensors"
 _PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 
@@ -70,13 +72,11 @@ def check_parts(parts: Mapping[str, Part]) -> None:
 
 
 def write_parts(folder: Path, step: int, wall_s: float, parts: Mapping[str, Part]) -> int:
-    """Write a checkpoint into the new folder `folder`, manifest last; returns its size in bytes.
+    """Write a checkpoint into the empty folder `folder`, manifest last; returns its size in bytes.
 
-    Raises OSError (a full disk, say) and leaves nothing behind then.
+    Raises OSError (a full disk, say) and removes the folder then.
     """
-    shutil.rmtree(folder, ignore_errors=True)
     try:
-        folder.mkdir(parents=True)
         entries = {name: _write_part(folder / name, part) for name, part in sorted(parts.items())}
         manifest: _Manifest = {"step": step, "wall_s": wall_s, "parts": entries}
         sealed = json.dumps({**manifest, "sha256": _seal(manifest)}, sort_keys=True, indent=1)
@@ -152,7 +152,11 @@ def _seal(manifest: _Manifest) -> str:
 def _read_manifest(path: Path) -> _Manifest:
     file = path / MANIFEST
     try:
-        document = json.loads(file.read_bytes())
+        with file.open("rb") as source:
+            text = source.read(_MANIFEST_BYTES + 1)
+        if len(text) > _MANIFEST_BYTES:
+            raise Damaged(file, f"longer than {_MANIFEST_BYTES:,} bytes")
+        document = json.loads(text)
         seal = document.pop("sha256")
         manifest = cast(_Manifest, document)
         if seal != _seal(manifest):

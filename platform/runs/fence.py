@@ -93,6 +93,14 @@ def live_writer(path: Path) -> int | None:
     return None
 
 
+def newest_attempt(path: Path) -> int:
+    """The newest attempt that a run folder has seen; 0 when it has seen none, or cannot tell."""
+    try:
+        return _claimed(path).attempt
+    except (OSError, UserError):
+        return 0
+
+
 @dataclass(frozen=True)
 class _Claim:
     attempt: int

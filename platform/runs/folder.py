@@ -2,6 +2,7 @@
 is.
 """
 
+import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Self
@@ -11,7 +12,11 @@ from covey.platform.jobfile.load import dump_job_file, load_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.checkpoint import Checkpoint
 from covey.platform.runs.durable import is_leftover, write_whole
+from covey.platform.runs.fence import CLAIM
 from covey.platform.runs.shelf import newest_whole
+
+_BEFORE_A_RUN = re.compile(r"\..*|driver-\d+\.txt")
+"""Locks and unfinished files, and what a driver said that failed before it claimed the folder."""
 
 
 @dataclass(frozen=True)
@@ -42,6 +47,18 @@ class RunFolder:
         if not folder.job_file.is_file():
             raise UserError(f"{path} is no run folder: it holds no job.yaml")
         return folder
+
+    @property
+    def is_a_runs(self) -> bool:
+        """Whether a run has begun in it, or nothing but its job file was ever put there.
+
+        Any folder may hold a job.yaml of somebody's: nothing of ours may be written beside it.
+        """
+        marks = (self.events, self.path / CLAIM)
+        return any(mark.exists() for mark in marks) or all(
+            entry == self.job_file or _BEFORE_A_RUN.fullmatch(entry.name)
+            for entry in self.path.iterdir()
+        )
 
     def job(self) -> JobFile:
         """The job as resolved when the run was created (or extended)."""

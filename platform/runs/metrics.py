@@ -2,9 +2,12 @@
 
 import json
 import math
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
+
+OnReport = Callable[[int, Mapping[str, float]], None]
+"""Hears of each report: the step, and the metrics that were kept of it."""
 
 
 def finite(metrics: Mapping[str, float]) -> tuple[dict[str, float], list[str]]:

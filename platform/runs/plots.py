@@ -2,7 +2,6 @@
 matters.
 """
 
-import json
 import math
 import os
 from itertools import accumulate, pairwise
@@ -14,6 +13,7 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.durable import LEFTOVER
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import read_metrics
+from covey.platform.runs.result import read_result
 from covey.platform.workload import find_workload
 
 if TYPE_CHECKING:
@@ -66,7 +66,7 @@ def plot_curves(run_dir: Path) -> Path:
     names = choose_panels(lines)
     if not names:
         raise UserError(f"{run_dir} holds no metrics yet: there is nothing to draw")
-    figure = _draw(lines, names, job, _state(folder))
+    figure = _draw(lines, names, job, read_result(folder.path).get("state", "running"))
     beside = folder.curves.with_name(f".{folder.curves.name}.{os.getpid()}{LEFTOVER}")
     try:
         figure.savefig(beside, format="png", dpi=120)
@@ -117,13 +117,6 @@ def _is_dull(name: str, lines: Lines) -> bool:
     values = [line[name] for line in lines if name in line]
     grows = all(later >= earlier for earlier, later in pairwise(values))
     return grows and all(float(value).is_integer() for value in values)
-
-
-def _state(folder: RunFolder) -> str:
-    try:
-        return str(json.loads(folder.result.read_text())["state"])
-    except (OSError, ValueError, LookupError, TypeError):
-        return "running"
 
 
 def _draw(lines: Lines, names: list[str], job: JobFile, state: str) -> "Figure":

@@ -3,9 +3,20 @@
 import json
 import time
 from dataclasses import asdict, dataclass
-from typing import Literal
+from pathlib import Path
+from typing import Any, Literal, get_args
 
 FinalState = Literal["succeeded", "failed", "stopped"]
+
+
+def read_result(run_dir: Path) -> dict[str, Any]:
+    """The `result.json` of a run folder; empty while it has none that can be read."""
+    try:
+        result: Any = json.loads((run_dir / "result.json").read_bytes())
+    except (OSError, ValueError, RecursionError):
+        return {}
+    told = isinstance(result, dict) and result.get("state") in get_args(FinalState)
+    return result if told else {}
 
 
 @dataclass(frozen=True)

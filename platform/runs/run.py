@@ -25,7 +25,7 @@ from covey.platform.runs.durable import LEFTOVER, write_whole
 from covey.platform.runs.fence import Fence, live_writer
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.journal import Journal
-from covey.platform.runs.metrics import finite, trim_metrics
+from covey.platform.runs.metrics import OnReport, finite, trim_metrics
 from covey.platform.runs.result import FinalState, Result
 from covey.platform.runs.shelf import newest_whole, set_aside, settle
 from covey.platform.runs.stopping import is_due, reached
@@ -44,7 +44,6 @@ __all__ = [
 
 STOP_REQUESTED = "stop requested"
 PICTURE = re.compile(r"[a-z0-9][a-z0-9_-]*\.(png|gif)")
-OnReport = Callable[[int, Mapping[str, float]], None]
 
 
 class CheckpointFailed(Exception):

@@ -49,6 +49,7 @@ def point_latest(checkpoints: Path, name: str) -> None:
     link = checkpoints / f".{LATEST}{LEFTOVER}"
     link.unlink(missing_ok=True)
     link.symlink_to(name)
+    _remove_copy(latest)
     link.replace(latest)
     sync_folder(checkpoints)
 
@@ -79,6 +80,7 @@ def settle(checkpoints: Path) -> None:
         if looks_whole(path):
             point_latest(checkpoints, path.name)
             return
+    _remove_copy(checkpoints / LATEST)
     (checkpoints / LATEST).unlink(missing_ok=True)
 
 
@@ -123,6 +125,12 @@ def _set_old_aside(checkpoints: Path, keep: int) -> list[Path]:
     damaged = [path for path in checkpoints.iterdir() if _DAMAGED_NAME.fullmatch(path.name)]
     # Renamed first: a removal that is cut short must not look like a damaged checkpoint.
     return [_hide(path, "pruned") for path in old + damaged]
+
+
+def _remove_copy(latest: Path) -> None:
+    """A copy of a run folder that followed links has a real folder in the link's place."""
+    if latest.is_dir() and not latest.is_symlink():
+        shutil.rmtree(latest)
 
 
 def _hide(path: Path, why: str) -> Path:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from contextlib import suppress
 from threading import Thread
 
+from covey.platform.errors import Superseded
 from covey.platform.runs.checkpoint import Part, write_parts
 from covey.platform.runs.fence import Fence
 from covey.platform.runs.folder import RunFolder
@@ -56,12 +57,18 @@ class CheckpointWriter:
     def _write(self, step: int, wall_s: float, parts: Mapping[str, Part]) -> None:
         checkpoints = self._folder.checkpoints
         begin = time.perf_counter()
+        written = checkpoints / hidden_name(step, self._fence.attempt)
         try:
-            written = checkpoints / hidden_name(step, self._fence.attempt)
+            with self._fence.held():
+                remove([written])
+                written.mkdir(parents=True)
             size = write_parts(written, step, wall_s, parts)
             with self._fence.held():
                 old = publish(written, checkpoints, step, self._keep)
             remove(old)
+        except Superseded:
+            remove([written])  # the newer attempt cleared up before we had written
+            raise
         except OSError as error:
             self._give_up(step, error)
             return

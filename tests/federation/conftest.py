@@ -68,6 +68,38 @@ class RunResult:
 
 
 @pytest.fixture
+def write_app(tmp_path: Path) -> Callable[[str], str]:
+    """Make the folder of a Flower app from one module that has `server` and `client` in it."""
+
+    def write(source: str) -> str:
+        package = tmp_path / "small" / "small_app"
+        package.mkdir(parents=True)
+        (package / "__init__.py").write_text("")
+        (package.parent / "pyproject.toml").write_text(
+            "[tool.flwr.app.components]\n"
+            "serverapp = 'small_app.apps:server'\nclientapp = 'small_app.apps:client'\n"
+        )
+        (package / "apps.py").write_text(HEAD + source)
+        return str(package.parent)
+
+    return write
+
+
+HEAD = """
+import random
+from pathlib import Path
+import numpy as np
+from flwr.app import *
+from flwr.clientapp import ClientApp
+from flwr.serverapp import Grid, ServerApp
+from flwr.serverapp.strategy import FedAvg
+
+server, client = ServerApp(), ClientApp()
+start = ArrayRecord({"w": Array(np.zeros(1))})
+"""
+
+
+@pytest.fixture
 def create(tmp_path: Path) -> Callable[..., Path]:
     """Make a run folder for `federated_job(...)`; app folders are those in `apps`."""
     count = iter(range(1000))

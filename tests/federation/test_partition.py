@@ -60,6 +60,12 @@ def test_alpha_decides_how_alike_clients_are():
     assert classes_seen(0.01) < 3 < classes_seen(0.3) < 9.5 < classes_seen(1e6)
 
 
+@pytest.mark.parametrize("alpha", [1e15, 1e300, 1e308])
+def test_a_huge_alpha_gives_equal_shares(alpha):
+    parts = dirichlet(np.repeat(np.arange(10), 100), 4, alpha, 0)
+    assert [len(part) for part in parts] == [250] * 4
+
+
 def test_min_size_holds_where_no_draw_could_give_it():
     labels = np.repeat(np.arange(10), 100)
     parts = dirichlet(labels, 100, 1e-3, 0, min_size=10)  # 10 classes go to about 10 of 100 clients

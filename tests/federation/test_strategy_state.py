@@ -6,6 +6,8 @@ import numpy as np
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.compat.common.record.configrecord import ConfigsRecord
+from flwr.compat.common.record.metricrecord import MetricsRecord
 from flwr.serverapp.strategy import (
     DifferentialPrivacyServerSideAdaptiveClipping,
     FedAdam,
@@ -90,6 +92,82 @@ def test_generators_go_on_where_they_were():
     assert strategy.b.random() == other.b.random()
     assert strategy.c.normal() == other.c.normal()
     assert torch.rand(2, generator=strategy.d).equal(torch.rand(2, generator=other.d))
+
+
+def test_two_names_for_one_object_stay_two_names_for_one():
+    strategy, other = FedAvg(), FedAvg()
+    strategy.rng = strategy.same_rng = np.random.default_rng(1)
+    strategy.listed = [strategy.rng, strategy.rng.bit_generator]
+    strategy.tensor = torch.zeros(2)
+    strategy.state = {"tensor": strategy.tensor}
+    strategy.state["itself"] = strategy.state
+    assert through_disk(strategy, other) == []
+    assert other.same_rng is other.rng is other.listed[0]
+    assert other.listed[1] is other.rng.bit_generator
+    assert other.state["tensor"] is other.tensor
+    assert other.state["itself"] is other.state
+    assert [strategy.rng.random(), strategy.same_rng.random()] == [
+        other.rng.random(),
+        other.same_rng.random(),
+    ]
+
+
+def test_what_a_wrapped_and_a_wrapping_strategy_share_is_found_whatever_the_app_has_left_out():
+    def build():
+        return DifferentialPrivacyServerSideAdaptiveClipping(
+            FedAvg(), noise_multiplier=0.1, num_sampled_clients=20
+        )
+
+    strategy, other = build(), build()
+    strategy.strategy.rng = strategy.rng = random.Random(3)
+    del other.strategy
+    assert through_disk(strategy, other) == []
+    assert other.rng.random() == strategy.rng.random()
+
+
+def test_an_object_first_met_in_what_cannot_be_saved_is_saved_with_the_next():
+    strategy, other = FedAvg(), FedAvg()
+    shared = np.arange(3)
+    strategy.bad, strategy.good, strategy.again = [shared, object()], shared, shared
+    saved = save_strategy(strategy)
+    assert saved.left_out == ["bad (object)"] and set(saved.arrays) == {"good"}
+    restore_strategy(other, saved.tree, saved.arrays)
+    assert other.good is other.again and np.array_equal(other.good, shared)
+
+
+@pytest.mark.parametrize("older", [ConfigsRecord, MetricsRecord])
+def test_records_under_flowers_older_names_come_back(older):
+    strategy, other = FedAvg(), FedAvg()
+    strategy.record = older({"a": 1})
+    assert through_disk(strategy, other) == []
+    assert isinstance(other.record, older.__base__) and dict(other.record) == {"a": 1}
+
+
+def test_tensors_that_are_trained_come_back_as_such():
+    strategy, other = FedAvg(), FedAvg()
+    strategy.weight = torch.nn.Parameter(torch.ones(2))
+    strategy.frozen = torch.nn.Parameter(torch.ones(2), requires_grad=False)
+    strategy.leaf = torch.ones(2, requires_grad=True)
+    (strategy.leaf * torch.tensor([2.0, 3.0])).sum().backward()
+    strategy.product = strategy.leaf * 2
+    assert through_disk(strategy, other) == ["product (tensor that a gradient goes through)"]
+    assert type(other.weight) is torch.nn.Parameter and other.weight.requires_grad
+    assert type(other.frozen) is torch.nn.Parameter and not other.frozen.requires_grad
+    assert type(other.leaf) is torch.Tensor and other.leaf.requires_grad
+    assert other.leaf.grad.tolist() == [2.0, 3.0] and other.weight.grad is None
+
+
+class OwnRecord(ConfigRecord):
+    """A record of an app's own."""
+
+
+@pytest.mark.parametrize(
+    "value", [np.ma.masked_array([1, 2], [True, False]), OwnRecord({"a": 1}), torch.nn.Linear(1, 1)]
+)
+def test_what_would_come_back_as_less_than_it_was_is_named(value):
+    strategy = FedAvg()
+    strategy.value = value
+    assert save_strategy(strategy).left_out == [f"value ({type(value).__name__})"]
 
 
 def test_what_cannot_be_saved_is_named_and_left_to_the_app():

@@ -27,6 +27,15 @@ def test_token_is_made_once_for_its_owner_alone(
     assert [path.name for path in ray_token_file().parent.iterdir()] == ["token"]
 
 
+@pytest.mark.usefixtures("own_environment")
+def test_a_ray_of_our_own_always_demands_the_token(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RAY_AUTH_MODE", "disabled")
+    prepare_libraries()
+    assert os.environ["RAY_AUTH_MODE"] == "disabled"
+    prepare_libraries(own_ray=True)
+    assert os.environ["RAY_AUTH_MODE"] == "token"
+
+
 def test_a_token_of_the_user_is_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setenv("COVEY_HOME", str(tmp_path))
     monkeypatch.setenv("RAY_AUTH_TOKEN", "theirs")

@@ -159,6 +159,7 @@ def test_four_jobs_each_with_its_own_trouble(place: Place, toy_job: dict[str, An
     job = place.client.wait(crash, LIMIT_S)
     assert (job.state, job.num_attempts) == ("succeeded", 2)
     assert "a crash was asked for" in job.attempts[0].reason
+    assert "a crash was asked for" in (Path(job.run_dir) / "driver-1.txt").read_text()
     job = place.client.wait(killed, LIMIT_S)
     assert job.state is State.SUCCEEDED and step_of(job) == 40
     assert job.attempts[0].reason == "the driver was killed by signal 9"

@@ -38,6 +38,7 @@ def test_somebody_elses_process_is_no_head(head: RayHead, tmp_path: Path):
 
 
 @pytest.mark.ray
+@pytest.mark.usefixtures("traps")
 def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead, tmp_path: Path):
     prepare_libraries()
     record = head.start()

@@ -16,6 +16,7 @@ from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.scheduler import Scheduler
 from covey.platform.jobs.states import Resumed, Signal, StopRequested, apply, new_job
 from covey.platform.jobs.store import JobStore
+from covey.platform.runs.fence import Fence
 
 HOLDER = ProcessIdentity("here", 1, 1.0)
 
@@ -65,6 +66,14 @@ class World:
         job = self.store.get(job_id)
         self.store.replace(job, apply(job, signal)[0])
 
+    def succeed(self, submission: str) -> None:
+        """The attempt's driver ends in order, its training done."""
+        job_id, _, attempt = submission.rpartition("-")
+        folder = self.runs / job_id
+        folder.mkdir(exist_ok=True)
+        (folder / "result.json").write_text(f'{{"attempt": {attempt}, "state": "succeeded"}}')
+        self.cluster.play(submission, Phase.SUCCEEDED, 0)
+
     def state(self, job_id: str) -> str:
         return str(self.store.get(job_id).state)
 
@@ -86,7 +95,7 @@ def world(store: JobStore, tmp_path: Path) -> World:
 def test_a_job_runs_once_from_submit_to_success(world: World):
     assert not world.turn()
     submission = world.start("a")
-    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.succeed(submission)
     assert world.turn()
     assert not world.turn(5)
     assert world.state("a") == "succeeded"
@@ -100,7 +109,7 @@ def test_only_what_fits_starts_and_the_rest_follows(world: World):
     world.add("d")
     world.turn()
     assert [world.state(job) for job in "bcd"] == ["queued"] * 3
-    world.cluster.play(first, Phase.SUCCEEDED, 0)
+    world.succeed(first)
     world.turn()
     world.turn()
     assert [world.state(job) for job in "bcd"] == ["starting", "starting", "queued"]
@@ -140,12 +149,37 @@ def test_a_failure_is_tried_again_after_its_pause(world: World):
 def test_a_users_mistake_is_not_tried_again(world: World):
     submission = world.start("a")
     (world.runs / "a").mkdir()
-    (world.runs / "a" / "result.json").write_text('{"attempt": 1, "error": "no such data"}')
+    result = '{"attempt": 1, "state": "failed", "error": "no such data"}'
+    (world.runs / "a" / "result.json").write_text(result)
     world.cluster.play(submission, Phase.FAILED, 2)
     world.turn()
     job = world.store.get("a")
     assert (job.state, job.reason) == (State.FAILED, "no such data")
     assert job.last_attempt.exit_status == 2
+
+
+def test_a_job_ended_from_outside_is_tried_again(world: World):
+    submission = world.start("a", backoff_s=0)
+    world.cluster.play(submission, Phase.FAILED, 4)
+    world.turn()
+    job = world.store.get("a")
+    assert job.state is State.STARTING and "ended from outside" in job.attempts[0].reason
+
+
+def test_what_the_driver_printed_is_kept_whatever_it_is(world: World):
+    submission = world.start("a")
+    world.cluster.printed = "caf\u00e9 \udcff"  # a stray byte, as Ray hands it on
+    world.succeed(submission)
+    world.turn()
+    assert world.state("a") == "succeeded"
+    assert (world.runs / "a" / "driver-1.txt").read_bytes() == b"caf\xc3\xa9 ?"
+
+
+def test_exit_status_zero_alone_is_no_success(world: World):
+    submission = world.start("a", max_attempts=1)
+    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.turn()
+    assert world.state("a") == "failed"
 
 
 def test_dependencies(world: World):
@@ -154,7 +188,7 @@ def test_dependencies(world: World):
     world.add("third", after=("first", "second"))
     world.turn()
     assert world.state("second") == "waiting"
-    world.cluster.play(submission, Phase.SUCCEEDED, 0)
+    world.succeed(submission)
     world.turn()
     world.turn()
     assert world.state("second") == "starting" and world.state("third") == "waiting"
@@ -166,6 +200,29 @@ def test_dependencies(world: World):
     world.send("third", Resumed(world.now_s))
     world.turn()
     assert world.state("third") == "failed"
+
+
+def test_a_job_gone_on_with_in_the_foreground_is_resumed_after_that(world: World):
+    submission = world.start("a", max_attempts=1)
+    world.cluster.play(submission, Phase.FAILED, 1)
+    world.turn()
+    (world.runs / "a").mkdir()
+    for number in (1, 2):  # the scheduler's attempt, and that of `covey resume RUN_DIR`
+        Fence.claim(world.runs / "a", number).release()
+    world.send("a", Resumed(world.now_s))
+    world.turn()
+    assert world.cluster.starts["a-3"].attempt == 3
+
+
+def test_a_turn_over_many_dependencies_asks_once(world: World, monkeypatch: pytest.MonkeyPatch):
+    world.start("first", cpus=2)
+    for number in range(30):
+        world.add(f"after-{number}", after=("first",))
+    asked: list[str] = []
+    get = world.store.get
+    monkeypatch.setattr(world.store, "get", lambda job_id: asked.append(job_id) or get(job_id))
+    world.turn()
+    assert asked == ["first"]  # the one that runs is looked at
 
 
 def test_stop_while_running(world: World):
@@ -213,7 +270,7 @@ def test_a_scheduler_that_died_is_replaced_without_a_second_start(world: World):
     world.turn()
     world.turn()
     assert world.cluster.started == {"a-1": 1, "b-1": 1}
-    world.cluster.play(running, Phase.SUCCEEDED, 0)
+    world.succeed(running)
     world.turn()
     assert world.state("a") == "succeeded"
 
@@ -239,6 +296,18 @@ def test_an_attempt_that_never_begins_is_ended(world: World):
     world.turn()
     assert world.cluster.stops == {"a-1": 1}
     assert world.cluster.started == {"a-1": 1, "a-2": 1}
+
+
+def test_an_attempt_that_was_never_submitted_waits_for_a_scheduler(world: World):
+    world.cluster.fails_before = KeyboardInterrupt()  # killed between the record and the submit
+    world.add("a", max_attempts=1)
+    with pytest.raises(KeyboardInterrupt):
+        world.turn()
+    world.now_s += 3600
+    world.take_over()
+    world.turn()
+    assert world.cluster.started == {"a-1": 1}
+    assert world.state("a") == "starting"
 
 
 def test_a_lost_head_costs_one_attempt(world: World):

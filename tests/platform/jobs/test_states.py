@@ -88,6 +88,17 @@ def test_resume_counts_attempts_afresh():
     assert play(again, Ended(6, State.FAILED, "x")).state is State.WAITING
 
 
+def test_an_attempt_in_the_foreground_is_counted_but_is_no_try():
+    failed = play(JOB, Admitted(2, "c"), Ended(3, State.FAILED, "x", final=True))
+    again = play(failed, Resumed(4), Ready(4, ""), Admitted(5, "c", claimed=3))
+    assert (again.last_attempt.number, again.last_attempt.submission_id) == (4, "a-1-4")
+    assert again.reason == "attempt 4 admitted" and again.num_attempts == 4
+    waiting = play(again, Ended(6, State.FAILED, "x"))
+    assert waiting.state is State.WAITING and waiting.not_before_s == 10
+    last = play(waiting, Ready(10, ""), Admitted(11, "c"), Ended(12, State.FAILED, "x"))
+    assert last.state is State.FAILED
+
+
 @pytest.mark.parametrize(
     "signal",
     [Started(9), Ready(9, ""), Resumed(9), Ended(9, State.SUCCEEDED, "")],

@@ -41,6 +41,14 @@ def test_a_name_means_the_newest_job(store: JobStore):
     assert [row.job_id for row in store.summaries(newest=2)] == ["a-3", "a-2"]
 
 
+def test_states_of_many_jobs_are_read_at_once(store: JobStore):
+    store.add(JOB, "")
+    store.add(replace(JOB, job_id="a-2", state=State.FAILED), "")
+    assert store.states(set()) == {}
+    names = {f"x-{number}" for number in range(50_000)}
+    assert store.states({"a-1", "a-2", *names}) == {"a-1": "waiting", "a-2": "failed"}
+
+
 def test_a_summary_tells_what_the_job_does(store: JobStore):
     job = replace(JOB, state=State.RUNNING, reason="why", priority=3, num_attempts=2)
     store.add(job, "")

@@ -48,6 +48,11 @@ def cut_the_manifest(path: Path) -> str:
     return "manifest.json"
 
 
+def blow_up_the_manifest(path: Path) -> str:
+    os.truncate(path / "manifest.json", 2**40)  # as a sparse file: no room is taken
+    return "manifest.json"
+
+
 def empty_the_manifest(path: Path) -> str:
     os.truncate(path / "manifest.json", 0)
     return "manifest.json"
@@ -73,6 +78,7 @@ DAMAGES = [
     lose_the_manifest,
     cut_the_manifest,
     empty_the_manifest,
+    blow_up_the_manifest,
     change_the_manifest,
     other_json,
 ]

@@ -3,10 +3,14 @@
 import multiprocessing
 import os
 import time
+from pathlib import Path
 
+import numpy as np
 import pytest
 
 from covey.platform.errors import Superseded, UserError
+from covey.platform.runs.checkpoint import folder_name
+from covey.platform.runs.fence import Fence, newest_attempt
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run, live_writer
 
@@ -39,6 +43,37 @@ def test_a_superseded_process_can_write_nothing(folder: RunFolder, start_child) 
     assert content(folder) == before
     run.report(5, {"loss": 0.5})
     run.finish("stopped", {})
+
+
+class Superseding(dict[str, np.ndarray]):
+    """Arrays of a checkpoint; while they are read, another attempt claims the run folder."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(weights=np.ones(10, np.float32))
+        self.path = path
+
+    def items(self):
+        Fence.claim(self.path, None)
+        return super().items()
+
+
+def test_an_attempt_superseded_while_it_writes_leaves_nothing(
+    folder: RunFolder, run: Run, write_steps
+) -> None:
+    write_steps(run, 1)
+    run._writer.start(2, 1.0, {"a.json": b"{}", "model.safetensors": Superseding(folder.path)})
+    with pytest.raises(Superseded):
+        run._writer.wait()
+    assert run.attempt + 1 == newest_attempt(folder.path)
+    assert sorted(path.name for path in folder.checkpoints.iterdir()) == [folder_name(1), "latest"]
+
+
+def test_a_superseded_attempt_does_not_begin_to_write(folder: RunFolder, run: Run) -> None:
+    Run.claim(folder.path)
+    run._writer.start(2, 1.0, {"a.json": b"{}"})
+    with pytest.raises(Superseded):
+        run._writer.wait()
+    assert list(folder.checkpoints.iterdir()) == []
 
 
 def test_a_dead_writer_is_no_live_one(folder: RunFolder, start_child) -> None:

@@ -1,6 +1,7 @@
 """The states a kill can leave `checkpoints/` in, one by one, and what is pruned when."""
 
 import os
+import shutil
 from pathlib import Path
 
 from covey.platform.runs.checkpoint import folder_name, write_parts
@@ -10,8 +11,13 @@ from covey.platform.runs.shelf import newest_whole, publish, remove, settle
 def put(shelf: Path, *steps: int, keep: int = 2) -> None:
     for step in steps:
         written = shelf / f".{step}.partial"
-        write_parts(written, step, 1.0, {"state.json": str(step).encode()})
+        write(written, step, str(step).encode())
         remove(publish(written, shelf, step, keep))
+
+
+def write(folder: Path, step: int, state: bytes) -> None:
+    folder.mkdir()
+    write_parts(folder, step, 1.0, {"state.json": state})
 
 
 def names(shelf: Path) -> list[str]:
@@ -40,14 +46,14 @@ def test_the_same_step_again_replaces_it(tmp_path: Path) -> None:
 
 def test_killed_while_writing(tmp_path: Path) -> None:
     put(tmp_path, 1)
-    write_parts(tmp_path / ".000000000002.1.partial", 2, 1.0, {"state.json": b"{}"})
+    write(tmp_path / ".000000000002.1.partial", 2, b"{}")
     settle(tmp_path)
     assert names(tmp_path) == [folder_name(1), "latest"]
 
 
 def test_killed_between_the_two_renames_of_a_replacement(tmp_path: Path) -> None:
     put(tmp_path, 1, 2)
-    write_parts(tmp_path / ".000000000002.1.partial", 2, 1.0, {"state.json": b"new"})
+    write(tmp_path / ".000000000002.1.partial", 2, b"new")
     (tmp_path / folder_name(2)).rename(tmp_path / ".000000000002.replaced")
     settle(tmp_path)
     assert names(tmp_path) == [*map(folder_name, (1, 2)), "latest"]
@@ -56,7 +62,7 @@ def test_killed_between_the_two_renames_of_a_replacement(tmp_path: Path) -> None
 
 def test_killed_after_a_replacement(tmp_path: Path) -> None:
     put(tmp_path, 1, 2)
-    write_parts(tmp_path / ".000000000002.replaced", 2, 1.0, {"state.json": b"old"})
+    write(tmp_path / ".000000000002.replaced", 2, b"old")
     settle(tmp_path)
     assert newest_whole(tmp_path).read("state.json") == b"2"
     assert names(tmp_path) == [*map(folder_name, (1, 2)), "latest"]
@@ -78,6 +84,22 @@ def test_killed_while_pruning(tmp_path: Path) -> None:
     (tmp_path / f".{folder_name(1)}.pruned" / "state.json").unlink()
     settle(tmp_path)
     assert names(tmp_path) == [*map(folder_name, (2, 3)), "latest"]
+
+
+def test_a_copy_that_followed_links_goes_on(tmp_path: Path) -> None:
+    (tmp_path / "shelf").mkdir()
+    put(tmp_path / "shelf", 1, 2)
+    copy = shutil.copytree(tmp_path / "shelf", tmp_path / "copy")
+    assert not (copy / "latest").is_symlink()
+    settle(copy)
+    put(copy, 3)
+    assert names(copy) == [*map(folder_name, (2, 3)), "latest"]
+    assert (copy / "latest").readlink() == Path(folder_name(3))
+    without = shutil.copytree(copy, tmp_path / "without")
+    for step in (2, 3):
+        shutil.rmtree(without / folder_name(step))
+    settle(without)
+    assert names(without) == []
 
 
 def test_an_empty_shelf_has_none(tmp_path: Path) -> None:

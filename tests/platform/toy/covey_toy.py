@@ -1,6 +1,10 @@
 """A third party's workload that counts steps: just enough to see how the scheduler treats a job."""
 
+import importlib
 import json
+import os
+import signal
+import sys
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -15,8 +19,10 @@ class ToySection(Section):
     """How the count goes."""
 
     step_s: float = 0.1
+    #: of the job's own, imported before the count begins
+    module: str | None = None
     #: in the first attempt, after five steps
-    trouble: Literal["none", "crash", "mistake"] = "none"
+    trouble: Literal["none", "crash", "mistake", "exit", "end", "stop"] = "none"
 
 
 class Toy:
@@ -35,6 +41,8 @@ class Toy:
         step = json.loads(checkpoint.read("state.json"))["step"] if checkpoint else 0
         with (run.path / "begun.txt").open("a") as begun:
             begun.write(f"{run.attempt} from {step}\n")
+        if run.job.section.module:
+            importlib.import_module(run.job.section.module)
         run.started()
         while not run.stop_reason(step, {}):
             step += 1
@@ -52,9 +60,17 @@ class Toy:
 
     def _make_trouble(self, trouble: str) -> None:
         if trouble == "crash":
-            raise RuntimeError("a crash was asked for")
+            error = RuntimeError("a crash was asked for")
+            error.add_note("with a note")
+            raise error
         if trouble == "mistake":
             raise UserError("a mistake was asked for")
+        if trouble == "exit":
+            sys.exit(0)
+        if trouble == "end":
+            os._exit(0)
+        if trouble == "stop":
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 WORKLOAD = Toy()

@@ -1,0 +1,41 @@
+"""One attempt in this process: what its end is called, however the job's code ends."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covey.platform.driver import run_attempt
+from covey.platform.exit_status import ExitStatus
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runs.folder import RunFolder
+
+pytestmark = pytest.mark.usefixtures("own_environment")
+
+
+@pytest.mark.parametrize(
+    ("trouble", "state", "exit_status", "error"),
+    [
+        ("none", "succeeded", ExitStatus.SUCCEEDED, None),
+        ("stop", "stopped", ExitStatus.STOPPED, None),
+        ("mistake", "failed", ExitStatus.USER_MISTAKE, "a mistake was asked for"),
+        ("exit", "failed", ExitStatus.FAILED, "the job's code called sys.exit(0)"),
+        ("crash", "failed", ExitStatus.FAILED, "RuntimeError: a crash was asked for"),
+    ],
+)
+def test_how_an_attempt_ends(
+    toy_job: dict[str, Any],
+    tmp_path: Path,
+    trouble: str,
+    state: str,
+    exit_status: ExitStatus,
+    error: str | None,
+) -> None:
+    toy_job["toy"] = {"step_s": 0, "trouble": trouble}
+    path = RunFolder.create(tmp_path / "run", parse_job_file(toy_job, tmp_path)).path
+    end = run_attempt(path)
+    assert (end.state, end.exit_status) == (state, exit_status)
+    assert (end.error or "").split(" (the whole story")[0] == (error or "")
+    result = json.loads((path / "result.json").read_text())
+    assert (result["state"], result["error"]) == (state, end.error)
