@@ -1,0 +1,208 @@
+"""Soft actor-critic's learner: a gradient step on the twin critics, the actor, and the temperature
+that keeps the policy's entropy at its target.
+"""
+
+import math
+from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from itertools import pairwise
+from time import perf_counter
+from typing import Any, TypeVar
+
+import numpy as np
+import torch
+from numpy.random import PCG64, Generator
+from numpy.typing import NDArray
+
+from covey.algorithms.encoded_batch import EncodedBatch
+from covey.algorithms.flat_mlp import with_ones
+from covey.algorithms.fused_adam import FusedAdam, average
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.means import Means
+from covey.algorithms.policy_squashed import action_scale
+from covey.algorithms.replay import Replay
+from covey.algorithms.replay_memory import Memory
+from covey.algorithms.sac import SACConfig
+from covey.algorithms.sac_update import Data, Networks, Share, Widths
+from covey.platform.errors import UserError
+from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.interfaces import Arrays
+from covey.platform.runtime.spaces import Spaces
+from covey.platform.seeds import derive
+
+T = TypeVar("T")
+TWINS = ("critic_1", "critic_2"), ("target_1", "target_2")
+
+
+class SACLearner:
+    """See `ReplayLearner`. The same class inline or as a Ray actor.
+
+    A minibatch is shared among `threads` Python threads, each with one torch thread: they meet
+    twice a step, where torch's own threads would meet at every product. Their number has a part in
+    the last bits of the result.
+    """
+
+    def __init__(self, config: SACConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
+        self.memory = Memory(config, root_seed)
+        self._config, self._spaces = config, spaces
+        self._center, self._half = action_scale(spaces.action)
+        if spaces.observation.is_image:
+            raise UserError("sac learns from numbers, not from images")
+        widths = Widths(spaces.observation.width, spaces.action.width, config.hidden)
+        self._networks = Networks(widths, config.activation)
+        self._log_alpha = np.zeros(1, np.float32)
+        if config.alpha != "auto":
+            self._log_alpha[0] = math.log(config.alpha)
+        wanted = config.target_entropy
+        self._target_entropy = -float(widths.acting) if wanted == "auto" else wanted
+        self._initialize(Generator(PCG64(derive(root_seed, "network"))))
+        self._actor_optimizer = FusedAdam(self._networks.actor_vector.numpy())
+        self._critic_optimizer = FusedAdam(self._networks.critic_vector.numpy())
+        self._alpha_optimizer = FusedAdam(self._log_alpha)
+        self._generator = Generator(PCG64(derive(root_seed, "noise")))
+        self._means = Means()
+        self.updates = 0
+        self._share(min(config.threads or threads, config.batch_size))
+
+    def _initialize(self, generator: Generator) -> None:
+        networks = self._networks
+        for net in (networks.actor, *networks.critics):
+            net.initialize(generator)
+        networks.target_vector.copy_(networks.critic_vector)
+
+    def _share(self, threads: int) -> None:
+        """Room for minibatches, and each thread's share of it."""
+        size, widths = self._config.batch_size, self._networks.widths
+        width = widths.seen + widths.acting
+        inputs, following = (with_ones(size, width, ones_at=widths.seen) for _ in range(2))
+        self._noise = np.zeros((2, size, widths.acting), np.float32)
+        self._errors = np.zeros(size, np.float32)
+        self._actions = inputs[:, widths.seen + 1 :].numpy()
+        self._sampled = EncodedBatch(
+            self._spaces.observation,
+            inputs[:, : widths.seen].numpy(),
+            self._actions,
+            following[:, : widths.seen].numpy(),
+        )
+        self._batch = batch = self._sampled.batch
+        columns = (
+            torch.from_numpy(array).unsqueeze(1)
+            for array in (batch.rewards, batch.discounts, batch.weights)
+        )
+        noise, next_noise = torch.from_numpy(self._noise)
+        errors = torch.from_numpy(self._errors).unsqueeze(1)
+        data = Data(inputs, following, *columns, noise, next_noise, errors)
+        cuts = [size * k // threads for k in range(threads + 1)]
+        self._shares = [
+            Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
+        ]
+        self._pool = ThreadPoolExecutor(
+            max(1, threads - 1), "share", initializer=torch.set_num_threads, initargs=(1,)
+        )
+
+    def weights(self) -> Weights:
+        """A copy of what acting needs; its version is the number of gradient steps."""
+        return Weights(self.updates, self._networks.actor.arrays("actor"))
+
+    def set_progress(self, env_steps: int, total: int | None) -> None:
+        """The importance weights' exponent follows it, nothing else."""
+        if total:
+            self.memory.set_progress(env_steps / total)
+
+    def update(self, replay: Replay) -> None:
+        """One gradient step on everything."""
+        began = perf_counter()
+        torch.set_num_threads(1)  # inline, others of this process set their own
+        replay.sample(self._batch)
+        self._prepare()
+        alpha = math.exp(self._log_alpha[0])
+        size, step = self._config.batch_size, self._config.learning_rate
+        critic = self._in_shares(lambda share: share.critic_step(alpha))
+        gradient = self._summed([share.critic_gradient.numpy() for share in self._shares])
+        self._critic_optimizer.step(gradient, step)
+        replay.reprioritize(self._batch, self._errors)
+        actor = self._in_shares(lambda share: share.actor_step(alpha))
+        gradient = self._summed([share.actor_gradient.numpy() for share in self._shares])
+        self._actor_optimizer.step(gradient, step)
+        logp = sum(sums.logp for sums in actor) / size
+        if self._config.alpha == "auto":
+            slope = np.array([-(logp + self._target_entropy)], np.float32)
+            self._alpha_optimizer.step(slope, step)
+        networks = self._networks
+        tau = np.float32(self._config.tau)
+        average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
+        self.updates += 1
+        self._means.add(
+            perf_counter() - began,
+            critic_loss=sum(sums.loss for sums in critic) / size,
+            value=sum(sums.values for sums in critic) / size,
+            actor_loss=sum(sums.loss for sums in actor) / size,
+            entropy=-logp,
+            alpha=alpha,
+        )
+
+    def _prepare(self) -> None:
+        """The batch as the networks take it, and noise for the policy's actions."""
+        self._sampled.encode()
+        self._actions -= self._center
+        self._actions /= self._half
+        self._generator.standard_normal(dtype=np.float32, out=self._noise)
+
+    def _in_shares(self, work: Callable[[Share], T]) -> list[T]:
+        """The results of all threads, in their order."""
+        others = [self._pool.submit(work, share) for share in self._shares[1:]]
+        return [work(self._shares[0]), *(other.result() for other in others)]
+
+    @staticmethod
+    def _summed(gradients: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+        for other in gradients[1:]:
+            gradients[0] += other
+        return gradients[0]
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the steps since the last call."""
+        return self._means.take() | {"updates": float(self.updates)}
+
+    def state(self) -> LearnerState:
+        """Copies of everything that later updates depend on."""
+        networks, (record, arrays) = self._networks, self.memory.state()
+        model = networks.actor.arrays("actor") | {"log_alpha": self._log_alpha.copy()}
+        for names, nets in zip(TWINS, (networks.critics, networks.targets), strict=True):
+            for name, net in zip(names, nets, strict=True):
+                model |= net.arrays(name)
+        optimizer: Arrays = dict(arrays)
+        for kind, one in self._optimizers().items():
+            optimizer |= {f"{kind}.{name}": array for name, array in one.state().items()}
+        generator: Any = self._generator.bit_generator.state
+        updates = {"updates": self.updates, "version": self.updates}
+        return LearnerState(
+            model, optimizer, {}, {**updates, "generator": generator, "replay": record}
+        )
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on exactly from `state`."""
+        networks = self._networks
+        networks.actor.load("actor", state.model)
+        self._log_alpha[:] = state.model["log_alpha"]
+        for names, nets in zip(TWINS, (networks.critics, networks.targets), strict=True):
+            for name, net in zip(names, nets, strict=True):
+                net.load(name, state.model)
+        for kind, one in self._optimizers().items():
+            start = f"{kind}."
+            one.restore(
+                {
+                    k.removeprefix(start): v
+                    for k, v in state.optimizer.items()
+                    if k.startswith(start)
+                }
+            )
+        self._generator.bit_generator.state = state.record["generator"]
+        self.updates = state.record["updates"]
+        self.memory.restore(state.record["replay"], state.optimizer)
+
+    def _optimizers(self) -> dict[str, FusedAdam]:
+        return {
+            "actor": self._actor_optimizer,
+            "critic": self._critic_optimizer,
+            "alpha": self._alpha_optimizer,
+        }

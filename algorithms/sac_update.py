@@ -1,0 +1,197 @@
+"""The gradients of SAC's two losses over a share of a minibatch (Haarnoja et al. 2018, second
+version, equations 5 and 9), without autograd.
+
+A minibatch is cut into shares, one a thread, and each share into chunks that stay in a core's
+cache from the first product to the last. Shapes: N rows, S numbers of an observation, A of an
+action. An input row is [observation, 1, action]: its first S+1 numbers are the actor's input, all
+are a critic's.
+"""
+
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from torch import Tensor
+
+from covey.algorithms.flat_mlp import Activation, FlatMlp, Pass, size, views
+from covey.algorithms.squashed_gaussian import head_slopes, squash
+
+CHUNK = 1024
+"""At most so many rows: more would leave the cache, fewer would read the weights too often."""
+
+
+class Widths(NamedTuple):
+    """What shapes the networks: numbers of an observation and an action, hidden layers."""
+
+    seen: int
+    acting: int
+    hidden: tuple[int, ...]
+
+    @property
+    def actor(self) -> tuple[int, ...]:
+        return (self.seen, *self.hidden, 2 * self.acting)
+
+    @property
+    def critic(self) -> tuple[int, ...]:
+        return (self.seen + self.acting, *self.hidden, 1)
+
+
+class Networks:
+    """Actor, twin critics and their targets; each kind's parameters are one flat vector."""
+
+    def __init__(self, widths: Widths, activation: Activation) -> None:
+        self.widths, self.activation = widths, activation
+        self.actor_vector = torch.zeros(size(widths.actor))
+        self.critic_vector = torch.zeros(2 * size(widths.critic))
+        self.target_vector = torch.zeros_like(self.critic_vector)
+        self.actor = FlatMlp(self.actor_vector, widths.actor, activation)
+        self.critics = self._twins(self.critic_vector)
+        self.targets = self._twins(self.target_vector)
+
+    def _twins(self, vector: Tensor) -> tuple[FlatMlp, FlatMlp]:
+        widths = self.widths
+        first, second = (
+            FlatMlp(half, widths.critic, self.activation, ones_at=widths.seen)
+            for half in vector.view(2, -1)
+        )
+        return first, second
+
+
+class Data(NamedTuple):
+    """A minibatch, or rows of it: inputs [N, S+1+A] before and after the step, the rest [N, 1].
+
+    `noise` and `next_noise` [N, A] are what actions are drawn with; `errors` is written.
+    """
+
+    inputs: Tensor
+    next_inputs: Tensor
+    rewards: Tensor
+    discounts: Tensor
+    weights: Tensor
+    noise: Tensor
+    next_noise: Tensor
+    errors: Tensor
+
+    def rows(self, first: int, last: int) -> "Data":
+        """Views of the rows [first, last)."""
+        return Data(*(part[first:last] for part in self))
+
+
+class CriticSums(NamedTuple):
+    """Sums over rows: squared errors of both critics, and the first one's values."""
+
+    loss: float
+    values: float
+
+
+class ActorSums(NamedTuple):
+    """Sums over rows: of the actor's loss, and of log-probabilities."""
+
+    loss: float
+    logp: float
+
+
+class Share:
+    """One thread's rows of every minibatch, and its gradients as flat vectors."""
+
+    def __init__(self, networks: Networks, data: Data, batch_size: int) -> None:
+        widths = networks.widths
+        self._networks, self._batch_size = networks, batch_size
+        self.actor_gradient = torch.zeros_like(networks.actor_vector)
+        self.critic_gradient = torch.zeros_like(networks.critic_vector)
+        self._actor_views = views(self.actor_gradient, widths.actor)
+        self._critic_views = [
+            views(half, widths.critic) for half in self.critic_gradient.view(2, -1)
+        ]
+        count = len(data.inputs)
+        cuts = [count * k // -(-count // CHUNK) for k in range(-(-count // CHUNK) + 1)]
+        rooms: dict[int, Room] = {}
+        self._chunks: list[Chunk] = []
+        for first, last in pairwise(cuts):
+            room = rooms.setdefault(last - first, Room(networks, last - first))
+            self._chunks.append(Chunk(networks, data.rows(first, last), room, batch_size))
+
+    def critic_step(self, alpha: float) -> CriticSums:
+        """Write `critic_gradient` and the rows' errors."""
+        sums = [
+            chunk.critics(alpha, self._critic_views, beta=float(index > 0))
+            for index, chunk in enumerate(self._chunks)
+        ]
+        return CriticSums(*map(sum, zip(*sums, strict=True)))
+
+    def actor_step(self, alpha: float) -> ActorSums:
+        """Write `actor_gradient`. The inputs' actions are replaced by the policy's."""
+        sums = [
+            chunk.actor(alpha, self._actor_views, beta=float(index > 0))
+            for index, chunk in enumerate(self._chunks)
+        ]
+        return ActorSums(*map(sum, zip(*sums, strict=True)))
+
+
+class Room:
+    """Memory for a chunk of `rows` rows; chunks that follow each other share it."""
+
+    def __init__(self, networks: Networks, rows: int) -> None:
+        widths = networks.widths
+        self.actor = Pass(rows, widths.actor, networks.activation)
+        self.critics = tuple(Pass(rows, widths.critic, networks.activation) for _ in range(2))
+        self.by_actions = torch.empty(rows, widths.acting)
+
+
+class Chunk:
+    """Rows that go through all products of a loss before the next ones do."""
+
+    def __init__(self, networks: Networks, data: Data, room: Room, batch_size: int) -> None:
+        self._networks, self._data, self._room = networks, data, room
+        self._scale = 1.0 / batch_size
+        seen = networks.widths.seen
+        self._seen, self._actions = data.inputs[:, : seen + 1], data.inputs[:, seen + 1 :]
+        self._next_seen = data.next_inputs[:, : seen + 1]
+        self._next_actions = data.next_inputs[:, seen + 1 :]
+        self._to_actions = [critic.layers[0][seen + 1 :].t() for critic in networks.critics]
+
+    def critics(self, alpha: float, gradients: list[list[Tensor]], beta: float) -> CriticSums:
+        """Squared error against the soft value of what followed; gradients become beta times
+        themselves plus this chunk's.
+        """
+        data, networks, room = self._data, self._networks, self._room
+        wanted = self._wanted(alpha)
+        errors, loss = data.errors.zero_(), 0.0
+        for critic, room_k, gradient in zip(networks.critics, room.critics, gradients, strict=True):
+            error = room_k.forward(critic, data.inputs).sub_(wanted)
+            errors.add_(error.abs(), alpha=0.5)
+            weighted = error * data.weights
+            loss += float(torch.vdot(weighted[:, 0], error[:, 0]))
+            room_k.backward(critic, data.inputs, weighted.mul_(self._scale), gradient, beta)
+        return CriticSums(0.5 * loss, float(wanted.sum()))
+
+    def _wanted(self, alpha: float) -> Tensor:
+        """r + discount * (min of the targets at a fresh next action - alpha * its logp), [N, 1]."""
+        data, networks, room = self._data, self._networks, self._room
+        drawn = squash(room.actor.forward(networks.actor, self._next_seen), data.next_noise)
+        self._next_actions.copy_(drawn.actions)
+        first, second = (
+            room_k.forward(target, data.next_inputs)
+            for target, room_k in zip(networks.targets, room.critics, strict=True)
+        )
+        soft = torch.minimum(first, second).sub_(drawn.logp.unsqueeze(1), alpha=alpha)
+        return torch.addcmul(data.rewards, data.discounts, soft)
+
+    def actor(self, alpha: float, gradient: list[Tensor], beta: float) -> ActorSums:
+        """alpha * logp - the smaller critic's value, at fresh actions."""
+        data, networks, room = self._data, self._networks, self._room
+        drawn = squash(room.actor.forward(networks.actor, self._seen), data.noise)
+        self._actions.copy_(drawn.actions)
+        first, second = (
+            room_k.forward(critic, data.inputs)
+            for critic, room_k in zip(networks.critics, room.critics, strict=True)
+        )
+        value, logp = float(torch.minimum(first, second).sum()), float(drawn.logp.sum())
+        smaller = (first <= second).float().mul_(-self._scale)
+        slopes = (smaller, (-self._scale) - smaller)
+        for index, (critic, room_k) in enumerate(zip(networks.critics, room.critics, strict=True)):
+            by_sums = room_k.backward(critic, data.inputs, slopes[index], None, 0.0)
+            room.by_actions.addmm_(by_sums, self._to_actions[index], beta=float(index > 0))
+        by_head = head_slopes(drawn, room.by_actions, alpha * self._scale)
+        room.actor.backward(networks.actor, self._seen, by_head, gradient, beta)
+        return ActorSums(alpha * logp - value, logp)
