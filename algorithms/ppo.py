@@ -8,11 +8,12 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, NamedTuple
 from numpy.random import PCG64, Generator
 from pydantic import Field
 
-from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner import Learner, LearnerState
 from covey.algorithms.on_policy import OnPolicyTurn
 from covey.algorithms.normalizer import RunningMoments
 from covey.algorithms.policy import MlpPolicy, acting_arrays
 from covey.algorithms.rollout import join
+from covey.algorithms.separate import SeparateLearners, SeparatePolicies, joined, states_of
 from covey.algorithms.turn import Channels
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, JobFile, Positive, Section
@@ -20,7 +21,7 @@ from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.interfaces import ActingPolicy, Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import StreamSpec
-from covey.platform.seeds import derive
+from covey.platform.seeds import derive, derive_int
 
 if TYPE_CHECKING:  # torch is heavy: it waits until a learner is made
     from torch import Tensor
@@ -74,6 +75,9 @@ class PPOConfig(Section):
     share_torso: bool = Field(
         default=False, description="one set of hidden layers for policy and value"
     )
+    policies: Literal["shared", "separate"] = Field(
+        default="shared", description="one for all agents of an environment, or one for each"
+    )
     threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
     keeps_rows: ClassVar = False
@@ -89,12 +93,23 @@ class PPOConfig(Section):
                 "a linear schedule needs stop.env_steps to fall towards",
             )
 
-    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
+    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> Learner:
         """The learner of a job, or of an actor of it."""
-        return PPOLearner(self, spaces, root_seed, threads)
+        if not self._separate(spaces):
+            return PPOLearner(self, spaces, root_seed, threads)
+        seeds = (derive_int(root_seed, "policy", agent) for agent in range(spaces.agents))
+        return SeparateLearners([PPOLearner(self, spaces, seed, threads) for seed in seeds])
 
     def make_policy(self, spaces: Spaces) -> ActingPolicy:
         """What samplers and evaluators act with."""
+        if not self._separate(spaces):
+            return self._one_policy(spaces)
+        return SeparatePolicies([self._one_policy(spaces) for _ in range(spaces.agents)])
+
+    def _separate(self, spaces: Spaces) -> bool:
+        return self.policies == "separate" and spaces.agents > 1
+
+    def _one_policy(self, spaces: Spaces) -> ActingPolicy:
         if spaces.observation.is_image:
             from covey.algorithms.image_policy import ImagePolicy
 
@@ -103,6 +118,11 @@ class PPOConfig(Section):
 
     def acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
         """What the policy loads, of a saved learner."""
+        if self._separate(spaces):
+            return joined([self._acting_arrays(spaces, own) for own in states_of(learner)])
+        return self._acting_arrays(spaces, learner)
+
+    def _acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
         observed = None
         if self.normalize_observations and not spaces.observation.is_image:
             observed = RunningMoments(spaces.observation.width)
@@ -113,7 +133,7 @@ class PPOConfig(Section):
         """One block is read while the next is written."""
         return StreamSpec(self.rollout_steps, 2, columns, spaces, overwrite=False)
 
-    def make_turn(self, learner: PPOLearner, channels: Channels) -> OnPolicyTurn:
+    def make_turn(self, learner: Learner, channels: Channels) -> OnPolicyTurn:
         """What one iteration does."""
         return OnPolicyTurn(learner, channels)
 
