@@ -9,8 +9,8 @@ from numpy.random import PCG64, Generator
 from pydantic import Field
 
 from covey.algorithms.learner import Learner, LearnerState
-from covey.algorithms.on_policy import OnPolicyTurn
 from covey.algorithms.normalizer import RunningMoments
+from covey.algorithms.on_policy import OnPolicyTurn
 from covey.algorithms.policy import MlpPolicy, acting_arrays
 from covey.algorithms.rollout import join
 from covey.algorithms.separate import SeparateLearners, SeparatePolicies, joined, states_of
