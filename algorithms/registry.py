@@ -1,5 +1,14 @@
 """The algorithms a job file can name: one line each."""
 
-from covey.algorithms.ppo import PPOConfig
+from typing import Annotated
 
-AlgorithmConfig = PPOConfig
+from pydantic import Field
+
+from covey.algorithms.dqn import DQNConfig
+from covey.algorithms.ppo import PPOConfig
+from covey.algorithms.sac import SACConfig
+
+AlgorithmConfig = Annotated[
+    DQNConfig | PPOConfig | SACConfig,
+    Field(discriminator="name"),
+]

@@ -26,8 +26,9 @@ def prepare_libraries(own_ray: bool = False) -> None:
     """Settings that must stand before Ray, Flower or an environment is imported.
 
     Ray answers only to our token (its ports listen on every interface), nobody phones home, and no
-    environment opens a window or a sound card. With `own_ray`, for a process that starts Ray, the token is demanded
-    whatever the user's environment says; whoever joins a cluster may have to do as that one does.
+    environment opens a window or a sound card. With `own_ray`, for a process that starts Ray, the
+    token is demanded whatever the user's environment says; whoever joins a cluster may have to do
+    as that one does.
     """
     if theirs := os.environ.get("RAY_AUTH_TOKEN_PATH"):  # what we start has a folder of its own
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(Path(theirs).expanduser().absolute())

@@ -31,7 +31,7 @@ class RayCrew:
     """
 
     def __init__(self, resources: Resources, samplers: int, address: str) -> None:
-        prepare_libraries()  # before Ray is imported for the first time
+        prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
         self._private = address == "local"
         self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
         self._gpus = resources.gpus
