@@ -3,6 +3,7 @@
 Its functions import RLlib, which takes seconds: only the process that trains or acts calls them.
 """
 
+import logging
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -57,6 +58,8 @@ def make_config(wanted: Order) -> Any:
     """RLlib's configuration, checked by RLlib itself. UserError with its words when it refuses."""
     from ray.tune.registry import register_env
 
+    for name in ("ray.rllib", "ray._common.deprecation"):  # "You are running on the new API stack!"
+        logging.getLogger(name).setLevel(logging.ERROR)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # RLlib registers test environments with faulty spaces
         module = import_module(f"ray.rllib.algorithms.{wanted.algorithm.lower()}")

@@ -42,16 +42,20 @@ def read_result(result: Mapping[str, Any], episodes: str, env_steps: str) -> Ite
     learner = result.get("learners", {}).get(MODULE, {})
     batch = _number(learner.get("module_train_batch_size_mean"))
     samples = _number(learner.get("num_module_steps_trained"))
-    ended = sampled.get(episodes, ())
     return Iteration(
         env_steps=int(sampled[env_steps] if env_steps in sampled else 0 if sampled else samples),
         updates=round(samples / batch) if batch else 0,
         samples=samples,
-        returns=tuple(float(total) for total, _ in ended),
-        lengths=tuple(int(length) for _, length in ended),
+        returns=tuple(float(total) for total, _ in _series(sampled.get(episodes))),
+        lengths=tuple(int(length) for _, length in _series(sampled.get(episodes))),
         figures=_figures(learner),
-        evaluation_returns=tuple(float(total) for total, _ in evaluated.get(episodes, ())),
+        evaluation_returns=tuple(float(total) for total, _ in _series(evaluated.get(episodes))),
     )
+
+
+def _series(logged: Any) -> list[tuple[float, int]]:
+    """What was logged as a series of pairs; RLlib turns a series of one into its item."""
+    return [logged] if isinstance(logged, tuple) else logged or []
 
 
 def _figures(learner: Mapping[str, Any]) -> dict[str, float]:

@@ -118,6 +118,6 @@ class RllibTrainer:
 
 
 def _is_lost_actor(error: Exception) -> bool:
-    from ray.exceptions import ActorError
+    from ray.exceptions import RayActorError
 
-    return any(isinstance(cause, ActorError) for cause in chain(error))
+    return any(isinstance(cause, RayActorError) for cause in chain(error))
