@@ -5,6 +5,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.envs.actions import conversion
 from covey.envs.history import ActionHistory
 from covey.envs.replacements import Replacements
 from covey.envs.source import EnvSource, described
@@ -43,6 +44,7 @@ class ParallelEnv:
         self._episode = [-1] * environments
         self._resetting = [False] * environments
         self._history = ActionHistory(environments) if replayable else None
+        self._converted = conversion(self.spaces.action)
         self._replacements = Replacements(environments)
         self.failures = 0
         self._current = Outcome.allocate(self.count, self.spaces).observations
@@ -77,7 +79,7 @@ class ParallelEnv:
         if self._history is not None:
             self._history.keep(self._by_environment(actions))
         row = Outcome(observations, rewards, terminated, truncated, valid)
-        prepared = self._by_environment(self._environment_actions(actions))
+        prepared = self._by_environment(self._converted(actions))
         for e, world in enumerate(self._worlds):
             columns = self.columns(e)
             part, previous = row.part(columns), self._current[columns]
@@ -101,10 +103,6 @@ class ParallelEnv:
         if isinstance(columns, list):
             return [columns[k : k + agents] for k in range(0, len(columns), agents)]
         return columns.reshape(-1, agents, *columns.shape[1:])
-
-    def _environment_actions(self, actions: NDArray[Any]) -> Any:
-        prepared = self.spaces.action.to_environment(actions)
-        return prepared.tolist() if self.spaces.action.kind == "discrete" else prepared
 
     def _begin(self, e: int, observations: NDArray[Any]) -> bool:
         """Begin the next episode of environment e; False, and another environment in its place, if
@@ -170,7 +168,7 @@ class ParallelEnv:
         try:
             self._reset_to(e, row.observations)
             for taken in actions:
-                self._worlds[e].step(self._environment_actions(taken), row.observations, row)
+                self._worlds[e].step(self._converted(taken), row.observations, row)
         except UserError:
             raise
         except Exception as error:

@@ -1,5 +1,6 @@
 """Makes one Gymnasium environment, the job's own included."""
 
+from copy import deepcopy
 from typing import Any
 
 import gymnasium
@@ -15,7 +16,10 @@ def make_env(source: EnvSource) -> gymnasium.Env[Any, Any]:
         return AtariGame(source)
     registered = import_registering_module(source)
     try:
-        return gymnasium.make(registered, disable_env_checker=True, **source.kwargs)
+        spec = deepcopy(gymnasium.spec(registered))
+        # Whoever steps it resets it first, and being asked at every step costs.
+        spec.order_enforce = False
+        return gymnasium.make(spec, disable_env_checker=True, **source.kwargs)
     except gymnasium.error.DependencyNotInstalled as error:
         raise UserError(f"{source}: a package it needs is missing: {error}") from error
     except gymnasium.error.UnregisteredEnv as error:

@@ -8,6 +8,7 @@ import gymnasium
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.envs.actions import conversion
 from covey.envs.history import ActionHistory
 from covey.envs.observations import as_declared
 from covey.envs.replacements import Replacements
@@ -51,6 +52,7 @@ class VectorEnv:
         self._dtype = np.dtype(self.spaces.observation.dtype)
         self._episode = [-1] * count
         self._history = ActionHistory(count) if replayable else None
+        self._converted = conversion(self.spaces.action)
         self._replacements = Replacements(count)
         self.failures = 0
         # What a column's next action is handed to: its environment's `step`, or, after an episode's
@@ -87,7 +89,7 @@ class VectorEnv:
             valid[self._resetting] = False
             self._resetting = []
         shape, dtype, ndarray = self._shape, self._dtype, np.ndarray
-        prepared = self._environment_actions(actions)
+        prepared = self._converted(actions)
         for b, (advance, action) in enumerate(zip(self._advance, prepared, strict=True)):
             try:
                 seen, reward, ended, cut, _ = advance(action)
@@ -106,11 +108,6 @@ class VectorEnv:
                 truncated[b] = cut
                 self._await_reset(b)
         self._current = observations
-
-    def _environment_actions(self, actions: NDArray[Any]) -> Any:
-        prepared = self.spaces.action.to_environment(actions)
-        # Plain integers: Gymnasium checks them several times faster than numpy's.
-        return prepared.tolist() if self.spaces.action.kind == "discrete" else prepared
 
     def _await_reset(self, b: int) -> None:
         """Let column b's next row be a reset."""
@@ -207,7 +204,7 @@ class VectorEnv:
     def _replay(self, b: int, actions: NDArray[Any]) -> NDArray[Any]:
         try:
             seen = self._reset_to(b)
-            for action in self._environment_actions(actions):
+            for action in self._converted(actions):
                 seen = as_declared(
                     self._envs[b].step(action)[0], self.spaces.observation, self._source
                 )
