@@ -107,7 +107,8 @@ class Agent:
 
     def _values(self, inputs: Tensor) -> Tensor:
         """In pieces: all activations of many images at once would not fit into memory."""
-        return torch.cat([self.network.value(piece) for piece in inputs.split(VALUE_ROWS)])
+        starts = range(0, len(inputs), VALUE_ROWS)
+        return torch.cat([self.network.value(inputs[k : k + VALUE_ROWS]) for k in starts])
 
     def _normalized(self, features: NDArray[Any]) -> NDArray[Any]:
         if not self._normalizes:

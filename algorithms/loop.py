@@ -4,6 +4,7 @@ import math
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
@@ -50,14 +51,16 @@ class LearnerLoop:
     def __init__(self, section: RLSection, spaces: Spaces, seed: int, threads: int) -> None:
         one_blas_thread()
         self._section = section
-        self._learner = section.algorithm.make_learner(spaces, seed, threads)
+        # Of a kind that the algorithm's own turns know.
+        self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._meter = Meter(time.monotonic)
 
     def weights(self) -> Weights:
         """What acting needs now."""
-        return self._learner.weights()
+        weights: Weights = self._learner.weights()
+        return weights
 
     def connect(
         self,

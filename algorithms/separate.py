@@ -69,10 +69,9 @@ class SeparateLearners:
     def state(self) -> LearnerState:
         states = [learner.state() for learner in self._learners]
         return LearnerState(
-            *(
-                joined([getattr(state, part) for state in states])
-                for part in ("model", "optimizer", "normalizer")
-            ),
+            model=joined([state.model for state in states]),
+            optimizer=joined([state.optimizer for state in states]),
+            normalizer=joined([state.normalizer for state in states]),
             record={"policies": [state.record for state in states]},
         )
 
