@@ -9,9 +9,14 @@ from covey.algorithms.section import RLSection
 from covey.algorithms.team import Team
 from covey.algorithms.viewer import Viewer
 from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.live import thinned
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.evaluator import Evaluation, Evaluator
+
+
+HISTORY = 1000
+"""So many reports, spread over the run, go into the live picture."""
 
 
 class Background:
@@ -96,8 +101,6 @@ class EvaluationWork:
 class ViewerWork:
     """Keeps a live picture and the newest episode in the run folder; not while all is inline."""
 
-    HISTORY = 2000
-
     def __init__(self, run: Run, crew: Crew, team: Team) -> None:
         section: RLSection = run.job.section
         self._run = run
@@ -114,28 +117,37 @@ class ViewerWork:
             run.job.name,
         )
 
-    def look(self, metrics: dict[str, float]) -> None:
+    def look(self, step: int, metrics: dict[str, float]) -> None:
         """Note what was reported; write what was drawn, and have it drawn anew when it is time."""
         if self._every_s is None:
             return
-        self._history.append({**metrics, "wall_s": self._run.wall_s})
-        if len(self._history) > self.HISTORY:
-            del self._history[1::2]
+        self._history.append({"step": step, "wall_s": self._run.wall_s, **metrics})
+        if len(self._history) > 2 * HISTORY:
+            self._history = list(thinned(self._history, HISTORY))
         self._write()
         if not self._work.is_busy and time.monotonic() - self._drawn_s >= self._every_s:
             self._drawn_s = time.monotonic()
-            self._work.ask("draw", self._history, self._team.newest_weights())
+            self._ask()
 
     def finish(self) -> None:
         """A last picture of the final state."""
         if self._every_s is None or not self._history:
             return
         self._write(wait=True)
-        self._work.ask("draw", self._history, self._team.newest_weights())
+        self._ask()
         self._write(wait=True)
 
+    def _ask(self) -> None:
+        history = thinned(self._history, HISTORY)
+        self._work.ask("draw", history, self._team.newest_weights())
+
     def _write(self, wait: bool = False) -> None:
-        found = self._work.collect(wait)
+        try:
+            found = self._work.collect(wait)
+        except Exception as defect:  # a picture is not worth a run
+            self._every_s = None
+            self._run.event("no-picture", f"the live picture could not be drawn: {defect!r}")
+            return
         if isinstance(found, dict):
             for name, data in found.items():
                 self._run.picture(name, data)

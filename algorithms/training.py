@@ -97,7 +97,7 @@ class Training:
             **self._team.counts(),
         }
         self._run.report(self._progress.env_steps, self._metrics)
-        self._viewer.look(self._metrics)
+        self._viewer.look(self._progress.env_steps, self._metrics)
 
     def _checkpoint(self, last: bool = False) -> None:
         state = self._team.pause()
