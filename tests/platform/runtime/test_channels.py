@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from covey.platform.runtime.crew import InlineCrew
+from covey.platform.errors import UserError
+from covey.platform.runtime.crew import InlineCrew, WorkerLost
 from covey.platform.runtime.fragment import Episodes, Rows
 from covey.platform.runtime.mailbox import Mailbox
-from covey.platform.runtime.object_channels import ObjectStreamReader
+from covey.platform.runtime.object_channels import BACKLOG, IN_FLIGHT, ObjectStreamReader
 from covey.platform.runtime.object_weights import ObjectWeights
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 from covey.platform.runtime.stream import Stream, StreamSpec
@@ -97,6 +98,10 @@ class SamplerSide:
 
     def stopped(self):
         return self.stream.stop
+
+    @staticmethod
+    def fail():
+        raise UserError("lamp broken")
 
     def newest(self):
         return self.weights.newest
@@ -419,7 +424,57 @@ def contract_on_ray():
     place = Mail(actors.RayCrew(Resources(cpus=2), samplers=1, address="local"), RayResults())
     for check in CONTRACT:
         check(place)
+    with pytest.raises(UserError, match="lamp broken"):
+        place.results.fetch([place.side.submit("fail")])
+    stream = place.stream(spec(1))
+    place.crew.end(place.boxes[0])
+    with pytest.raises(WorkerLost):
+        eventually(stream.take)
     place.close()
+
+
+def mail_stream(crew, spec):
+    return ObjectStreamReader.create(spec, "stream", crew.spawn("mailbox", Mailbox), crew)
+
+
+def test_a_writer_that_was_replaced_is_not_heard():
+    stream = mail_stream(InlineCrew(), spec(3))
+    old, new = SamplerSide(), SamplerSide()
+    old.connect(stream.handle)
+    new.connect(stream.handle)
+    assert old.write(0)
+    assert new.write(0, episodes=2)
+    assert len(eventually(stream.take).episodes.returns) == 2
+    assert stream.blocks_written == 1
+
+
+def test_even_a_replay_stream_waits_when_nobody_reads_it():
+    stream = mail_stream(InlineCrew(), spec(100, overwrite=True))
+    side = SamplerSide()
+    side.connect(stream.handle)
+    for block in range(BACKLOG):
+        assert side.write(block)
+    assert not side.write(BACKLOG)
+    wait_for(stream, BACKLOG)
+    eventually(lambda: stream.rows_written and side.write(BACKLOG))
+    wait_for(stream, BACKLOG + 1)
+    check_ring(stream)
+
+
+class BusyCrew(InlineCrew):
+    """One whose results take their time."""
+
+    def is_ready(self, pending):
+        return False
+
+
+def test_few_blocks_are_on_their_way_at_once():
+    side = SamplerSide()
+    side.connect(mail_stream(BusyCrew(), spec(100)).handle)
+    blocks = 0
+    while side.write(blocks):
+        blocks += 1
+    assert 0 < blocks <= IN_FLIGHT
 
 
 @pytest.mark.parametrize("overwrite", [False, True])
