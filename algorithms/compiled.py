@@ -7,7 +7,7 @@ this costs half a second, so only those who train do.
 from collections.abc import Callable
 from typing import TypeVar, cast
 
-from numba import njit  # type: ignore[import-untyped]
+from numba import njit
 
 Function = TypeVar("Function", bound=Callable[..., object])
 
@@ -16,8 +16,8 @@ def compiled(function: Function) -> Function:
     """The same function as machine code, on arrays and numbers alone; it runs without Python's
     global lock. Division by zero gives infinity, as in numpy.
     """
-    options = {"nogil": True, "error_model": "numpy"}
     try:
-        return cast(Function, njit(cache=True, **options)(function))
+        kept = njit(function, cache=True, nogil=True, error_model="numpy")
     except RuntimeError:  # nowhere to keep the machine code: compiled anew in each process
-        return cast(Function, njit(**options)(function))
+        kept = njit(function, nogil=True, error_model="numpy")
+    return cast(Function, kept)

@@ -4,7 +4,6 @@ Shapes: N rows of a minibatch, A actions.
 """
 
 from time import perf_counter
-from typing import Any
 
 import numpy as np
 import torch
@@ -150,10 +149,20 @@ def room(spaces: Spaces, size: int) -> tuple[EncodedBatch, Tensor, Tensor]:
 
 def network(config: DQNConfig, spaces: Spaces, root_seed: int) -> QNetwork:
     """Fresh networks for these spaces."""
-    shape: tuple[Any, ...] = config.hidden, config.activation, config.dueling
     if spaces.observation.is_image:
-        torch_generator = torch.Generator().manual_seed(derive_int(root_seed, "network"))
-        return ImageQNetwork(spaces, *shape, torch_generator)
-    generator = Generator(PCG64(derive(root_seed, "network")))
-    width, choices = spaces.observation.width, spaces.action.choices
-    return MlpQNetwork(config.batch_size, width, choices, *shape, generator)
+        return ImageQNetwork(
+            spaces,
+            config.hidden,
+            config.activation,
+            config.dueling,
+            torch.Generator().manual_seed(derive_int(root_seed, "network")),
+        )
+    return MlpQNetwork(
+        config.batch_size,
+        spaces.observation.width,
+        spaces.action.choices,
+        config.hidden,
+        config.activation,
+        config.dueling,
+        Generator(PCG64(derive(root_seed, "network"))),
+    )

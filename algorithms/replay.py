@@ -15,7 +15,7 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from covey.algorithms.replay_kernels import choose, gather
+from covey.algorithms.replay_kernels import choose, gather, touch
 from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.interfaces import Arrays, Record
 
@@ -80,15 +80,17 @@ class Source:
     def __init__(self, stream: Stream, offset: int) -> None:
         rows = stream.rows
         self._stream, self.offset = stream, offset
-        self.ring, self.columns = rows.rewards.shape
+        self.ring, self.columns = rows.steps, rows.rewards.shape[1]
         self.slots = self.ring * self.columns
+        self.valid: NDArray[np.bool_] = flat(rows.valid, self.slots)[:, 0]
         self.arrays = (
             flat(rows.observations, self.slots + self.columns),
             flat(rows.actions, self.slots),
-            *(part.reshape(self.slots) for part in (rows.rewards, rows.terminated)),
-            *(part.reshape(self.slots) for part in (rows.truncated, rows.valid)),
+            flat(rows.rewards, self.slots)[:, 0],
+            flat(rows.terminated, self.slots)[:, 0],
+            flat(rows.truncated, self.slots)[:, 0],
+            self.valid,
         )
-        self.valid: NDArray[np.bool_] = self.arrays[-1]
         self.low = self.high = 0
 
     def look(self, steps: int) -> None:
@@ -157,6 +159,7 @@ class Replay:
             self._look()
             self._choose(batch)
             for source in self._sources:
+                touch(batch.slots, source.offset, source.columns, *source.arrays)
                 gather(
                     batch.slots,
                     source.offset,
@@ -192,15 +195,14 @@ class Replay:
         """Uniformly among the valid transitions: drawn again where there is none."""
         total, filled = self._transitions, 0
         for _ in range(TRIES if total else 0):
-            picks = self._generator.integers(total, size=len(batch.slots) - filled)
+            picks = self._generator.random(len(batch.slots) - filled) * total
             first = 0
             for source in self._sources:
                 filled = choose(
                     picks,
                     first,
                     source.transitions,
-                    source.low,
-                    source.columns,
+                    source.low % source.ring * source.columns,
                     source.valid,
                     source.offset,
                     batch.slots,

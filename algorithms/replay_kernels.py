@@ -17,29 +17,57 @@ Bools = NDArray[np.bool_]
 
 @compiled
 def choose(
-    picks: Indices,
+    picks: NDArray[np.float64],
     first_pick: int,
     transitions: int,
-    low: int,
-    columns: int,
+    first_slot: int,
     valid: Bools,
     offset: int,
     chosen: Indices,
     filled: int,
 ) -> int:
     """Of the picks in [first_pick, first_pick + transitions), append the slots that are valid to
-    `chosen` (plus `offset`); returns how many it then holds. Pick `first_pick` is the first column
-    of row `low`.
+    `chosen` (plus `offset`); returns how many it then holds. Pick `first_pick` is `first_slot`.
     """
     for i in range(picks.size):
-        pick = picks[i] - first_pick
+        pick = int(picks[i]) - first_pick
         if pick < 0 or pick >= transitions:
             continue
-        slot = (low * columns + pick) % valid.size
+        slot = first_slot + pick
+        if slot >= valid.size:  # a division would take longer than the rest
+            slot -= valid.size
         if valid[slot]:
             chosen[filled] = slot + offset
             filled += 1
     return filled
+
+
+@compiled
+def touch(
+    slots: Indices,
+    offset: int,
+    columns: int,
+    observations: NDArray[Any],
+    actions: NDArray[Any],
+    rewards: NDArray[np.float32],
+    terminated: Bools,
+    truncated: Bools,
+    valid: Bools,
+) -> float:
+    """Bring into the cache what `gather` will read first: in a loop without anything else to do
+    a core waits for many reads at once. What it returns is of no use.
+    """
+    total = 0.0
+    last = observations.shape[1] - 1
+    for i in range(slots.size):
+        slot = slots[i] - offset
+        if slot < 0 or slot >= valid.size:
+            continue
+        after = slot + columns
+        total += observations[slot, 0] + observations[slot, last] + rewards[slot]
+        total += observations[after, 0] + observations[after, last] + actions[slot, 0]
+        total += terminated[slot]
+    return total
 
 
 @compiled
@@ -72,15 +100,16 @@ def gather(
             continue
         last, reward, discount = slot, 0.0, 1.0
         for step in range(steps):
-            if step > 0:
-                following = (last + columns) % valid.size
-                if not valid[following]:
-                    break
-                last = following
             reward += discount * rewards[last]
             discount *= gamma
-            if terminated[last] or truncated[last]:
+            if step + 1 == steps or terminated[last] or truncated[last]:
                 break
+            following = last + columns
+            if following >= valid.size:
+                following -= valid.size
+            if not valid[following]:
+                break
+            last = following
         out_rewards[i] = reward
         out_discounts[i] = 0.0 if terminated[last] else discount
         after = last + columns

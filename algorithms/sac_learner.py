@@ -13,6 +13,7 @@ import numpy as np
 import torch
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
+from torch import Tensor
 
 from covey.algorithms.encoded_batch import EncodedBatch
 from covey.algorithms.flat_mlp import with_ones
@@ -85,13 +86,17 @@ class SACLearner:
             following[:, : widths.seen].numpy(),
         )
         self._batch = batch = self._sampled.batch
-        columns = (
-            torch.from_numpy(array).unsqueeze(1)
-            for array in (batch.rewards, batch.discounts, batch.weights)
-        )
         noise, next_noise = torch.from_numpy(self._noise)
-        errors = torch.from_numpy(self._errors).unsqueeze(1)
-        data = Data(inputs, following, *columns, noise, next_noise, errors)
+        data = Data(
+            inputs=inputs,
+            next_inputs=following,
+            rewards=as_column(batch.rewards),
+            discounts=as_column(batch.discounts),
+            weights=as_column(batch.weights),
+            noise=noise,
+            next_noise=next_noise,
+            errors=as_column(self._errors),
+        )
         cuts = [size * k // threads for k in range(threads + 1)]
         self._shares = [
             Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
@@ -206,3 +211,8 @@ class SACLearner:
             "critic": self._critic_optimizer,
             "alpha": self._alpha_optimizer,
         }
+
+
+def as_column(array: NDArray[np.float32]) -> Tensor:
+    """A view [N, 1] of an array [N]."""
+    return torch.from_numpy(array).unsqueeze(1)

@@ -59,11 +59,13 @@ def set_leaves(nodes: Floats, items: Indices, priorities: Floats) -> None:
     first = nodes.size // 2
     for i in range(items.size):
         nodes[first + items[i]] = priorities[i]
-    for i in range(items.size):
-        node = (first + items[i]) // 2
-        while node >= 1:
+    # Level by level: the changes of one level do not wait for each other's memory.
+    up = 1
+    while first >> up > 0:
+        for i in range(items.size):
+            node = (first + items[i]) >> up
             nodes[node] = nodes[2 * node] + nodes[2 * node + 1]
-            node //= 2
+        up += 1
 
 
 @compiled
@@ -83,16 +85,16 @@ def set_leaf_range(nodes: Floats, start: int, priorities: Floats) -> None:
 @compiled
 def find_leaves(nodes: Floats, masses: Floats) -> Indices:
     first = nodes.size // 2
-    found = np.empty(masses.size, np.int64)
-    for i in range(masses.size):
-        mass = masses[i]
-        node = 1
-        while node < first:
-            node *= 2
-            left = nodes[node]
+    found = np.ones(masses.size, np.int64)
+    left = masses.copy()
+    level = 1
+    while level < first:
+        for i in range(masses.size):
+            node = 2 * found[i]
+            here = nodes[node]
             # Rounding may leave a mass just past all that is there: the right side is then empty.
-            if mass >= left and nodes[node + 1] > 0.0:
-                mass -= left
-                node += 1
-        found[i] = node - first
-    return found
+            right = (left[i] >= here) & (nodes[node + 1] > 0.0)
+            left[i] -= here * right
+            found[i] = node + right
+        level *= 2
+    return found - first
