@@ -71,6 +71,9 @@ class ControlWords:
 
     @stop.setter
     def stop(self, stop: bool) -> None:
+        self._set_stop(stop)
+
+    def _set_stop(self, stop: bool) -> None:
         self._reader[_STOP] = stop
 
     @property

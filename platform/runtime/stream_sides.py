@@ -16,6 +16,7 @@ from typing import Any, Protocol
 from numpy.typing import NDArray
 
 from covey.platform.runtime.fragment import Episodes, Fragment, Rows
+from covey.platform.runtime.stream_spec import StreamSpec
 
 
 class Vitals(Protocol):
@@ -64,6 +65,7 @@ class StreamReader(Vitals, Protocol):
     blocks that were released.
     """
 
+    spec: StreamSpec
     stop: bool
     """Ask the sampler to end."""
     rows: Rows

@@ -96,7 +96,7 @@ class SharedWeights:
     def publish(self, arrays: Mapping[str, NDArray[Any]]) -> int:
         version = self.newest + 1
         place = self._places[version % 2]
-        check_alike(place, arrays)
+        check_alike(self._layout, arrays)
         self._begun[version % 2] = version
         fence()
         for name, view in place.items():
@@ -126,15 +126,16 @@ class SharedWeights:
         self._memory.close()
 
 
-def check_alike(template: Mapping[str, NDArray[Any]], arrays: Mapping[str, NDArray[Any]]) -> None:
-    """ValueError unless both have the same names, shapes and dtypes."""
-    if template.keys() != arrays.keys():
-        raise ValueError(f"arrays {sorted(arrays)} for a channel of {sorted(template)}")
-    for name, like in template.items():
-        array = arrays[name]
-        if array.shape != like.shape or array.dtype != like.dtype:
+def check_alike(layout: Layout, arrays: Mapping[str, NDArray[Any]]) -> None:
+    """ValueError unless the arrays have the layout's names, shapes and dtypes."""
+    wanted = [field.name for field in layout.fields]
+    if len(arrays) != len(wanted) or any(name not in arrays for name in wanted):
+        raise ValueError(f"arrays {sorted(arrays)} for a channel of {sorted(wanted)}")
+    for field in layout.fields:
+        array = arrays[field.name]
+        if array.shape != field.shape or array.dtype.str != field.dtype:
             raise ValueError(
-                f"{name} is {array.dtype} {array.shape}, not {like.dtype} {like.shape}"
+                f"{field.name} is {array.dtype} {array.shape}, not {field.dtype} {field.shape}"
             )
 
 
