@@ -24,7 +24,10 @@ ENV_NAME = "covey"
 EPISODES = "covey_episodes"
 ENV_STEPS = "covey_env_steps"
 ITERATION_S = 1
-"""IMPALA's and APPO's own 10 s between reports would make a request to stop wait as long."""
+"""How long an iteration of many small updates lasts: a request to stop waits for its end.
+
+RLlib's own way is 10 s for APPO and 1000 environment steps for DQN, half a minute or more.
+"""
 
 
 @dataclass(frozen=True)
@@ -70,8 +73,10 @@ def make_config(wanted: Order) -> Any:
     try:
         if "model_config" in settings:
             config.rl_module(model_config=settings.pop("model_config"))
-        if settings.get("min_time_s_per_iteration") is None and config.min_time_s_per_iteration:
-            settings["min_time_s_per_iteration"] = ITERATION_S
+        if config.min_time_s_per_iteration or config.min_sample_timesteps_per_iteration:
+            config.reporting(
+                min_time_s_per_iteration=ITERATION_S, min_sample_timesteps_per_iteration=0
+            )
         config.update_from_dict({**settings, **wanted.shares})
         config.environment(ENV_NAME).debugging(seed=wanted.seed)
         config.callbacks(on_sample_end=note_episodes)
