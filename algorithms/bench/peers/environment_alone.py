@@ -33,8 +33,6 @@ def plain(env_id: str) -> Measure:
 def batched(env_id: str, count: int) -> Measure:
     """`count` environments in their own batched form, which resets in the step after an end."""
     env = make_batched(env_id, count)
-    if env is None:
-        raise SystemExit(f"{env_id} has no batched form")
     env.action_space.seed(0)
     actions = [env.action_space.sample() for _ in range(16)]
     env.reset(seed=0)

@@ -19,14 +19,14 @@ from serve import Measure, Settings, repeated, serve
 RUNNERS = 2
 
 
-def channels_last(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
-    """Images as RLlib's convolutions take them."""
+def as_rllib_takes_it(env: gymnasium.Env[Any, Any]) -> gymnasium.Env[Any, Any]:
+    """Images channels last and as numbers from 0 to 1: its networks take no bytes."""
     space = env.observation_space
     assert isinstance(space, gymnasium.spaces.Box)
     return gymnasium.wrappers.TransformObservation(
         env,
-        lambda image: np.moveaxis(np.asarray(image), 0, -1),
-        gymnasium.spaces.Box(0, 255, (*space.shape[1:], space.shape[0]), np.uint8),
+        lambda image: np.moveaxis(image, 0, -1).astype(np.float32) / 255,
+        gymnasium.spaces.Box(0, 1, (*space.shape[1:], space.shape[0]), np.float32),
     )
 
 
@@ -49,7 +49,7 @@ def prepare(settings: Settings) -> dict[str, Measure]:
     name = env_id
     if is_atari(env_id):
         name = "images"
-        register_env(name, lambda config: channels_last(make_env(env_id)))
+        register_env(name, lambda config: as_rllib_takes_it(make_env(env_id)))
     config = (
         PPOConfig()
         .environment(name)
@@ -59,6 +59,7 @@ def prepare(settings: Settings) -> dict[str, Measure]:
             rollout_fragment_length=settings["steps"],
         )
         .learners(num_learners=0)
+        .fault_tolerance(restart_failed_env_runners=False)  # what fails is to be heard of
         .training(train_batch_size_per_learner=RUNNERS * settings["envs"] * settings["steps"])
         .rl_module(model_config=model_of(settings))
         .debugging(log_level="ERROR")

@@ -7,6 +7,7 @@ its main process. Settings: `env`, `seed`, `threshold`, `limit_s`.
 
 from typing import Any
 
+import numpy as np
 import ray
 from private_ray import private_ray
 from ray.rllib.algorithms.algorithm_config import AlgorithmConfig
@@ -89,8 +90,9 @@ def train(settings: Settings) -> dict[str, Any]:
     while not reached.over:
         found = algorithm.train()["env_runners"]
         env_steps = int(found["num_env_steps_sampled_lifetime"])
-        returns = found.get(RETURNS)
-        reached.take_in(returns if isinstance(returns, list) else ())  # else it is nan: none ended
+        # A series of one comes as that one, and none at all as nan or not at all.
+        returns = np.atleast_1d(found.get(RETURNS, np.nan))
+        reached.take_in(returns[~np.isnan(returns)].tolist())
     record: dict[str, Any] = reached.record(env_steps)
     algorithm.stop()
     return record
