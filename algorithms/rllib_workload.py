@@ -44,6 +44,7 @@ class RllibWorkload:
     section: type[Section] = RllibSection
     step_unit: StepUnit = "env_steps"
     stop_metrics = frozenset({"episode_return_mean"})
+    may_change: frozenset[str] = frozenset()
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RllibSection = job.section

@@ -39,7 +39,9 @@ class StreamRows:
 
     def archive(self, spaces: Spaces, shared: bool) -> Stream:
         """A stream that holds them and is not written any more."""
-        blocks = max(3, self.rows.steps // self.steps)
+        # A ring that is full counts its oldest block as the one that is being written.
+        full = self.written > self.rows.steps
+        blocks = max(3, self.rows.steps // self.steps + (not full))
         columns = self.rows.rewards.shape[1]
         stream = Stream.create(StreamSpec(self.steps, blocks, columns, spaces, True), shared)
         stream.load(self.rows, self.written, self.oldest_row)

@@ -20,6 +20,7 @@ class RLWorkload:
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
     stop_metrics = frozenset({"episode_return_mean"})
+    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section

@@ -36,6 +36,8 @@ class Workload(Protocol):
     section: type[Section]
     step_unit: StepUnit
     stop_metrics: frozenset[str]
+    may_change: frozenset[str]
+    """Keys of its section that `covey resume --set` may change, with all that is below them."""
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         """The job with relative paths made absolute against `base`.

@@ -49,13 +49,15 @@ def resume(
     from covey.platform.runs.folder import RunFolder
     from covey.platform.runs.result import read_result
     from covey.platform.runs.run import live_writer
+    from covey.platform.workload import find_workload
 
     path = find_run(run_dir)
     folder = RunFolder.open(path)
     if not folder.is_a_runs:
         raise UserError(f"{path} is no run folder: it holds a job.yaml, but no run began there")
     _refuse_live_job(path)
-    _refuse_other_changes(overrides or [])
+    if overrides:
+        _refuse_other_changes(overrides, find_workload(folder.job().workload).may_change)
     job = load_job_file(path / "job.yaml", overrides or ())
     if writer := live_writer(path):
         raise UserError(f"{path} is being written by process {writer}: stop that run first")
@@ -145,11 +147,12 @@ def _refuse_live_job(path: Path) -> None:
                 raise UserError(f"job {row.job_id} is {row.state}: end it first with `covey stop`")
 
 
-def _refuse_other_changes(overrides: list[str]) -> None:
+def _refuse_other_changes(overrides: list[str], of_workload: frozenset[str]) -> None:
+    allowed = (*MAY_CHANGE, *sorted(of_workload))
     for override in overrides:
-        key = override.split("=")[0]
-        if key.split(".")[0] not in MAY_CHANGE:
+        key = override.split("=")[0].strip()
+        if not any(key == one or key.startswith(f"{one}.") for one in allowed):
             raise UserError(
-                f"--set {key}: a run that has begun may change only {', '.join(MAY_CHANGE)}; "
+                f"--set {key}: a run that has begun may change only {', '.join(allowed)}; "
                 "start a new run for the rest"
             )

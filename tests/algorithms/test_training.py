@@ -187,3 +187,68 @@ def test_job_files_are_checked_and_auto_is_resolved():
     job = job_of(samplers="auto", resources={"cpus": 2})
     assert job.rl.sampling.samplers == 2
     assert job_of(samplers="auto").rl.sampling.samplers == 0
+
+
+SMALL_REPLAY = {
+    "hidden": [16],
+    "batch_size": 16,
+    "learning_starts": 32,
+    "block_steps": 4,
+    "threads": 1,
+}
+
+
+def replay_job_of(env, algorithm, samplers=0, steps=192, **shared):
+    section = {
+        "algorithm": {**SMALL_REPLAY, **algorithm},
+        "env": {"id": env},
+        "sampling": {"samplers": samplers, "envs_per_sampler": 2},
+    }
+    job = {"name": "test", "workload": "rl", "seed": 3, "stop": {"env_steps": steps}, **shared}
+    return parse_job_file({**job, "rl": section}, Path.cwd())
+
+
+@pytest.mark.parametrize(
+    ("env", "algorithm"),
+    [
+        ("Pendulum-v1", {"name": "sac", "buffer_size": 100}),
+        ("Pendulum-v1", {"name": "sac", "n_step": 3, "prioritized": True}),
+        ("CartPole-v1", {"name": "dqn", "target_every": 7, "epsilon_steps": 100}),
+        ("CartPole-v1", {"name": "dqn", "n_step": 3, "prioritized": True, "dueling": True}),
+    ],
+    ids=["sac", "sac-prioritized", "dqn", "dqn-prioritized"],
+)
+def test_with_replay_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
+    tmp_path, monkeypatch, env, algorithm
+):
+    monkeypatch.setattr("covey.algorithms.replay_config.ReplayConfig.report_steps", 32)
+    job = replay_job_of(env, algorithm, deterministic=True)
+    train(tmp_path / "whole", job)
+    train(tmp_path / "halves", job, lambda run, step: step >= 96 and run.request_stop())
+    assert json.loads((tmp_path / "halves" / "result.json").read_text())["step"] < 150
+    train(tmp_path / "halves")
+    assert final_files(tmp_path / "halves") == final_files(tmp_path / "whole")
+
+
+def test_another_number_of_environments_goes_on_with_all_that_was_learnt_and_seen(tmp_path):
+    job = replay_job_of("Pendulum-v1", {"name": "sac", "buffer_size": 150})
+    train(tmp_path / "run", job)
+    before = state_of(tmp_path / "run")
+    section = job.section.model_copy(
+        update={"sampling": job.section.sampling.model_copy(update={"envs_per_sampler": 3})}
+    )
+    stop = job.stop.model_copy(update={"env_steps": 216})
+    RunFolder.open(tmp_path / "run").replace_job(
+        job.model_copy(update={"rl": section, "stop": stop})
+    )
+    metrics = train(tmp_path / "run")
+    after = state_of(tmp_path / "run")
+    assert metrics["env_steps"] >= 216 and metrics["updates"] > before.progress["updates"]
+    (held,) = after.archives
+    np.testing.assert_array_equal(held.rows.rewards, before.rows[0].rows.rewards)
+    assert after.rows[0].rows.rewards.shape[1] == 3
+    assert held.oldest_row == before.rows[0].oldest_row
+
+
+def state_of(path):
+    return saved.read(RunFolder.open(path).newest_checkpoint())

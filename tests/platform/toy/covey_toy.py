@@ -32,6 +32,7 @@ class Toy:
     section = ToySection
     step_unit: StepUnit = "env_steps"
     stop_metrics: frozenset[str] = frozenset()
+    may_change: frozenset[str] = frozenset()
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         return job

@@ -56,6 +56,7 @@ class Workload:
     section = TreeGrowing
     step_unit = "rounds"
     stop_metrics = frozenset({"accuracy"})
+    may_change: frozenset[str] = frozenset()
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         if job.section.weather.id == "hail":
