@@ -25,11 +25,18 @@ def conversion(spec: ActionSpec) -> Convert:
     low = np.array([-np.inf if bound is None else bound for bound in spec.low], dtype)
     high = np.array([np.inf if bound is None else bound for bound in spec.high], dtype)
     flat = spec.shape == (spec.width,)
+    whole: dict[int, tuple[NDArray[Any], NDArray[Any]]] = {}
 
     def clipped(actions: NDArray[Any]) -> NDArray[Any]:
-        # Compared in the environment's own precision; never in place: actions belong to the policy,
-        # and an environment may keep what it gets.
-        inside: NDArray[Any] = np.minimum(np.maximum(actions, low, dtype=dtype), high)
-        return inside if flat else np.reshape(inside, (len(actions), *spec.shape))
+        count = len(actions)
+        if count not in whole:
+            # As large as the actions: numpy would spend more on spreading bounds than on comparing.
+            whole[count] = np.tile(low, (count, 1)), np.tile(high, (count, 1))
+        least, most = whole[count]
+        # In the environment's own precision: a bound rounded to float32 may lie outside. Never in
+        # place: actions belong to the policy, and an environment may keep what it gets.
+        exact = actions if actions.dtype is dtype else actions.astype(dtype)
+        inside: NDArray[Any] = np.minimum(np.maximum(exact, least), most)
+        return inside if flat else np.reshape(inside, (count, *spec.shape))
 
     return clipped

@@ -99,7 +99,7 @@ class VectorEnv:
                 self._replace(b, "step", error)
                 seen, reward, ended, cut = self._current[b], 0.0, False, False
                 valid[b] = False
-            if type(seen) is not ndarray or seen.dtype != dtype or seen.shape != shape:
+            if type(seen) is not ndarray or seen.dtype is not dtype or seen.shape != shape:
                 seen = as_declared(seen, self.spaces.observation, self._source)
             observations[b] = seen
             rewards[b] = reward
