@@ -142,15 +142,24 @@ class Pass:
         for index in range(len(self._hidden) - 1, -1, -1):
             if gradient is not None:
                 gradient[index + 1].addmm_(self._transposed[index], slopes, beta=beta)
-            slopes = torch.mm(slopes, net.inner[index], out=self._slopes[index])
-            if self._relu:
-                mask(*self._masks[index])
-            else:
-                values = self._hidden[index]
-                torch.ops.aten.tanh_backward.grad_input(slopes, values, grad_input=slopes)
+            slopes = self._through(net, index, slopes)
         if gradient is not None:
             gradient[0].addmm_(x.t(), slopes, beta=beta)
         return slopes
+
+    def _through(self, net: FlatMlp, index: int, slopes: Tensor) -> Tensor:
+        """From slopes by the layer after a hidden one to those by the hidden one's sums."""
+        before = self._slopes[index]
+        if self._relu and slopes.shape[1] == 1:
+            spread(slopes[:, 0].numpy(), net.inner[index][0].numpy(), *self._masks[index])
+            return before
+        torch.mm(slopes, net.inner[index], out=before)
+        if self._relu:
+            mask(*self._masks[index])
+        else:
+            values = self._hidden[index]
+            torch.ops.aten.tanh_backward.grad_input(before, values, grad_input=before)
+        return before
 
 
 def whole(padded: Tensor) -> Tensor:
@@ -164,3 +173,17 @@ def mask(slopes: NDArray[np.float32], values: NDArray[np.float32]) -> None:
     for i in range(slopes.shape[0]):
         for j in range(slopes.shape[1]):
             slopes[i, j] = slopes[i, j] if values[i, j] > 0 else np.float32(0)
+
+
+@compiled
+def spread(
+    outer: NDArray[np.float32],
+    weights: NDArray[np.float32],
+    slopes: NDArray[np.float32],
+    values: NDArray[np.float32],
+) -> None:
+    """The product of slopes [N] by a single output and its weights [O], and `mask`, in one pass."""
+    for i in range(slopes.shape[0]):
+        slope = outer[i]
+        for j in range(slopes.shape[1]):
+            slopes[i, j] = slope * weights[j] if values[i, j] > 0 else np.float32(0)

@@ -1,8 +1,8 @@
 """The gradients of SAC's two losses over a share of a minibatch (Haarnoja et al. 2018, second
 version, equations 5 and 9), without autograd.
 
-A minibatch is cut into shares, one a thread, and each share into chunks that stay in a core's
-cache from the first product to the last. Shapes: N rows, S numbers of an observation, A of an
+A minibatch is cut into shares, one a thread, and a large share into chunks, to keep the memory for
+what is in between small. Shapes: N rows, S numbers of an observation, A of an
 action. An input row is [observation, 1, action]: its first S+1 numbers are the actor's input, all
 are a critic's.
 """
@@ -16,8 +16,10 @@ from torch import Tensor
 from covey.algorithms.flat_mlp import Activation, FlatMlp, Pass, size, views
 from covey.algorithms.squashed_gaussian import head_slopes, squash
 
-CHUNK = 1024
-"""At most so many rows: more would leave the cache, fewer would read the weights too often."""
+CHUNK = 4096
+"""At most so many rows. Fewer would stay in a core's cache, but read the weights more often: from
+512 to 4096 rows, a minibatch of 8192 took a seventh less time.
+"""
 
 
 class Widths(NamedTuple):
