@@ -1,18 +1,18 @@
 """A report as one JSON object, or as a table for people."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from itertools import groupby
 
 from covey.algorithms.bench.report import Figure, Report
 from covey.platform.cli.output import figure, print_json, print_table, say
 
 Column = tuple[str, Callable[[Figure], str | None]]
 COLUMNS: tuple[Column, ...] = (
-    ("", lambda found: found.subject),
     ("", lambda found: found.contender),
     ("median", lambda found: figure(found.spread.median)),
     ("low", lambda found: figure(found.spread.low)),
     ("high", lambda found: figure(found.spread.high)),
-    ("unit", lambda found: found.unit),
+    ("", lambda found: found.unit),
 )
 OPTIONAL: tuple[Column, ...] = (
     ("of peak", lambda found: None if found.of_peak is None else f"{found.of_peak:.2f}"),
@@ -26,15 +26,22 @@ OPTIONAL: tuple[Column, ...] = (
 
 
 def print_report(report: Report, as_json: bool) -> None:
-    """One line of JSON with `as_json`, else a table and how to read it."""
+    """One line of JSON with `as_json`, else a table for each subject and how to read them."""
     if as_json:
         print_json(report.to_record())
         return
+    for subject, figures in groupby(report.figures, lambda found: found.subject):
+        say(subject)
+        print_figures(list(figures))
+    say(report.note)
+
+
+def print_figures(figures: Sequence[Figure]) -> None:
+    """The table of one subject."""
     columns = COLUMNS + tuple(
-        column for column in OPTIONAL if any(column[1](found) for found in report.figures)
+        column for column in OPTIONAL if any(column[1](found) for found in figures)
     )
     print_table(
         [title for title, _ in columns],
-        ([shown(found) for _, shown in columns] for found in report.figures),
+        ([shown(found) for _, shown in columns] for found in figures),
     )
-    say(report.note)

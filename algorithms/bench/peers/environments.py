@@ -25,7 +25,7 @@ def make_batched(env_id: str, count: int) -> gymnasium.vector.VectorEnv[Any, Any
     """The environment's own form for many at once, in one thread; Gymnasium's error if it has
     none.
     """
-    arguments = {"num_threads": 1} if is_atari(env_id) else {}
+    arguments: dict[str, Any] = {"num_threads": 1} if is_atari(env_id) else {}
     return gymnasium.make_vec(
         env_id, num_envs=count, vectorization_mode="vector_entry_point", **arguments
     )

@@ -28,7 +28,10 @@ def test_sampling_measures_ours_beside_the_environment_alone() -> None:
 def test_a_table_leaves_out_what_nobody_has(capsys: pytest.CaptureFixture[str]) -> None:
     report = Report("update", "how to read it", {}, {})
     report.add("batch 256", "updates/s", {OURS: [200.0], "SB3": [80.0]}, {OURS: 0.5})
+    report.add("replay", "batches/s", {OURS: [7.0]})
     print_report(report, as_json=False)
-    printed = capsys.readouterr().out
-    assert "2.50 x" in printed and "0.50" in printed and "how to read it" in printed
-    assert "of peak" in printed and "solved" not in printed
+    updates, replay = capsys.readouterr().out.split("replay\n")
+    assert updates.startswith("batch 256\n")
+    assert "2.50 x" in updates and "0.50" in updates and "of peak" in updates
+    assert "solved" not in updates and "of peak" not in replay
+    assert replay.endswith("how to read it\n")
