@@ -137,7 +137,9 @@ class Room:
         widths = networks.widths
         self.actor = Pass(rows, widths.actor, networks.activation)
         self.critics = tuple(Pass(rows, widths.critic, networks.activation) for _ in range(2))
-        self.by_actions = torch.empty(rows, widths.acting)
+        self.by_actions, self.spread = torch.zeros(2, rows, widths.acting)
+        self.by_head = torch.zeros(rows, 2 * widths.acting)
+        self.logp = torch.zeros(rows, 1)
 
 
 class Chunk:
@@ -170,30 +172,47 @@ class Chunk:
     def _wanted(self, alpha: float) -> Tensor:
         """r + discount * (min of the targets at a fresh next action - alpha * its logp), [N, 1]."""
         data, networks, room = self._data, self._networks, self._room
-        drawn = squash(room.actor.forward(networks.actor, self._next_seen), data.next_noise)
-        self._next_actions.copy_(drawn.actions)
+        self._draw(self._next_seen, data.next_noise, self._next_actions)
         first, second = (
             room_k.forward(target, data.next_inputs)
             for target, room_k in zip(networks.targets, room.critics, strict=True)
         )
-        soft = torch.minimum(first, second).sub_(drawn.logp.unsqueeze(1), alpha=alpha)
+        soft = torch.minimum(first, second).sub_(room.logp, alpha=alpha)
         return torch.addcmul(data.rewards, data.discounts, soft)
 
     def actor(self, alpha: float, gradient: list[Tensor], beta: float) -> ActorSums:
         """alpha * logp - the smaller critic's value, at fresh actions."""
         data, networks, room = self._data, self._networks, self._room
-        drawn = squash(room.actor.forward(networks.actor, self._seen), data.noise)
-        self._actions.copy_(drawn.actions)
+        self._draw(self._seen, data.noise, self._actions)
         first, second = (
             room_k.forward(critic, data.inputs)
             for critic, room_k in zip(networks.critics, room.critics, strict=True)
         )
-        value, logp = float(torch.minimum(first, second).sum()), float(drawn.logp.sum())
+        value, logp = float(torch.minimum(first, second).sum()), float(room.logp.sum())
         smaller = (first <= second).float().mul_(-self._scale)
         slopes = (smaller, (-self._scale) - smaller)
         for index, (critic, room_k) in enumerate(zip(networks.critics, room.critics, strict=True)):
             by_sums = room_k.backward(critic, data.inputs, slopes[index], None, 0.0)
             room.by_actions.addmm_(by_sums, self._to_actions[index], beta=float(index > 0))
-        by_head = head_slopes(drawn, room.by_actions, alpha * self._scale)
-        room.actor.backward(networks.actor, self._seen, by_head, gradient, beta)
+        head_slopes(
+            room.actor.output.numpy(),
+            self._actions.numpy(),
+            room.spread.numpy(),
+            room.by_actions.numpy(),
+            alpha * self._scale,
+            room.by_head.numpy(),
+        )
+        room.actor.backward(networks.actor, self._seen, room.by_head, gradient, beta)
         return ActorSums(alpha * logp - value, logp)
+
+    def _draw(self, seen: Tensor, noise: Tensor, actions: Tensor) -> None:
+        """Write the policy's actions where they belong, and the room's logp."""
+        room = self._room
+        head = room.actor.forward(self._networks.actor, seen)
+        squash(
+            head.numpy(),
+            noise.numpy(),
+            actions.numpy(),
+            room.logp[:, 0].numpy(),
+            room.spread.numpy(),
+        )
