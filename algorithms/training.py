@@ -1,5 +1,8 @@
 """The driver of `workload: rl`: slice after slice of training, reports, evaluations, checkpoints."""
 
+import math
+import os
+import time
 from collections.abc import Mapping
 
 from covey.algorithms import saved
@@ -15,6 +18,8 @@ from covey.platform.runtime.crew import Crew, InlineCrew
 
 SLICE_S = 0.2
 """Of training between two looks at the job as a whole."""
+
+PIDS_S = 5.0
 
 
 def train(run: Run) -> Mapping[str, float]:
@@ -49,7 +54,10 @@ class Training:
 
     def __init__(self, run: Run, crew: Crew, team: Team, progress: Progress) -> None:
         self._run = run
+        self._crew = crew
         self._team = team
+        self._pids: tuple[int, ...] = ()
+        self._asked_s = -math.inf
         self._section: RLSection = run.job.section
         self._progress = progress
         self._metrics: dict[str, float] = {}
@@ -86,7 +94,19 @@ class Training:
             return Slice(
                 env_steps=self._section.algorithm.report_steps, until_env_steps=stop.env_steps
             )
-        return Slice(SLICE_S, until_env_steps=stop.env_steps, until_return=stop.episode_return_mean)
+        return Slice(
+            SLICE_S,
+            until_env_steps=stop.env_steps,
+            until_return=stop.episode_return_mean,
+            pids=self._processes(),
+        )
+
+    def _processes(self) -> tuple[int, ...]:
+        """This process and the workers'; asked for now and then, since workers are replaced."""
+        if time.monotonic() >= self._asked_s + PIDS_S:
+            self._asked_s = time.monotonic()
+            self._pids = (os.getpid(), *self._crew.pids().values())
+        return self._pids
 
     def _take_in(self, report: Report) -> None:
         self._progress.take_over(report.progress)
