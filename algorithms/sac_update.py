@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from covey.algorithms.flat_mlp import Activation, FlatMlp, Pass, size, views
+from covey.algorithms.sac_losses import actor_slopes, critic_slopes, soft_target
 from covey.algorithms.squashed_gaussian import head_slopes, squash
 
 CHUNK = 4096
@@ -139,7 +140,8 @@ class Room:
         self.critics = tuple(Pass(rows, widths.critic, networks.activation) for _ in range(2))
         self.by_actions, self.spread = torch.zeros(2, rows, widths.acting)
         self.by_head = torch.zeros(rows, 2 * widths.acting)
-        self.logp = torch.zeros(rows, 1)
+        self.logp, self.wanted = torch.zeros(2, rows, 1)
+        self.by_values = torch.zeros(2, rows, 1)
 
 
 class Chunk:
@@ -159,40 +161,50 @@ class Chunk:
         themselves plus this chunk's.
         """
         data, networks, room = self._data, self._networks, self._room
-        wanted = self._wanted(alpha)
-        errors, loss = data.errors.zero_(), 0.0
+        values, loss = self._write_wanted(alpha), 0.0
+        data.errors.zero_()
         for critic, room_k, gradient in zip(networks.critics, room.critics, gradients, strict=True):
-            error = room_k.forward(critic, data.inputs).sub_(wanted)
-            errors.add_(error.abs(), alpha=0.5)
-            weighted = error * data.weights
-            loss += float(torch.vdot(weighted[:, 0], error[:, 0]))
-            room_k.backward(critic, data.inputs, weighted.mul_(self._scale), gradient, beta)
-        return CriticSums(0.5 * loss, float(wanted.sum()))
+            loss += critic_slopes(
+                room_k.forward(critic, data.inputs).numpy(),
+                room.wanted.numpy(),
+                data.weights.numpy(),
+                self._scale,
+                data.errors.numpy(),
+                room.by_values[0].numpy(),
+            )
+            room_k.backward(critic, data.inputs, room.by_values[0], gradient, beta)
+        return CriticSums(loss, values)
 
-    def _wanted(self, alpha: float) -> Tensor:
-        """r + discount * (min of the targets at a fresh next action - alpha * its logp), [N, 1]."""
+    def _write_wanted(self, alpha: float) -> float:
+        """What the critics' values should be, at a fresh next action; returns the sum."""
         data, networks, room = self._data, self._networks, self._room
         self._draw(self._next_seen, data.next_noise, self._next_actions)
         first, second = (
-            room_k.forward(target, data.next_inputs)
+            room_k.forward(target, data.next_inputs).numpy()
             for target, room_k in zip(networks.targets, room.critics, strict=True)
         )
-        soft = torch.minimum(first, second).sub_(room.logp, alpha=alpha)
-        return torch.addcmul(data.rewards, data.discounts, soft)
+        return soft_target(
+            data.rewards.numpy(),
+            data.discounts.numpy(),
+            first,
+            second,
+            room.logp.numpy(),
+            alpha,
+            room.wanted.numpy(),
+        )
 
     def actor(self, alpha: float, gradient: list[Tensor], beta: float) -> ActorSums:
         """alpha * logp - the smaller critic's value, at fresh actions."""
         data, networks, room = self._data, self._networks, self._room
         self._draw(self._seen, data.noise, self._actions)
         first, second = (
-            room_k.forward(critic, data.inputs)
+            room_k.forward(critic, data.inputs).numpy()
             for critic, room_k in zip(networks.critics, room.critics, strict=True)
         )
-        value, logp = float(torch.minimum(first, second).sum()), float(room.logp.sum())
-        smaller = (first <= second).float().mul_(-self._scale)
-        slopes = (smaller, (-self._scale) - smaller)
+        value = actor_slopes(first, second, self._scale, room.by_values.numpy())
+        logp = float(room.logp.sum())
         for index, (critic, room_k) in enumerate(zip(networks.critics, room.critics, strict=True)):
-            by_sums = room_k.backward(critic, data.inputs, slopes[index], None, 0.0)
+            by_sums = room_k.backward(critic, data.inputs, room.by_values[index], None, 0.0)
             room.by_actions.addmm_(by_sums, self._to_actions[index], beta=float(index > 0))
         head_slopes(
             room.actor.output.numpy(),
