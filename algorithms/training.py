@@ -1,4 +1,4 @@
-"""The driver of `workload: rl`: slice after slice of training, reports, evaluations, checkpoints."""
+"""The driver of `workload: rl`: slices of training, reports, evaluations, checkpoints."""
 
 import math
 import os
