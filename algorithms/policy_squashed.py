@@ -39,7 +39,7 @@ class SquashedPolicy:
         mean, log_std = head[:, : self._width], head[:, self._width :]
         log_std = log_std.clip(LOG_STD_MIN, LOG_STD_MAX)
         noise = generator.standard_normal(mean.shape, dtype=np.float32)
-        before: Floats = mean + np.exp(log_std, dtype=np.float32) * noise
+        before = (mean + np.exp(log_std) * noise).astype(np.float32, copy=False)
         narrowing = 2 * (math.log(2.0) - before - np.logaddexp(-2 * before, np.float32(0)))
         logp = (-0.5 * noise * noise - log_std - narrowing).sum(axis=1)
         logp -= self._width * 0.5 * math.log(2 * math.pi)

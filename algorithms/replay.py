@@ -80,7 +80,7 @@ class Source:
     def __init__(self, stream: Stream, offset: int) -> None:
         rows = stream.rows
         self._stream, self.offset = stream, offset
-        self.ring, self.columns = rows.steps, rows.rewards.shape[1]
+        self.ring, self.columns = rows.steps, int(rows.rewards.shape[1])
         self.slots = self.ring * self.columns
         self.valid: NDArray[np.bool_] = flat(rows.valid, self.slots)[:, 0]
         self.arrays = (
