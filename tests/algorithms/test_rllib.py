@@ -16,6 +16,7 @@ SAC = {
     "min_sample_timesteps_per_iteration": 30,
     "min_time_s_per_iteration": 0,
     "train_batch_size_per_learner": 16,
+    "rollout_fragment_length": 10,  # an update every so many steps
     "replay_buffer_config": {"type": "PrioritizedEpisodeReplayBuffer", "capacity": 1000},
 }
 
