@@ -22,9 +22,14 @@ RETURNS = "ended_returns"
 RUNNERS = 2
 
 
-def note_return(*, episode: Any, metrics_logger: Any, **others: Any) -> None:
-    """Have an EnvRunner report every finished episode, not a mean of its own."""
-    metrics_logger.log_value(RETURNS, episode.get_return(), reduce="item_series")
+def note_return(*, episode: Any, env_runner: Any, metrics_logger: Any, **others: Any) -> None:
+    """Have an EnvRunner report every finished episode, not a mean of its own.
+
+    `episode` holds the steps of the current call alone: the runner keeps those of earlier ones.
+    """
+    earlier = env_runner._ongoing_episodes_for_metrics.get(episode.id_, ())
+    total = episode.get_return() + sum(part.get_return() for part in earlier)
+    metrics_logger.log_value(RETURNS, total, reduce="item_series")
 
 
 def cartpole_ppo() -> AlgorithmConfig:
