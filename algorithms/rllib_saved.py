@@ -1,14 +1,18 @@
 """What a checkpoint of `workload: rllib` holds, and its files.
 
 `model.safetensors` the networks' weights, all that `load_policy` reads; `state.json` the counters
-and the spaces; `rllib--*` the files of RLlib's own checkpoint, with `--` in the place of each `/`;
-`replay.pkl` its replay buffer. The last two hold pickle, which RLlib writes and reads: they are
-read only to resume the very run they were written by, after the manifest has vouched for them.
+and the spaces; `variables.safetensors` what RLlib's learners keep beside their networks; `rllib--*`
+the files of RLlib's own checkpoint, with `--` in the place of each `/`; `replay.pkl` its replay
+buffer. The last two hold pickle, which RLlib writes and reads: they are read only to resume the
+very run they were written by, after the manifest has vouched for them.
 """
 
 import json
 from collections.abc import Mapping
 from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
 
 from covey.algorithms.progress import Progress
 from covey.algorithms.rllib_trainer import TrainerState
@@ -17,6 +21,7 @@ from covey.platform.runtime.spaces import Spaces
 
 MODEL = "model.safetensors"
 STATE = "state.json"
+VARIABLES = "variables.safetensors"
 REPLAY = "replay.pkl"
 PREFIX = "rllib--"
 SLASH = "--"
@@ -29,6 +34,7 @@ class Restored:
     progress: Progress
     files: dict[str, bytes]
     replay: bytes | None
+    variables: dict[str, NDArray[np.generic]]
 
 
 def parts(spaces: Spaces, progress: Progress, state: TrainerState) -> dict[str, Part]:
@@ -36,6 +42,7 @@ def parts(spaces: Spaces, progress: Progress, state: TrainerState) -> dict[str, 
     record = {"spaces": spaces.to_record(), "progress": progress.to_record()}
     files: dict[str, Part] = {
         MODEL: state.model,
+        VARIABLES: state.variables,
         STATE: json.dumps(record, indent=1).encode(),
         **{flat_name(path): content for path, content in state.files.items()},
     }
@@ -51,6 +58,7 @@ def read(checkpoint: Checkpoint) -> Restored:
         progress=Progress.from_record(read_record(checkpoint)["progress"]),
         files={nested_name(n): checkpoint.read(n) for n in names if n.startswith(PREFIX)},
         replay=checkpoint.read(REPLAY) if REPLAY in names else None,
+        variables=checkpoint.arrays(VARIABLES),
     )
 
 

@@ -21,6 +21,7 @@ from covey.algorithms.rllib_build import (
 )
 from covey.algorithms.rllib_env import RllibEnv
 from covey.algorithms.rllib_figures import MODULE, Iteration, read_result
+from covey.algorithms.rllib_variables import read_variables, write_variables
 from covey.platform.errors import UserError
 from covey.platform.runtime.spaces import Spaces
 
@@ -33,12 +34,14 @@ class TrainerState:
     """All that the rest of a training run depends on.
 
     `files` is RLlib's own checkpoint by relative path, `replay` its replay buffer (None when there
-    is none, or none that is kept), `model` the networks' weights once more, as plain arrays.
+    is none, or none that is kept), `model` the networks' weights once more, as plain arrays,
+    `variables` what RLlib's checkpoint leaves out.
     """
 
     files: dict[str, bytes]
     replay: bytes | None
     model: dict[str, NDArray[Any]]
+    variables: dict[str, NDArray[Any]]
 
 
 class RllibTrainer:
@@ -88,9 +91,12 @@ class RllibTrainer:
             self._algorithm.save_to_path(folder)
             paths = [path for path in Path(folder).rglob("*") if path.is_file()]
             files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
-        return TrainerState(files, self._replay(), self._model())
+        variables = read_variables(self._algorithm.learner_group)
+        return TrainerState(files, self._replay(), self._model(), variables)
 
-    def restore(self, files: Mapping[str, bytes], replay: bytes | None) -> None:
+    def restore(
+        self, files: Mapping[str, bytes], replay: bytes | None, variables: Mapping[str, Any]
+    ) -> None:
         """Go on from a state. Both hold pickle: only from the job's own, verified checkpoint."""
         with tempfile.TemporaryDirectory(prefix="covey-rllib-") as folder:
             for name, content in files.items():
@@ -98,6 +104,7 @@ class RllibTrainer:
                 path.parent.mkdir(parents=True, exist_ok=True)
                 path.write_bytes(content)
             self._algorithm.restore_from_path(folder)
+        write_variables(self._algorithm.learner_group, variables)
         if replay is not None:
             self._algorithm.local_replay_buffer.set_state(pickle.loads(replay))
 

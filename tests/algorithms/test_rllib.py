@@ -124,7 +124,7 @@ def settings_are_rllibs_attributes():
 
 
 def everything_goes_on_after_a_restore():
-    """Counters, networks, optimisers and the replay buffer with its priorities."""
+    """Counters, networks, optimisers, temperature, and the replay buffer with its priorities."""
     import pickle
 
     import numpy as np
@@ -135,9 +135,11 @@ def everything_goes_on_after_a_restore():
     state = first.state()
     second, _ = trainer_of("SAC", "Pendulum-v1", SAC, root_seed=2)
     assert not all(np.array_equal(second.state().model[n], state.model[n]) for n in state.model)
-    second.restore(state.files, state.replay)
+    second.restore(state.files, state.replay, state.variables)
     again = second.state()
     assert all(np.array_equal(again.model[n], state.model[n]) for n in state.model)
+    assert state.variables["curr_log_alpha.default_policy"] != 0.0  # the temperature has moved
+    assert again.variables == state.variables
     optimizers = "learner_group/learner/state.pkl"
     one, other = (flat(pickle.loads(s.files[optimizers])["optimizer"]) for s in (state, again))
     assert one.keys() == other.keys() and any("exp_avg" in name for name in one)
