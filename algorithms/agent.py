@@ -20,7 +20,6 @@ from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive_int
 
-
 VALUE_ROWS = 2048
 
 

@@ -50,4 +50,3 @@ def number_of_samplers(section: RLSection) -> int:
     samplers = section.sampling.samplers
     assert isinstance(samplers, int)
     return samplers
-

@@ -58,7 +58,7 @@ def encode(spaces: Spaces, observations: NDArray[Any]) -> NDArray[Any]:
     return observations
 
 
-def network_spaces(spaces: Spaces) -> tuple[Box, Discrete | Box]:
+def network_spaces(spaces: Spaces) -> tuple[Box, "Discrete[Any] | Box"]:
     """The spaces that RLlib builds networks for: shapes, types and the bounds of actions."""
     seen, taken = spaces.observation, spaces.action
     if seen.kind == "categorical":

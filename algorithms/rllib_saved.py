@@ -64,8 +64,7 @@ def read(checkpoint: Checkpoint) -> Restored:
 
 def read_spaces(checkpoint: Checkpoint) -> Spaces:
     """The spaces of the environment that the run was trained on."""
-    spaces: Mapping[str, Mapping[str, object]] = read_record(checkpoint)["spaces"]
-    return Spaces.from_record(spaces)
+    return Spaces.from_record(read_record(checkpoint)["spaces"])
 
 
 def read_record(checkpoint: Checkpoint) -> Mapping[str, dict[str, object]]:

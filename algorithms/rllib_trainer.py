@@ -55,7 +55,7 @@ class RllibTrainer:
         torch.set_num_threads(order.threads)
         env = RllibEnv(order.source)  # what is wrong with it is said before RLlib starts actors
         self._spaces = env.described_spaces
-        env.close()
+        env.close()  # type: ignore[no-untyped-call]
         config = make_config(order)
         try:
             self._algorithm = config.build_algo()

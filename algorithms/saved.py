@@ -97,7 +97,7 @@ def read(checkpoint: Checkpoint) -> TrainingState:
     """The inverse of `parts`."""
     record = json.loads(checkpoint.read("state.json"))
     samplers: list[SamplerState] = [(sampler, {}) for sampler in record["samplers"]]
-    if any(sampler["environments"]["replayable"] for sampler in record["samplers"]):
+    if any(sampler["environments"].get("replayable") for sampler in record["samplers"]):
         _split(checkpoint, "environments.safetensors", [arrays for _, arrays in samplers])
     places = record["rows"] + record["archives"]
     held: list[Arrays] = [{} for _ in places]

@@ -14,7 +14,6 @@ from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.evaluator import Evaluation, Evaluator
 
-
 HISTORY = 1000
 """So many reports, spread over the run, go into the live picture."""
 

@@ -91,7 +91,7 @@ class GymnasiumStage:
         return as_picture(self._env.render(), self._source)
 
     def close(self) -> None:
-        self._env.close()
+        self._env.close()  # type: ignore[no-untyped-call]
 
     def _row(self, seen: Any) -> NDArray[Any]:
         return np.asarray(seen, dtype=self._spaces.observation.dtype)[None]

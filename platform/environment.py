@@ -36,6 +36,7 @@ def prepare_libraries(own_ray: bool = False) -> None:
         os.environ["RAY_AUTH_TOKEN_PATH"] = str(ray_token_file())
     if own_ray:
         os.environ["RAY_AUTH_MODE"] = "token"
+        os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves a job beside anything
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns at every start

@@ -130,7 +130,8 @@ class ObjectStreamReader(Ring):
     ) -> "ObjectStreamReader":
         """A new stream; `name` tells it from the mailbox's other ones."""
         reader = cls(ObjectStreamHandle(spec, name, mailbox, results))
-        mailbox.submit("begin_line", name, 0, None)
+        # Waited for: another's call could come before it, since Ray orders one caller's alone.
+        results.fetch([mailbox.submit("begin_line", name, 0, None)])
         return reader
 
     @classmethod

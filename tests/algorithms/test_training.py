@@ -84,8 +84,9 @@ def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
 
 
 def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_way(tmp_path):
-    train(tmp_path / "run", job_of(), lambda run, step: step >= 256 and run.request_stop())
+    train(tmp_path / "run", job_of(stop={"env_steps": 256}))
     halfway = json.loads(final_files(tmp_path / "run")["state.json"])
+    RunFolder.open(tmp_path / "run").replace_job(job_of())
     metrics = train(tmp_path / "run")
     assert 512 <= metrics["env_steps"] < 576
     assert metrics["updates"] > halfway["progress"]["updates"] > 0
