@@ -45,8 +45,7 @@ def run_scheduler(
 
     While another scheduler is at work it waits for that one to go; with `idle_s` it ends instead.
     Running jobs go on after its end, and a local head with them. Raises UserError for an address
-    where no cluster answers, a local head that does not start, or jobs that are still active on
-    another cluster than this one.
+    where no cluster answers, or jobs that are still active on another cluster than this one.
     """
     home = home.absolute()
     set_covey_home(home)
@@ -113,7 +112,7 @@ def _take_turns(
             if scheduler.turn():
                 busy_s = time.monotonic()
             errors = 0
-        except UserError as error:  # a full disk, a head that does not start
+        except UserError as error:  # a full disk
             errors += 1
             if errors == 1:
                 say(str(error))

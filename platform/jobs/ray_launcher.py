@@ -15,7 +15,8 @@ from covey.platform.jobs.ray_head import START_LIMIT_S, RayHead
 if TYPE_CHECKING:
     from covey.platform.jobs.ray_api import RayApi
 
-_MAX_START_FAILURES = 3
+_QUICK_STARTS = 3
+_LONGEST_PAUSE_S = 60.0
 
 
 class LocalRay:
@@ -26,18 +27,18 @@ class LocalRay:
         self._say = say
         self._api: RayApi | None = None
         self._api_of = ""
-        self._failed_starts = 0
+        self._starts = 0
+        self._next_start_s = 0.0
         self._heard_s = time.time()
 
     def cluster(self) -> Cluster | None:
-        """The head, once it answers. UserError when it does not start three times running."""
+        """The head, once it answers. Unreachable between tries when it does not start again and
+        again: a busy machine gets quieter, and jobs that wait must not wait for nobody.
+        """
         record = self._head.record()
         if record is None:
             self._api = None
-            if self._failed_starts >= _MAX_START_FAILURES:
-                raise UserError(f"the local Ray head does not start; see {self._head.log}")
-            self._failed_starts += 1
-            self._head.start()
+            self._start()
             return None
         try:
             total = self._connect().capacity()
@@ -49,8 +50,19 @@ class LocalRay:
         self._heard_s = time.time()
         if total is None:
             return None
-        self._failed_starts = 0
+        self._starts = 0
         return Cluster(record.head_id, total, fixed=True)
+
+    def _start(self) -> None:
+        if self._starts >= _QUICK_STARTS and time.time() < self._next_start_s:
+            raise Unreachable(
+                f"the local Ray head does not start; see {self._head.log}. It is tried again and "
+                "again, and jobs wait until it does"
+            )
+        self._starts += 1
+        pause_s = min(_LONGEST_PAUSE_S, 2.0 ** min(self._starts, 10))
+        self._next_start_s = time.time() + pause_s
+        self._head.start()
 
     def serves(self, cluster_id: str) -> bool:
         record = self._head.record()

@@ -12,6 +12,8 @@ from covey.platform.jobfile.model import Resources
 from covey.platform.runtime.crew import Pending, Worker, WorkerLost
 
 PLACEMENT_LIMIT_S = 120.0
+STARTS = 3
+"""Tries to start Ray, which gives up after 30 s of its own, however busy the machine is."""
 OBJECT_STORE_BYTES = 200 * 2**20
 LEARNER = "learner"
 SAMPLER = "sampler "
@@ -185,7 +187,14 @@ def connect(resources: Resources, address: str) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    ray.init(address=address, **common)
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, **common)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            if not left or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
 
 
 def place(bundles: list[dict[str, float]]) -> Any:

@@ -46,7 +46,7 @@ def rounds_done(path: Path) -> int:
 
 def interrupt(process, path: Path, number: int, after_rounds: int, pause_s: float) -> None:
     """Send a signal once so many rounds are done, and a moment later."""
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while process.is_alive() and rounds_done(path) < after_rounds:
         assert time.monotonic() < deadline
         time.sleep(0.002)

@@ -20,7 +20,8 @@ from covey.platform.jobs.ray_head import RayHead
 
 pytestmark = pytest.mark.ray
 
-LIMIT_S = 240.0
+LIMIT_S = 480.0
+"""Only ends a test that has failed: a busy machine takes minutes to start Ray."""
 HALF = max(1, (os.cpu_count() or 1) // 2)
 """CPUs of a job of which exactly two fit."""
 
@@ -128,7 +129,7 @@ def test_a_killed_scheduler_is_replaced_and_every_job_runs_once(
     assert place.schedule().wait() == 0  # in the background, one is enough
     assert "lease 2" not in place.log()
     place.kill(first)
-    until(lambda: f"scheduling (process {second.pid}, lease 2)" in place.log(), place, limit_s=10)
+    until(lambda: f"scheduling (process {second.pid}, lease 2)" in place.log(), place, limit_s=60)
     jobs = [place.client.wait(job, LIMIT_S) for job in ids]
     assert [job.state for job in jobs] == ["succeeded"] * 4
     assert [begun(job) for job in jobs] == [["1 from 0"]] * 4
@@ -177,11 +178,12 @@ def kill_driver(run_dir: str) -> None:
             process.kill()
 
 
-def kill_at_random(place: Place, half_job: dict[str, Any], kills: int, seed: int) -> None:
+@pytest.mark.slow
+def test_twenty_random_kills(place: Place, half_job: dict[str, Any]):
     """Submit, run, stop, with the scheduler killed again and again; no job is lost or run twice."""
-    choose = random.Random(seed)
+    choose = random.Random(11)
     ids: list[str] = []
-    for _ in range(kills):
+    for _ in range(20):
         scheduler = place.schedule()
         ids += [place.client.submit(half_job) for _ in range(2)]
         if choose.random() < 0.5:
@@ -196,15 +198,6 @@ def kill_at_random(place: Place, half_job: dict[str, Any], kills: int, seed: int
         assert job.num_attempts <= 1
         if job.state == "succeeded":
             assert begun(job) == ["1 from 0"]
-
-
-def test_three_random_kills(place: Place, half_job: dict[str, Any]):
-    kill_at_random(place, half_job, kills=3, seed=7)
-
-
-@pytest.mark.slow
-def test_twenty_random_kills(place: Place, half_job: dict[str, Any]):
-    kill_at_random(place, half_job, kills=20, seed=11)
 
 
 @pytest.mark.slow

@@ -118,7 +118,7 @@ def test_a_damaged_claim_is_the_users_to_mend(folder: RunFolder) -> None:
 
 
 def wait_for(condition) -> None:
-    end = time.monotonic() + 20
+    end = time.monotonic() + 120
     while not condition():
         assert time.monotonic() < end
         time.sleep(0.01)

@@ -8,6 +8,8 @@ from pathlib import Path
 import pytest
 
 from covey.platform.errors import UserError
+from covey.platform.jobfile.model import Resources
+from covey.platform.runtime import actors
 from covey.platform.runtime.crew import InlineCrew
 
 
@@ -70,6 +72,24 @@ def test_inline_workers_are_closed():
     assert len(closed) == 1
 
 
+def test_ray_gets_another_try_when_the_machine_is_busy(monkeypatch):
+    import ray
+
+    tries = []
+
+    def fail(**_):
+        tries.append("init")
+        raise Exception("The current node timed out during startup.")
+
+    monkeypatch.setattr(ray, "init", fail)
+    with pytest.raises(Exception, match="timed out during startup"):
+        actors.connect(Resources(cpus=2), "local")
+    assert len(tries) == actors.STARTS
+    monkeypatch.setattr(ray, "init", lambda **_: tries.append("joined"))
+    actors.connect(Resources(cpus=2), "local")
+    assert tries[-1] == "joined" and len(tries) == actors.STARTS + 1
+
+
 @pytest.mark.ray
 def test_ray_actors(tmp_path):
     # In a process of its own: Ray leaves files open, which here would be errors.
@@ -85,8 +105,6 @@ def test_ray_actors(tmp_path):
 def ray_actors_by_themselves():
     import signal
 
-    from covey.platform.jobfile.model import Resources
-    from covey.platform.runtime import actors
     from covey.platform.runtime.crew import WorkerLost
 
     def handler(number, frame):
