@@ -1,4 +1,4 @@
-"""How tests are spread over processes: those that start Ray one after another, in one of them."""
+"""How tests are spread over processes: those that start Ray in two, one after another in each."""
 
 import pytest
 
@@ -6,4 +6,5 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray"):
-            item.add_marker(pytest.mark.xdist_group("ray"))
+            scheduled = item.path.parent.name == "jobs"
+            item.add_marker(pytest.mark.xdist_group("ray jobs" if scheduled else "ray actors"))

@@ -23,6 +23,8 @@ class ToySection(Section):
     module: str | None = None
     #: in the first attempt, after five steps
     trouble: Literal["none", "crash", "mistake", "exit", "end", "stop"] = "none"
+    #: a file without which the first attempt goes no further than five steps
+    wait_for: str | None = None
 
 
 class Toy:
@@ -53,11 +55,17 @@ class Toy:
                 self._save(run, step)
             if step == 5 and run.attempt == 1:
                 self._make_trouble(run.job.section.trouble)
+                self._wait(run, step)
         self._save(run, step)
         return {"count": float(step)}
 
     def _save(self, run: Run, step: int) -> None:
         run.checkpoint(step, {"state.json": json.dumps({"step": step}).encode()})
+
+    def _wait(self, run: Run, step: int) -> None:
+        file = run.job.section.wait_for
+        while file and not Path(file).exists() and not run.stop_reason(step, {}):
+            time.sleep(0.05)
 
     def _make_trouble(self, trouble: str) -> None:
         if trouble == "crash":
