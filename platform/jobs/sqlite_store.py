@@ -6,16 +6,13 @@ committed; a power failure may lose the last commits, but leaves the file whole.
 
 import json
 import sqlite3
+import threading
 import time
-from collections.abc import Collection, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, fields, replace
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import astuple, fields, replace
 from pathlib import Path
 from typing import Any
-
-from sqlalchemy import Connection, Row, Select, Table, func, insert, select, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-from sqlalchemy.exc import IntegrityError
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.job import Attempt, Event, Job, JobRow, JobSummary, State
@@ -23,24 +20,22 @@ from covey.platform.jobs.lease import Lease, LeaseLost
 from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.store import Conflict, LeaseChange, UnknownJob
 from covey.platform.jobs.store_errors import clear_errors
-from covey.platform.jobs.tables import (
-    ATTEMPTS,
-    EVENTS,
-    JOB_FILES,
-    JOBS,
-    LEASE,
-    METADATA,
-    REVISION,
-    VERSION,
-    open_engine,
-)
+from covey.platform.jobs.tables import SCHEMA, VERSION, connect
 
 _BUSY_TIMEOUT_S = 20.0
-_COUNT_UP = update(REVISION).values(number=REVISION.c.number + 1)
-_ROW_FIELDS = tuple(field.name for field in fields(JobRow))
-_AFTER, _STATE = _ROW_FIELDS.index("after"), _ROW_FIELDS.index("state")
 _STATES = {str(state): state for state in State}
-assert tuple(JOBS.columns.keys()) == _ROW_FIELDS  # rows are read by position
+
+
+def _columns(kind: Any) -> tuple[str, ...]:
+    """The fields of a dataclass, which are the columns of its table."""
+    return tuple(field.name for field in fields(kind))
+
+
+_ROW = _columns(JobRow)
+_AFTER, _STATE = _ROW.index("after"), _ROW.index("state")
+_ATTEMPT, _EVENT = _columns(Attempt), _columns(Event)
+_IDENTITY = _columns(ProcessIdentity)
+_SELECT_ROWS = f"SELECT {', '.join(_ROW)} FROM jobs"
 
 
 class SqliteStore:
@@ -48,62 +43,77 @@ class SqliteStore:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+        self._one_at_a_time = threading.Lock()
         with clear_errors(self._path):
             path.parent.mkdir(parents=True, exist_ok=True)
-            self._engine = open_engine(str(path), _BUSY_TIMEOUT_S)
-            self._prepare()
+            self._connection = connect(path, _BUSY_TIMEOUT_S)
+            try:
+                self._prepare()
+            except BaseException:
+                self._connection.close()
+                raise
 
     def add(self, job: Job, job_file: str) -> None:
         with self._write() as connection:
             try:
-                connection.execute(insert(JOBS), _row_values(job))
-            except IntegrityError as error:
+                connection.execute(_insert("jobs", _ROW), _row_values(job))
+            except sqlite3.IntegrityError as error:
                 raise Conflict(job.job_id) from error
-            connection.execute(insert(JOB_FILES), {"job_id": job.job_id, "text": job_file})
+            connection.execute("INSERT INTO job_files VALUES (?, ?)", (job.job_id, job_file))
             self._add_history(connection, job, job.attempts, job.events)
 
     def get(self, job_id: str) -> Job:
         with self._read() as connection:
-            found = connection.execute(select(JOBS).where(JOBS.c.job_id == job_id)).first()
+            found = connection.execute(f"{_SELECT_ROWS} WHERE job_id = ?", (job_id,)).fetchone()
             if found is None:
                 raise UnknownJob(job_id)
             return Job(*_row_fields(found), **_history_of(connection, job_id))
 
     def job_file(self, job_id: str) -> str:
-        with self._read() as connection:
-            found = connection.execute(_of_job(JOB_FILES, job_id)).first()
-            if found is None:
-                raise UnknownJob(job_id)
-            return str(found.text)
+        return str(self._scalar("SELECT text FROM job_files WHERE job_id = ?", job_id))
 
     def find(self, reference: str) -> str:
-        newest = select(JOBS.c.job_id).where(JOBS.c.name == reference)
-        newest = newest.order_by(JOBS.c.submitted_s.desc()).limit(1)
+        return str(
+            self._scalar(
+                "SELECT job_id FROM jobs WHERE job_id = ?1 OR name = ?1"
+                " ORDER BY job_id = ?1 DESC, submitted_s DESC LIMIT 1",
+                reference,
+            )
+        )
+
+    def _scalar(self, statement: str, job: str) -> Any:
+        """The one value asked for; UnknownJob when there is none."""
         with self._read() as connection:
-            exact = select(JOBS.c.job_id).where(JOBS.c.job_id == reference)
-            found = connection.scalar(exact) or connection.scalar(newest)
+            found = connection.execute(statement, (job,)).fetchone()
         if found is None:
-            raise UnknownJob(reference)
-        return str(found)
+            raise UnknownJob(job)
+        return found[0]
 
     def rows(self, states: Collection[State] = frozenset(State)) -> list[JobRow]:
-        wanted = select(JOBS).where(JOBS.c.state.in_([str(state) for state in states]))
+        wanted = ", ".join("?" * len(states))
         with self._read() as connection:
-            found = connection.execute(wanted.order_by(JOBS.c.submitted_s, JOBS.c.job_id))
-            return [JobRow(*_row_fields(row)) for row in found.fetchall()]
+            found = connection.execute(
+                f"{_SELECT_ROWS} WHERE state IN ({wanted}) ORDER BY submitted_s, job_id",
+                [str(state) for state in states],
+            ).fetchall()
+        return [JobRow(*_row_fields(row)) for row in found]
 
     def states(self, job_ids: Collection[str]) -> dict[str, State]:
         # One parameter however many ids: SQLite takes no more than some thousands of them.
-        wanted = func.json_each(json.dumps(list(job_ids))).table_valued("value")
-        named = select(JOBS.c.job_id, JOBS.c.state).where(JOBS.c.job_id.in_(select(wanted.c.value)))
         with self._read() as connection:
-            return {name: _STATES[state] for name, state in connection.execute(named)}
+            found = connection.execute(
+                "SELECT job_id, state FROM jobs WHERE job_id IN (SELECT value FROM json_each(?))",
+                (json.dumps(list(job_ids)),),
+            ).fetchall()
+        return {name: _STATES[state] for name, state in found}
 
     def summaries(self, newest: int | None = None) -> list[JobSummary]:
-        columns = [JOBS.c[name] for name in JobSummary._fields]
-        latest_first = select(*columns).order_by(JOBS.c.submitted_s.desc(), JOBS.c.job_id.desc())
         with self._read() as connection:
-            found = connection.execute(latest_first.limit(newest)).fetchall()
+            found = connection.execute(
+                f"SELECT {', '.join(JobSummary._fields)} FROM jobs"
+                " ORDER BY submitted_s DESC, job_id DESC LIMIT ?",
+                (-1 if newest is None else newest,),
+            ).fetchall()
         return [
             JobSummary(job_id, name, _STATES[state], *rest)
             for job_id, name, state, *rest in reversed(found)
@@ -112,13 +122,15 @@ class SqliteStore:
     def replace(self, old: Job, new: Job, epoch: int | None = None) -> Job:
         stored = replace(new, version=old.version + 1)
         with self._write() as connection:
-            if epoch is not None and connection.scalar(select(LEASE.c.epoch)) != epoch:
+            lease = _read_lease(connection)
+            if epoch is not None and (lease is None or lease.epoch != epoch):
                 raise LeaseLost(f"epoch {epoch} is over")
-            same = (JOBS.c.job_id == old.job_id) & (JOBS.c.version == old.version)
-            if (
-                connection.execute(update(JOBS).where(same).values(_row_values(stored))).rowcount
-                != 1
-            ):
+            updated = connection.execute(
+                f"UPDATE jobs SET {', '.join(f'{name} = ?' for name in _ROW)}"
+                " WHERE job_id = ? AND version = ?",
+                (*_row_values(stored), old.job_id, old.version),
+            )
+            if updated.rowcount != 1:
                 raise Conflict(old.job_id)
             changed = [attempt for attempt in new.attempts if attempt not in old.attempts]
             self._add_history(connection, stored, changed, new.events[len(old.events) :])
@@ -126,7 +138,7 @@ class SqliteStore:
 
     def revision(self) -> int:
         with self._read() as connection:
-            return int(connection.scalar(select(REVISION.c.number)) or 0)
+            return int(connection.execute("SELECT number FROM revision").fetchone()[0])
 
     def lease(self) -> Lease | None:
         with self._read() as connection:
@@ -137,109 +149,119 @@ class SqliteStore:
             current = _read_lease(connection)
             changed = change(current)
             if changed is not None and changed != current:
-                values = {
-                    "epoch": changed.epoch,
-                    **asdict(changed.holder),
-                    "address": changed.address,
-                    "expires_s": changed.expires_s,
-                }
-                action = insert(LEASE) if current is None else update(LEASE)
-                connection.execute(action.values(values))
+                connection.execute("DELETE FROM lease")
+                values = (changed.epoch, *astuple(changed.holder), changed.address)
+                statement = _insert("lease", ("epoch", *_IDENTITY, "address", "expires_s"))
+                connection.execute(statement, (*values, changed.expires_s))
             return changed
 
     def close(self) -> None:
-        self._engine.dispose()
+        self._connection.close()
 
     @staticmethod
     def _add_history(
-        connection: Connection, job: Job, attempts: Collection[Attempt], events: Collection[Event]
+        connection: sqlite3.Connection,
+        job: Job,
+        attempts: Collection[Attempt],
+        events: Collection[Event],
     ) -> None:
-        for attempt in attempts:
-            values = {"job_id": job.job_id, **asdict(attempt)}
-            statement = upsert(ATTEMPTS).values(values)
-            connection.execute(statement.on_conflict_do_update(["job_id", "number"], set_=values))
-        if events:
-            values_of_events = [{"job_id": job.job_id, **asdict(event)} for event in events]
-            connection.execute(insert(EVENTS), values_of_events)
-        connection.execute(_COUNT_UP)
+        connection.executemany(
+            _insert("attempts", ("job_id", *_ATTEMPT))
+            + " ON CONFLICT (job_id, number) DO UPDATE SET "
+            + ", ".join(f"{name} = excluded.{name}" for name in _ATTEMPT),
+            [(job.job_id, *astuple(attempt)) for attempt in attempts],
+        )
+        connection.executemany(
+            _insert("events", ("job_id", *_EVENT)),
+            [(job.job_id, *astuple(event)) for event in events],
+        )
+        connection.execute("UPDATE revision SET number = number + 1")
 
     def _prepare(self) -> None:
         self._log_ahead()
-        with self._engine.connect().execution_options(reading=True) as connection:
-            version = connection.exec_driver_sql("PRAGMA user_version").scalar_one()
-        if version == 0:
-            self._create()
+        if (version := self._version()) == 0:
+            with self._write() as connection:
+                if self._version() == 0:  # else another process was first
+                    for statement in SCHEMA:
+                        connection.execute(statement)
+                    connection.execute(f"PRAGMA user_version={VERSION}")
         elif version != VERSION:
             raise UserError(
                 f"{self._path}: written by another version of Covey (format {version}, here "
                 f"{VERSION}); use that version, or another COVEY_HOME"
             )
 
+    def _version(self) -> int:
+        return int(self._connection.execute("PRAGMA user_version").fetchone()[0])
+
     def _log_ahead(self) -> None:
         """Switch to write-ahead logging; of several first users one may find the file locked."""
-        connection = self._engine.raw_connection()
-        try:
-            for tries_left in range(100, -1, -1):
-                try:
-                    connection.cursor().execute("PRAGMA journal_mode=WAL").fetchall()
-                    return
-                except sqlite3.OperationalError as error:
-                    if "locked" not in str(error) or not tries_left:
-                        raise
-                    time.sleep(0.05)
-        finally:
-            connection.close()
+        for tries_left in range(100, -1, -1):
+            try:
+                self._connection.execute("PRAGMA journal_mode=WAL").fetchall()
+                return
+            except sqlite3.OperationalError as error:
+                if "locked" not in str(error) or not tries_left:
+                    raise
+                time.sleep(0.05)
 
-    def _create(self) -> None:
-        with self._engine.begin() as connection:
-            if connection.exec_driver_sql("PRAGMA user_version").scalar_one():
-                return  # another process was first
-            METADATA.create_all(connection)
-            connection.execute(insert(REVISION).values(number=0))
-            connection.exec_driver_sql(f"PRAGMA user_version={VERSION}")
+    def _write(self) -> AbstractContextManager[sqlite3.Connection]:
+        # Taking the lock later, at the first write, fails without waiting when another process
+        # wrote meanwhile.
+        return self._transaction("BEGIN IMMEDIATE")
+
+    def _read(self) -> AbstractContextManager[sqlite3.Connection]:
+        return self._transaction("BEGIN")
 
     @contextmanager
-    def _write(self) -> Iterator[Connection]:
-        with clear_errors(self._path), self._engine.begin() as connection:
-            yield connection
-
-    @contextmanager
-    def _read(self) -> Iterator[Connection]:
-        with (
-            clear_errors(self._path),
-            self._engine.connect().execution_options(reading=True) as connection,
-        ):
-            yield connection
-
-
-def _of_job(table: Table, job_id: str) -> Select[Any]:
-    return select(table).where(table.c.job_id == job_id)
+    def _transaction(self, begin: str) -> Iterator[sqlite3.Connection]:
+        with clear_errors(self._path), self._one_at_a_time:
+            self._connection.execute(begin)
+            try:
+                yield self._connection
+                self._connection.execute("COMMIT")
+            except BaseException:
+                if self._connection.in_transaction:
+                    self._connection.execute("ROLLBACK")
+                raise
 
 
-def _history_of(connection: Connection, job_id: str) -> dict[str, Any]:
-    attempts = connection.execute(_of_job(ATTEMPTS, job_id).order_by(ATTEMPTS.c.number))
-    events = connection.execute(_of_job(EVENTS, job_id).order_by(EVENTS.c.id))
+def _insert(table: str, columns: Sequence[str]) -> str:
+    places = ", ".join("?" * len(columns))
+    return f"INSERT INTO {table} ({', '.join(columns)}) VALUES ({places})"
+
+
+def _history_of(connection: sqlite3.Connection, job_id: str) -> dict[str, Any]:
+    attempts = connection.execute(
+        f"SELECT {', '.join(_ATTEMPT)} FROM attempts WHERE job_id = ? ORDER BY number", (job_id,)
+    )
+    events = connection.execute(
+        f"SELECT {', '.join(_EVENT)} FROM events WHERE job_id = ? ORDER BY id", (job_id,)
+    )
     return {
-        "attempts": tuple(Attempt(*row[1:]) for row in attempts),
-        "events": tuple(Event(row[2], State(row[3]), row[4], row[5]) for row in events),
+        "attempts": tuple(Attempt(*row) for row in attempts),
+        "events": tuple(Event(time_s, _STATES[state], *rest) for time_s, state, *rest in events),
     }
 
 
-def _row_values(job: Job) -> dict[str, Any]:
-    return {name: getattr(job, name) for name in _ROW_FIELDS} | {"after": " ".join(job.after)}
+def _row_values(job: Job) -> list[Any]:
+    values = [getattr(job, name) for name in _ROW]
+    values[_AFTER], values[_STATE] = " ".join(job.after), str(job.state)
+    return values
 
 
-def _row_fields(row: Row[Any]) -> list[Any]:
-    """The columns of a job, which stand in the order of `JobRow`, as its fields."""
+def _row_fields(row: Sequence[Any]) -> list[Any]:
+    """The columns of a job as the fields of `JobRow`."""
     values = list(row)
     values[_AFTER] = tuple(values[_AFTER].split())
     values[_STATE] = _STATES[values[_STATE]]
     return values
 
 
-def _read_lease(connection: Connection) -> Lease | None:
-    row = connection.execute(select(LEASE)).first()
+def _read_lease(connection: sqlite3.Connection) -> Lease | None:
+    columns = ", ".join(("epoch", *_IDENTITY, "address", "expires_s"))
+    row = connection.execute(f"SELECT {columns} FROM lease").fetchone()
     if row is None:
         return None
-    holder = ProcessIdentity(row.host, row.pid, row.started_s)
-    return Lease(row.epoch, holder, row.address, row.expires_s)
+    epoch, host, pid, started_s, address, expires_s = row
+    return Lease(epoch, ProcessIdentity(host, pid, started_s), address, expires_s)

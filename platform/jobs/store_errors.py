@@ -5,8 +5,6 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from sqlalchemy.exc import DatabaseError, OperationalError
-
 from covey.platform.errors import UserError
 
 _MEANINGS = {
@@ -29,12 +27,11 @@ def clear_errors(path: Path) -> Iterator[None]:
     """Turns what a user can mend about the file at `path` into a UserError."""
     try:
         yield
-    except (DatabaseError, sqlite3.DatabaseError, OSError) as error:
-        if isinstance(error, DatabaseError) and type(error) not in (
-            DatabaseError,
-            OperationalError,
+    except (sqlite3.DatabaseError, OSError) as error:
+        if isinstance(error, sqlite3.DatabaseError) and type(error) not in (
+            sqlite3.DatabaseError,
+            sqlite3.OperationalError,
         ):
             raise  # a broken constraint or a wrong statement is a defect of ours
-        cause = error.orig if isinstance(error, DatabaseError) else error
-        meaning = next((text for key, text in _MEANINGS.items() if key in str(cause)), str(cause))
+        meaning = next((text for key, text in _MEANINGS.items() if key in str(error)), str(error))
         raise UserError(f"{path}: {meaning}") from error

@@ -1,108 +1,72 @@
 """The tables of the job store, and which version of them this is."""
 
-from sqlalchemy import (
-    Column,
-    Engine,
-    Float,
-    Index,
-    Integer,
-    MetaData,
-    String,
-    Table,
-    Text,
-    create_engine,
-    event,
-)
+import sqlite3
+from pathlib import Path
 
 VERSION = 1
 """Goes up with every change below; kept in the database's `user_version`."""
 
-METADATA = MetaData()
-
-JOBS = Table(
-    "jobs",
-    METADATA,
-    Column("job_id", String, primary_key=True),
-    Column("name", String, nullable=False, index=True),
-    Column("run_dir", String, nullable=False),
-    Column("submitted_s", Float, nullable=False),
-    Column("priority", Integer, nullable=False),
-    Column("cpus", Float, nullable=False),
-    Column("gpus", Float, nullable=False),
-    Column("after", Text, nullable=False),  # job ids, separated by spaces
-    Column("max_attempts", Integer, nullable=False),
-    Column("backoff_s", Float, nullable=False),
-    Column("grace_s", Float, nullable=False),
-    Column("state", String, nullable=False, index=True),
-    Column("reason", Text, nullable=False),
-    Column("num_attempts", Integer, nullable=False),
-    Column("forgiven_attempts", Integer, nullable=False),
-    Column("not_before_s", Float, nullable=False),
-    Column("version", Integer, nullable=False),
+SCHEMA = (
+    """CREATE TABLE jobs (
+        job_id TEXT NOT NULL PRIMARY KEY,
+        name TEXT NOT NULL,
+        run_dir TEXT NOT NULL,
+        submitted_s FLOAT NOT NULL,
+        priority INTEGER NOT NULL,
+        cpus FLOAT NOT NULL,
+        gpus FLOAT NOT NULL,
+        after TEXT NOT NULL,  -- job ids, separated by spaces
+        max_attempts INTEGER NOT NULL,
+        backoff_s FLOAT NOT NULL,
+        grace_s FLOAT NOT NULL,
+        state TEXT NOT NULL,
+        reason TEXT NOT NULL,
+        num_attempts INTEGER NOT NULL,
+        forgiven_attempts INTEGER NOT NULL,
+        not_before_s FLOAT NOT NULL,
+        version INTEGER NOT NULL
+    )""",
+    "CREATE INDEX jobs_by_name ON jobs (name)",
+    "CREATE INDEX jobs_by_state ON jobs (state)",
+    "CREATE TABLE job_files (job_id TEXT NOT NULL PRIMARY KEY, text TEXT NOT NULL)",
+    """CREATE TABLE attempts (
+        job_id TEXT NOT NULL,
+        number INTEGER NOT NULL,
+        submission_id TEXT NOT NULL UNIQUE,
+        cluster TEXT NOT NULL,
+        created_s FLOAT NOT NULL,
+        started_s FLOAT,
+        ended_s FLOAT,
+        exit_status INTEGER,
+        reason TEXT NOT NULL,
+        PRIMARY KEY (job_id, number)
+    )""",
+    """CREATE TABLE events (
+        id INTEGER NOT NULL PRIMARY KEY,
+        job_id TEXT NOT NULL,
+        time_s FLOAT NOT NULL,
+        state TEXT NOT NULL,
+        attempt INTEGER NOT NULL,
+        reason TEXT NOT NULL
+    )""",
+    "CREATE INDEX events_of_job ON events (job_id, id)",
+    """CREATE TABLE lease (
+        epoch INTEGER NOT NULL PRIMARY KEY,
+        host TEXT NOT NULL,
+        pid INTEGER NOT NULL,
+        started_s FLOAT NOT NULL,
+        address TEXT NOT NULL,
+        expires_s FLOAT NOT NULL
+    )""",
+    "CREATE TABLE revision (number INTEGER NOT NULL)",
+    "INSERT INTO revision VALUES (0)",
 )
 
-JOB_FILES = Table(
-    "job_files",
-    METADATA,
-    Column("job_id", String, primary_key=True),
-    Column("text", Text, nullable=False),
-)
 
-ATTEMPTS = Table(
-    "attempts",
-    METADATA,
-    Column("job_id", String, primary_key=True),
-    Column("number", Integer, primary_key=True),
-    Column("submission_id", String, nullable=False, unique=True),
-    Column("cluster", String, nullable=False),
-    Column("created_s", Float, nullable=False),
-    Column("started_s", Float),
-    Column("ended_s", Float),
-    Column("exit_status", Integer),
-    Column("reason", Text, nullable=False),
-)
-
-EVENTS = Table(
-    "events",
-    METADATA,
-    Column("id", Integer, primary_key=True),
-    Column("job_id", String, nullable=False),
-    Column("time_s", Float, nullable=False),
-    Column("state", String, nullable=False),
-    Column("attempt", Integer, nullable=False),
-    Column("reason", Text, nullable=False),
-    Index("events_of_job", "job_id", "id"),
-)
-
-LEASE = Table(
-    "lease",
-    METADATA,
-    Column("epoch", Integer, primary_key=True),
-    Column("host", String, nullable=False),
-    Column("pid", Integer, nullable=False),
-    Column("started_s", Float, nullable=False),
-    Column("address", String, nullable=False),
-    Column("expires_s", Float, nullable=False),
-)
-
-REVISION = Table("revision", METADATA, Column("number", Integer, nullable=False))
-
-
-def open_engine(path: str, busy_timeout_s: float) -> Engine:
-    """An engine whose transactions take the write lock at once, unless `reading` is an option.
-
-    Taking it later, at the first write, fails without waiting when another process wrote meanwhile.
-    """
-    engine = create_engine(f"sqlite:///{path}", connect_args={"timeout": busy_timeout_s})
-
-    @event.listens_for(engine, "connect")
-    def _on_connect(connection, record):  # type: ignore[no-untyped-def]
-        connection.isolation_level = None  # we begin transactions ourselves, below
-        connection.execute("PRAGMA synchronous=NORMAL")
-
-    @event.listens_for(engine, "begin")
-    def _on_begin(connection):  # type: ignore[no-untyped-def]
-        reading = connection.get_execution_options().get("reading", False)
-        connection.exec_driver_sql("BEGIN" if reading else "BEGIN IMMEDIATE")
-
-    return engine
+def connect(path: Path, busy_timeout_s: float) -> sqlite3.Connection:
+    """A connection that begins no transaction by itself, for one thread at a time."""
+    connection = sqlite3.connect(
+        path, timeout=busy_timeout_s, isolation_level=None, check_same_thread=False
+    )
+    connection.execute("PRAGMA synchronous=NORMAL")
+    return connection

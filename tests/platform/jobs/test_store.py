@@ -157,8 +157,7 @@ def test_a_database_cut_short_is_one_clear_line(tmp_path: Path):
 def test_a_newer_store_is_left_alone(tmp_path: Path):
     path = tmp_path / "covey.db"
     store = SqliteStore(path)
-    with store._engine.begin() as connection:
-        connection.exec_driver_sql("PRAGMA user_version=99")
+    store._connection.execute("PRAGMA user_version=99")
     store.close()
     with pytest.raises(UserError, match="another version of Covey"):
         SqliteStore(path)
@@ -166,8 +165,7 @@ def test_a_newer_store_is_left_alone(tmp_path: Path):
 
 def test_a_full_disk_is_one_clear_line(tmp_path: Path):
     store = SqliteStore(tmp_path / "covey.db")
-    with store._engine.connect() as connection:  # the pool's connection: its limit stays
-        connection.exec_driver_sql("PRAGMA max_page_count=1")
+    store._connection.execute("PRAGMA max_page_count=1")
     with pytest.raises(UserError, match="no room left on the disk"):
         for number in range(100):
             store.add(replace(JOB, job_id=f"a-{number}"), "x" * 10_000)
