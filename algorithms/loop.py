@@ -12,6 +12,7 @@ from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
 from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.gpu import GpuLoad
 from covey.platform.runtime.interfaces import Record
 from covey.platform.runtime.meter import Meter
 from covey.platform.runtime.spaces import Spaces
@@ -38,9 +39,12 @@ class Slice:
 
 @dataclass(frozen=True)
 class Report:
-    """Where training stands: figures since the report before, and the counters."""
+    """Where training stands: figures since the report before, the meters' figures since this
+    learner was made, and the counters.
+    """
 
     metrics: dict[str, float]
+    meters: dict[str, float]
     progress: Record
     turns: int
 
@@ -55,7 +59,7 @@ class LearnerLoop:
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._progress = Progress()
         self._turn: Turn | None = None
-        self._meter = Meter(time.monotonic)
+        self._meter = Meter(gpu_percent=GpuLoad())
 
     def weights(self) -> Weights:
         """What acting needs now."""
@@ -99,7 +103,7 @@ class LearnerLoop:
             ):
                 break
         metrics = {**progress.metrics(), **self._turn.metrics(), **self._meter.read(part.pids)}
-        return Report(metrics, progress.to_record(), turns)
+        return Report(metrics, self._meter.whole(), progress.to_record(), turns)
 
     def state(self) -> tuple[LearnerState, Record]:
         """Copies of all that later updates depend on, besides the rows in the streams."""

@@ -23,7 +23,9 @@ PIDS_S = 5.0
 
 
 def train(run: Run) -> Mapping[str, float]:
-    """Train until `run.stop_reason` says why to stop; the final metrics."""
+    """Train until `run.stop_reason` says why to stop; the final metrics, the meters' over all
+    of the training.
+    """
     job = run.job
     checkpoint = run.restore()
     spaces = probe_spaces(env_source(job))
@@ -61,6 +63,7 @@ class Training:
         self._section: RLSection = run.job.section
         self._progress = progress
         self._metrics: dict[str, float] = {}
+        self._meters: dict[str, float] = {}
         self._evaluation = EvaluationWork(run.job, crew, team, self._progress)
         self._viewer = ViewerWork(run, crew, team)
 
@@ -86,7 +89,8 @@ class Training:
             self._checkpoint(last=True)
         self._viewer.finish()
         run.event("stop", reason)
-        return {**self._progress.metrics(), **self._metrics, **self._progress.evaluated}
+        evaluated = self._progress.evaluated
+        return {**self._progress.metrics(), **self._metrics, **evaluated, **self._meters}
 
     def _slice(self) -> Slice:
         stop = self._run.job.stop
@@ -116,6 +120,7 @@ class Training:
             **self._progress.evaluated,
             **self._team.counts(),
         }
+        self._meters = report.meters
         self._run.report(self._progress.env_steps, self._metrics)
         self._viewer.look(self._progress.env_steps, self._metrics)
 

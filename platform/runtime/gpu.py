@@ -1,20 +1,24 @@
 """How busy the machine's GPUs are, asked of `nvidia-smi` without waiting for it."""
 
+import math
 import shutil
 import subprocess
+import time
 
 QUERY = ("--query-gpu=utilization.gpu", "--format=csv,noheader,nounits")
 
 
 class GpuLoad:
-    """Call it every few seconds: the mean utilisation in percent over all GPUs, as of the call
-    before; None where that is not known yet, or there is no GPU.
+    """Call it as often as you like: the mean utilisation in percent over all GPUs, some seconds
+    old; None where that is not known yet, or there is no GPU.
 
-    `nvidia-smi` takes up to a second, so each call only starts it and reads the one before.
+    `nvidia-smi` takes up to a second, so a call only starts it, at most every `every_s` seconds,
+    and a later one reads what it said.
     """
 
-    def __init__(self, command: str = "nvidia-smi") -> None:
+    def __init__(self, command: str = "nvidia-smi", every_s: float = 5.0) -> None:
         self._command = shutil.which(command)
+        self._every_s, self._asked_s = every_s, -math.inf
         self._asked: subprocess.Popen[str] | None = None
         self._percent: float | None = None
 
@@ -25,6 +29,10 @@ class GpuLoad:
             if self._asked.poll() is None:  # still at it
                 return self._percent
             self._percent = mean_percent(self._asked.communicate()[0])
+            self._asked = None
+        if time.monotonic() < self._asked_s + self._every_s:
+            return self._percent
+        self._asked_s = time.monotonic()
         self._asked = subprocess.Popen(
             [self._command, *QUERY],
             stdin=subprocess.DEVNULL,

@@ -38,7 +38,16 @@ def test_figures_are_of_the_time_since_the_last_read(clock: Clock) -> None:
         "loss_fraction": 0.025,
     }
     meter.count(samples=10)
-    clock.now += 10
+    clock.now += 6
+    assert meter.whole() == {
+        "sampling_hz": 401.0,
+        "update_hz": 0.8,
+        "update_frame_hz": 204.8,
+        "weight_age": 1.0,
+        "transfer_cycle_s": pytest.approx(0.03),
+        "loss_fraction": 100 / 4010,
+    }
+    clock.now += 4
     assert meter.read() == {
         "sampling_hz": 1.0,
         "update_hz": 0.0,
@@ -72,6 +81,7 @@ def test_cpu_of_processes_that_come_and_go(clock: Clock) -> None:
     used.update({1: None, 2: 1.0, 3: 54.0})  # 1 has ended, 2 is another process by now
     clock.now += 10
     assert meter.read([1, 2, 3])["cpu_percent"] == 40.0
+    assert meter.whole()["cpu_percent"] == 70.0
     clock.now += 10
     assert "cpu_percent" not in meter.read()
 
@@ -93,7 +103,8 @@ def test_gpu_use_goes_through_the_meter(clock: Clock) -> None:
     found: list[float | None] = [None, 37.5]
     meter = Meter(clock, gpu_percent=lambda: found.pop(0))
     assert "gpu_percent" not in meter.read()
-    assert meter.read()["gpu_percent"] == 37.5
+    clock.now += 1
+    assert meter.read()["gpu_percent"] == 37.5 == meter.whole()["gpu_percent"]
 
 
 @pytest.mark.parametrize(
@@ -111,7 +122,7 @@ def test_asks_for_gpu_use_without_waiting(
     command.write_text(f'#!/bin/sh\nread line < "{go}"; echo $line; echo 20\n')
     command.chmod(0o755)
     os.mkfifo(go)
-    load = GpuLoad(str(command))
+    load = GpuLoad(str(command), every_s=3600)
     assert load() is None, "asked, and not waited for"
     assert load() is None
     go.write_text("40\n")  # returns once somebody reads
