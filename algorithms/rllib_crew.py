@@ -1,11 +1,14 @@
 """Where RLlib's actors live: all in one placement group of the job's resources."""
 
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from covey.algorithms.rllib_resources import Shares
 from covey.platform.environment import prepare_libraries
 from covey.platform.jobfile.model import Resources
+
+if TYPE_CHECKING:
+    from covey.platform.runtime.actors import RayWorker
 
 
 class RllibCrew:
@@ -22,47 +25,31 @@ class RllibCrew:
             connect(resources, address)
         self._group = place(shares.bundles())
         self._main = shares.main
-        self._actor: Any = None
+        self._worker: RayWorker | None = None
 
     def spawn(self, factory: Callable[..., object], *arguments: Any) -> None:
         """Start the actor; the actors that it starts in turn stay in the placement group."""
-        import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+        from covey.platform.runtime.actors import start_actor
 
-        from covey.platform.runtime.actors import Host
-
-        strategy = PlacementGroupSchedulingStrategy(
-            self._group, 0, placement_group_capture_child_tasks=True
-        )
-        options = ray.remote(Host).options(
-            num_cpus=self._main.get("CPU", 0),
-            num_gpus=self._main.get("GPU", 0),
-            scheduling_strategy=strategy,
-        )
-        self._actor = options.remote(factory, *arguments)
+        self._worker = start_actor("rllib", self._group, 0, self._main, factory, *arguments)
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the actor's object and wait for the result.
 
         Raises what the method raised; WorkerLost when the actor's process died.
         """
-        import ray
-        from ray.exceptions import RayActorError, RayTaskError
+        from covey.platform.runtime.actors import results
 
-        from covey.platform.runtime.crew import WorkerLost
-
-        try:
-            return ray.get(self._actor.call.remote(method, *arguments))
-        except RayActorError as error:
-            raise WorkerLost(f"the actor of RLlib's algorithm died: {error}") from error
-        except RayTaskError as error:
-            raise error.cause from error
+        assert self._worker is not None
+        pending = self._worker.submit(method, *arguments)
+        (value,) = results([pending], lambda actor_id: "the actor of RLlib's algorithm")
+        return value
 
     def close(self) -> None:
         import ray
         from ray.util.placement_group import remove_placement_group
 
-        if self._actor is not None:
-            ray.kill(self._actor)
+        if self._worker is not None:
+            ray.kill(self._worker.actor)
         remove_placement_group(self._group)  # and with it every actor that RLlib has started
         ray.shutdown()

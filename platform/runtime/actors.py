@@ -2,7 +2,7 @@
 
 import os
 import signal
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -51,41 +51,18 @@ class RayCrew:
         return [{"CPU": self._share}] * samplers + [rest]
 
     def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
-        import ray
-        from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
-
         last = len(self._group.bundle_specs) - 1
         collects = name.startswith(SAMPLER)
+        share = {"CPU": self._share} if collects else {}
+        if name == LEARNER:
+            share = {"GPU": self._gpus}
         bundle = int(name.removeprefix(SAMPLER)) if collects else last
-        learns = name == LEARNER
-        # Named for `ps` and Ray's own pages: the process is called ray::sampler-0.
-        role = type(name.replace(" ", "-"), (Host,), {})
-        actor: Any = (
-            ray.remote(role)
-            .options(
-                num_cpus=self._share if collects else 0,
-                num_gpus=self._gpus if learns else 0,
-                scheduling_strategy=PlacementGroupSchedulingStrategy(self._group, bundle),
-            )
-            .remote(factory, *arguments)
-        )
-        self._actors[name], self._pids[name] = actor, actor.pid.remote()
-        return RayWorker(actor)
+        worker = start_actor(name, self._group, bundle, share, factory, *arguments)
+        self._actors[name], self._pids[name] = worker.actor, worker.actor.pid.remote()
+        return worker
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
-        import ray
-        from ray.exceptions import RayActorError, RayTaskError
-
-        references = [one.reference for one in pending if isinstance(one, Remote)]
-        try:
-            values: list[Any] = ray.get(references)
-        except RayActorError as error:
-            raise WorkerLost(f"{self._name_of(error.actor_id)} died: {error}") from error
-        except RayTaskError as error:
-            if isinstance(error.cause, UserError):
-                raise error.cause from None
-            raise error.cause from error  # the worker's own story stays in the traceback
-        return values
+        return results(pending, self._name_of)
 
     def _name_of(self, actor_id: str | None) -> str:
         found = self._actors.items()
@@ -173,6 +150,49 @@ class RayWorker:
     def submit(self, method: str, *arguments: Any) -> Pending:
         plain = (one.reference if isinstance(one, Remote) else one for one in arguments)
         return Remote(self.actor.call.remote(method, *plain))
+
+
+def start_actor(
+    name: str,
+    group: Any,
+    bundle: int,
+    share: Mapping[str, float],
+    factory: Callable[..., object],
+    *arguments: Any,
+) -> RayWorker:
+    """An actor that holds what `factory` makes, in a bundle of a placement group, with a share of
+    the bundle's CPUs and GPUs; the actors that it starts in turn stay in the group.
+    """
+    import ray
+    from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
+
+    # Named for `ps` and Ray's own pages: the process is called ray::sampler-0.
+    role = type(name.replace(" ", "-"), (Host,), {})
+    actor: Any = ray.remote(role).options(
+        num_cpus=share.get("CPU", 0),
+        num_gpus=share.get("GPU", 0),
+        scheduling_strategy=PlacementGroupSchedulingStrategy(
+            group, bundle, placement_group_capture_child_tasks=True
+        ),
+    )
+    return RayWorker(actor.remote(factory, *arguments))
+
+
+def results(pending: Sequence[Pending], name_of: Callable[[str | None], str]) -> list[Any]:
+    """What the calls returned, or raised; WorkerLost names the actor whose process died."""
+    import ray
+    from ray.exceptions import RayActorError, RayTaskError
+
+    references = [one.reference for one in pending if isinstance(one, Remote)]
+    try:
+        values: list[Any] = ray.get(references)
+    except RayActorError as error:
+        raise WorkerLost(f"{name_of(error.actor_id)} died: {error}") from error
+    except RayTaskError as error:
+        if isinstance(error.cause, UserError):
+            raise error.cause from None
+        raise error.cause from error  # the worker's own story stays in the traceback
+    return values
 
 
 def connect(resources: Resources, address: str) -> None:
