@@ -147,6 +147,24 @@ class Pass:
             gradient[0].addmm_(x.t(), slopes, beta=beta)
         return slopes
 
+    def backward_of(self, net: FlatMlp, rows: Tensor, slope: float) -> Tensor:
+        """`backward` of these rows alone, by index, for a net of one output, whose slope is the
+        same for all of them; without a gradient. [len(rows), O].
+        """
+        chosen = rows.numpy()
+        slopes = self._slopes[-1][: len(rows)]
+        slopes.copy_(net.inner[-1][:1].mul(slope).expand_as(slopes))
+        for index in range(len(self._hidden) - 1, -1, -1):
+            if index < len(self._hidden) - 1:
+                before = self._slopes[index][: len(rows)]
+                slopes = torch.mm(slopes, net.inner[index], out=before)
+            if self._relu:
+                mask_rows(slopes.numpy(), self._masks[index][1], chosen)
+            else:
+                values = self._hidden[index].index_select(0, rows)
+                torch.ops.aten.tanh_backward.grad_input(slopes, values, grad_input=slopes)
+        return slopes
+
     def _through(self, net: FlatMlp, index: int, slopes: Tensor) -> Tensor:
         """From slopes by the layer after a hidden one to those by the hidden one's sums."""
         before = self._slopes[index]
@@ -173,6 +191,17 @@ def mask(slopes: NDArray[np.float32], values: NDArray[np.float32]) -> None:
     for i in range(slopes.shape[0]):
         for j in range(slopes.shape[1]):
             slopes[i, j] = slopes[i, j] if values[i, j] > 0 else np.float32(0)
+
+
+@compiled
+def mask_rows(
+    slopes: NDArray[np.float32], values: NDArray[np.float32], rows: NDArray[np.int64]
+) -> None:
+    """`mask` where row i of the slopes belongs to row rows[i] of the values."""
+    for i in range(slopes.shape[0]):
+        row = rows[i]
+        for j in range(slopes.shape[1]):
+            slopes[i, j] = slopes[i, j] if values[row, j] > 0 else np.float32(0)
 
 
 @compiled

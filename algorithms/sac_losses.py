@@ -46,14 +46,16 @@ def critic_slopes(
 
 
 @compiled
-def actor_slopes(first: Column, second: Column, scale: float, slopes: NDArray[np.float32]) -> float:
-    """Minus the smaller critic's value, times `scale`: write its slopes [2, N, 1] by both critics'
-    values; return the sum of the smaller values.
+def smaller(first: Column, second: Column, rows: NDArray[np.int64]) -> tuple[int, float]:
+    """Write the rows where the first critic's value is the smaller one to the beginning of rows[0],
+    the others to that of rows[1]; return how many the first are, and the sum of the smaller values.
     """
-    total = 0.0
+    total, count = 0.0, 0
     for i in range(len(first)):
-        smaller = 0 if first[i, 0] <= second[i, 0] else 1
-        slopes[smaller, i, 0] = -scale
-        slopes[1 - smaller, i, 0] = 0.0
+        if first[i, 0] <= second[i, 0]:
+            rows[0, count] = i
+            count += 1
+        else:
+            rows[1, i - count] = i
         total += min(first[i, 0], second[i, 0])
-    return total
+    return count, total

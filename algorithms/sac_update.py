@@ -14,7 +14,7 @@ import torch
 from torch import Tensor
 
 from covey.algorithms.flat_mlp import Activation, FlatMlp, Pass, size, views
-from covey.algorithms.sac_losses import actor_slopes, critic_slopes, soft_target
+from covey.algorithms.sac_losses import critic_slopes, smaller, soft_target
 from covey.algorithms.squashed_gaussian import head_slopes, squash
 
 CHUNK = 4096
@@ -141,7 +141,8 @@ class Room:
         self.by_actions, self.spread = torch.zeros(2, rows, widths.acting)
         self.by_head = torch.zeros(rows, 2 * widths.acting)
         self.logp, self.wanted = torch.zeros(2, rows, 1)
-        self.by_values = torch.zeros(2, rows, 1)
+        self.by_values = torch.zeros(rows, 1)
+        self.chosen = torch.zeros(2, rows, dtype=torch.int64)
 
 
 class Chunk:
@@ -170,9 +171,9 @@ class Chunk:
                 data.weights.numpy(),
                 self._scale,
                 data.errors.numpy(),
-                room.by_values[0].numpy(),
+                room.by_values.numpy(),
             )
-            room_k.backward(critic, data.inputs, room.by_values[0], gradient, beta)
+            room_k.backward(critic, data.inputs, room.by_values, gradient, beta)
         return CriticSums(loss, values)
 
     def _write_wanted(self, alpha: float) -> float:
@@ -201,11 +202,14 @@ class Chunk:
             room_k.forward(critic, data.inputs).numpy()
             for critic, room_k in zip(networks.critics, room.critics, strict=True)
         )
-        value = actor_slopes(first, second, self._scale, room.by_values.numpy())
+        count, value = smaller(first, second, room.chosen.numpy())
         logp = float(room.logp.sum())
-        for index, (critic, room_k) in enumerate(zip(networks.critics, room.critics, strict=True)):
-            by_sums = room_k.backward(critic, data.inputs, room.by_values[index], None, 0.0)
-            room.by_actions.addmm_(by_sums, self._to_actions[index], beta=float(index > 0))
+        for index, rows in enumerate(
+            (room.chosen[0, :count], room.chosen[1, : len(first) - count])
+        ):
+            critic, room_k = networks.critics[index], room.critics[index]
+            by_sums = room_k.backward_of(critic, rows, -self._scale)
+            room.by_actions.index_copy_(0, rows, by_sums @ self._to_actions[index])
         head_slopes(
             room.actor.output.numpy(),
             self._actions.numpy(),

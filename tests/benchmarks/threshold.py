@@ -1,6 +1,6 @@
-"""Train PPO to its threshold with several seeds, each a `covey run` of its own.
+"""Train a job to its threshold with several seeds, each a `covey run` of its own.
 
-    python tests/benchmarks/ppo_threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5]
+    python tests/benchmarks/threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5]
 
 Prints steps and seconds. A run is solved when it succeeded and its `episode_return_mean` (the
 mean of the last 100 training episodes) is at least the job's threshold. Exit status 1 unless every
