@@ -47,6 +47,12 @@ class FlatMlp:
         """Of each layer but the first, the transposed weights [O, I] without the bias."""
         return [layer[:-1].t() for layer in self.layers[1:]]
 
+    @cached_property
+    def first_output(self) -> NDArray[np.float32]:
+        """The last layer's weights [I] of the first output, without the bias."""
+        array: NDArray[np.float32] = self.layers[-1].numpy()[:-1, 0]
+        return array
+
     def initialize(self, generator: Generator) -> None:
         """Uniform within 1/sqrt(I), weights and biases alike (torch's default for linear ones)."""
         for layer in self.layers:
@@ -98,7 +104,8 @@ def with_ones(rows: int, width: int, ones_at: int | None = None) -> Tensor:
 
 
 class Pass:
-    """Room for `rows` rows on their way through perceptrons of one shape, forward and backward.
+    """Room for `rows` rows on their way through perceptrons of one shape, forward and backward;
+    `values` is `output` as an array.
 
     `x` [rows, I+1] is always an input with its column of ones. `forward` leaves what `backward`
     needs, so the two go in pairs.
@@ -118,6 +125,7 @@ class Pass:
             for slopes, values in zip(self._slopes, self._whole, strict=True)
         ]
         self.output = torch.empty(rows, outputs)
+        self.values: NDArray[np.float32] = self.output.numpy()
 
     def forward(self, net: FlatMlp, x: Tensor) -> Tensor:
         """`output` [rows, O]."""
@@ -151,13 +159,12 @@ class Pass:
         """`backward` of these rows alone, by index, for a net of one output, whose slope is the
         same for all of them; without a gradient. [len(rows), O].
         """
-        chosen = rows.numpy()
-        slopes = self._slopes[-1][: len(rows)]
-        slopes.copy_(net.inner[-1][:1].mul(slope).expand_as(slopes))
+        chosen, count = rows.numpy(), len(rows)
+        slopes = self._slopes[-1][:count]
+        slopes[:] = net.layers[-1][:-1, 0].mul(slope)
         for index in range(len(self._hidden) - 1, -1, -1):
             if index < len(self._hidden) - 1:
-                before = self._slopes[index][: len(rows)]
-                slopes = torch.mm(slopes, net.inner[index], out=before)
+                slopes = torch.mm(slopes, net.inner[index], out=self._slopes[index][:count])
             if self._relu:
                 mask_rows(slopes.numpy(), self._masks[index][1], chosen)
             else:
@@ -169,7 +176,7 @@ class Pass:
         """From slopes by the layer after a hidden one to those by the hidden one's sums."""
         before = self._slopes[index]
         if self._relu and slopes.shape[1] == 1:
-            spread(slopes[:, 0].numpy(), net.inner[index][0].numpy(), *self._masks[index])
+            spread(slopes.numpy(), net.first_output, *self._masks[index])
             return before
         torch.mm(slopes, net.inner[index], out=before)
         if self._relu:
@@ -211,8 +218,10 @@ def spread(
     slopes: NDArray[np.float32],
     values: NDArray[np.float32],
 ) -> None:
-    """The product of slopes [N] by a single output and its weights [O], and `mask`, in one pass."""
+    """The product of slopes [N, 1] by a single output and its weights [O], and `mask`, in one
+    pass.
+    """
     for i in range(slopes.shape[0]):
-        slope = outer[i]
+        slope = outer[i, 0]
         for j in range(slopes.shape[1]):
             slopes[i, j] = slope * weights[j] if values[i, j] > 0 else np.float32(0)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
-from torch import Tensor
 
 from covey.algorithms.encoded_batch import EncodedBatch
 from covey.algorithms.flat_mlp import with_ones
@@ -32,15 +31,18 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive
 
 T = TypeVar("T")
+SHARE_ROWS = 1024
+"""A thread of its own is worth it from so many rows on."""
 TWINS = ("critic_1", "critic_2"), ("target_1", "target_2")
 
 
 class SACLearner:
     """See `ReplayLearner`. The same class inline or as a Ray actor.
 
-    A minibatch is shared among `threads` Python threads, each with one torch thread: they meet
-    twice a step, where torch's own threads would meet at every product. Their number has a part in
-    the last bits of the result.
+    A large minibatch is shared among `threads` Python threads, each with one torch thread: they
+    meet twice a step, where torch's own threads meet at every product. In a small one they would
+    wait for Python's lock longer than that: there torch's threads share the products. The number
+    of threads has a part in the last bits of the result.
     """
 
     def __init__(self, config: SACConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
@@ -86,23 +88,28 @@ class SACLearner:
             following[:, : widths.seen].numpy(),
         )
         self._batch = batch = self._sampled.batch
-        noise, next_noise = torch.from_numpy(self._noise)
+        noise, next_noise = self._noise
         data = Data(
             inputs=inputs,
             next_inputs=following,
-            rewards=as_column(batch.rewards),
-            discounts=as_column(batch.discounts),
-            weights=as_column(batch.weights),
+            rewards=batch.rewards[:, None],
+            discounts=batch.discounts[:, None],
+            weights=batch.weights[:, None],
             noise=noise,
             next_noise=next_noise,
-            errors=as_column(self._errors),
+            errors=self._errors[:, None],
         )
-        cuts = [size * k // threads for k in range(threads + 1)]
+        shares = min(threads, max(1, size // SHARE_ROWS))
+        self._threads = max(1, threads // shares)
+        cuts = [size * k // shares for k in range(shares + 1)]
         self._shares = [
             Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
         ]
         self._pool = ThreadPoolExecutor(
-            max(1, threads - 1), "share", initializer=torch.set_num_threads, initargs=(1,)
+            max(1, shares - 1),
+            "share",
+            initializer=torch.set_num_threads,
+            initargs=(self._threads,),
         )
 
     def weights(self) -> Weights:
@@ -117,7 +124,7 @@ class SACLearner:
     def update(self, replay: Replay) -> None:
         """One gradient step on everything."""
         began = perf_counter()
-        torch.set_num_threads(1)  # inline, others of this process set their own
+        torch.set_num_threads(self._threads)  # inline, others of this process set their own
         replay.sample(self._batch)
         self._prepare()
         alpha = math.exp(self._log_alpha[0])
@@ -211,8 +218,3 @@ class SACLearner:
             "critic": self._critic_optimizer,
             "alpha": self._alpha_optimizer,
         }
-
-
-def as_column(array: NDArray[np.float32]) -> Tensor:
-    """A view [N, 1] of an array [N]."""
-    return torch.from_numpy(array).unsqueeze(1)

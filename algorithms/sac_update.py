@@ -8,15 +8,18 @@ are a critic's.
 """
 
 from itertools import pairwise
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
+import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from covey.algorithms.flat_mlp import Activation, FlatMlp, Pass, size, views
 from covey.algorithms.sac_losses import critic_slopes, smaller, soft_target
 from covey.algorithms.squashed_gaussian import head_slopes, squash
 
+Array = NDArray[np.float32]
 CHUNK = 4096
 """At most so many rows. Fewer would stay in a core's cache, but read the weights more often: from
 512 to 4096 rows, a minibatch of 8192 took a seventh less time.
@@ -68,16 +71,17 @@ class Data(NamedTuple):
 
     inputs: Tensor
     next_inputs: Tensor
-    rewards: Tensor
-    discounts: Tensor
-    weights: Tensor
-    noise: Tensor
-    next_noise: Tensor
-    errors: Tensor
+    rewards: Array
+    discounts: Array
+    weights: Array
+    noise: Array
+    next_noise: Array
+    errors: Array
 
     def rows(self, first: int, last: int) -> "Data":
         """Views of the rows [first, last)."""
-        return Data(*(part[first:last] for part in self))
+        parts: Any = (part[first:last] for part in self)  # each of its own kind
+        return Data(*parts)
 
 
 class CriticSums(NamedTuple):
@@ -138,11 +142,16 @@ class Room:
         widths = networks.widths
         self.actor = Pass(rows, widths.actor, networks.activation)
         self.critics = tuple(Pass(rows, widths.critic, networks.activation) for _ in range(2))
-        self.by_actions, self.spread = torch.zeros(2, rows, widths.acting)
+        self.by_actions = torch.zeros(rows, widths.acting)
         self.by_head = torch.zeros(rows, 2 * widths.acting)
-        self.logp, self.wanted = torch.zeros(2, rows, 1)
         self.by_values = torch.zeros(rows, 1)
         self.chosen = torch.zeros(2, rows, dtype=torch.int64)
+        self.spread = np.zeros((rows, widths.acting), np.float32)
+        self.logp, self.wanted = np.zeros((2, rows, 1), np.float32)
+        self.by_actions_array: Array = self.by_actions.numpy()
+        self.by_head_array: Array = self.by_head.numpy()
+        self.by_values_array: Array = self.by_values.numpy()
+        self.chosen_array: NDArray[np.int64] = self.chosen.numpy()
 
 
 class Chunk:
@@ -152,9 +161,9 @@ class Chunk:
         self._networks, self._data, self._room = networks, data, room
         self._scale = 1.0 / batch_size
         seen = networks.widths.seen
-        self._seen, self._actions = data.inputs[:, : seen + 1], data.inputs[:, seen + 1 :]
-        self._next_seen = data.next_inputs[:, : seen + 1]
-        self._next_actions = data.next_inputs[:, seen + 1 :]
+        self._seen, self._next_seen = data.inputs[:, : seen + 1], data.next_inputs[:, : seen + 1]
+        self._actions: Array = data.inputs.numpy()[:, seen + 1 :]
+        self._next_actions: Array = data.next_inputs.numpy()[:, seen + 1 :]
         self._to_actions = [critic.layers[0][seen + 1 :].t() for critic in networks.critics]
 
     def critics(self, alpha: float, gradients: list[list[Tensor]], beta: float) -> CriticSums:
@@ -163,15 +172,16 @@ class Chunk:
         """
         data, networks, room = self._data, self._networks, self._room
         values, loss = self._write_wanted(alpha), 0.0
-        data.errors.zero_()
+        data.errors.fill(0)
         for critic, room_k, gradient in zip(networks.critics, room.critics, gradients, strict=True):
+            room_k.forward(critic, data.inputs)
             loss += critic_slopes(
-                room_k.forward(critic, data.inputs).numpy(),
-                room.wanted.numpy(),
-                data.weights.numpy(),
+                room_k.values,
+                room.wanted,
+                data.weights,
                 self._scale,
-                data.errors.numpy(),
-                room.by_values.numpy(),
+                data.errors,
+                room.by_values_array,
             )
             room_k.backward(critic, data.inputs, room.by_values, gradient, beta)
         return CriticSums(loss, values)
@@ -180,55 +190,47 @@ class Chunk:
         """What the critics' values should be, at a fresh next action; returns the sum."""
         data, networks, room = self._data, self._networks, self._room
         self._draw(self._next_seen, data.next_noise, self._next_actions)
-        first, second = (
-            room_k.forward(target, data.next_inputs).numpy()
-            for target, room_k in zip(networks.targets, room.critics, strict=True)
-        )
+        for target, room_k in zip(networks.targets, room.critics, strict=True):
+            room_k.forward(target, data.next_inputs)
+        first, second = room.critics
         return soft_target(
-            data.rewards.numpy(),
-            data.discounts.numpy(),
-            first,
-            second,
-            room.logp.numpy(),
+            data.rewards,
+            data.discounts,
+            first.values,
+            second.values,
+            room.logp,
             alpha,
-            room.wanted.numpy(),
+            room.wanted,
         )
 
     def actor(self, alpha: float, gradient: list[Tensor], beta: float) -> ActorSums:
         """alpha * logp - the smaller critic's value, at fresh actions."""
         data, networks, room = self._data, self._networks, self._room
         self._draw(self._seen, data.noise, self._actions)
-        first, second = (
-            room_k.forward(critic, data.inputs).numpy()
-            for critic, room_k in zip(networks.critics, room.critics, strict=True)
-        )
-        count, value = smaller(first, second, room.chosen.numpy())
-        logp = float(room.logp.sum())
-        for index, rows in enumerate(
-            (room.chosen[0, :count], room.chosen[1, : len(first) - count])
+        for critic, room_k in zip(networks.critics, room.critics, strict=True):
+            room_k.forward(critic, data.inputs)
+        first, second = room.critics
+        count, value = smaller(first.values, second.values, room.chosen_array)
+        chosen = room.chosen[0, :count], room.chosen[1, : len(first.values) - count]
+        for critic, room_k, rows, to_actions in zip(
+            networks.critics, room.critics, chosen, self._to_actions, strict=True
         ):
-            critic, room_k = networks.critics[index], room.critics[index]
             by_sums = room_k.backward_of(critic, rows, -self._scale)
-            room.by_actions.index_copy_(0, rows, by_sums @ self._to_actions[index])
+            room.by_actions.index_copy_(0, rows, by_sums @ to_actions)
         head_slopes(
-            room.actor.output.numpy(),
-            self._actions.numpy(),
-            room.spread.numpy(),
-            room.by_actions.numpy(),
+            room.actor.values,
+            self._actions,
+            room.spread,
+            room.by_actions_array,
             alpha * self._scale,
-            room.by_head.numpy(),
+            room.by_head_array,
         )
+        logp = float(room.logp.sum())
         room.actor.backward(networks.actor, self._seen, room.by_head, gradient, beta)
         return ActorSums(alpha * logp - value, logp)
 
-    def _draw(self, seen: Tensor, noise: Tensor, actions: Tensor) -> None:
+    def _draw(self, seen: Tensor, noise: Array, actions: Array) -> None:
         """Write the policy's actions where they belong, and the room's logp."""
         room = self._room
-        head = room.actor.forward(self._networks.actor, seen)
-        squash(
-            head.numpy(),
-            noise.numpy(),
-            actions.numpy(),
-            room.logp[:, 0].numpy(),
-            room.spread.numpy(),
-        )
+        room.actor.forward(self._networks.actor, seen)
+        squash(room.actor.values, noise, actions, room.logp[:, 0], room.spread)
