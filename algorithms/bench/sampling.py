@@ -44,8 +44,8 @@ ENVIRONMENTS = {
     subject.env: subject
     for subject in (
         Subject("CartPole-v1", batched=1024, envs=16, ours=1024),
-        Subject("Pendulum-v1", batched=0, envs=16, ours=16),
-        Subject("HalfCheetah-v5", batched=0, envs=16, ours=16),
+        Subject("Pendulum-v1", batched=0, envs=16, ours=128),
+        Subject("HalfCheetah-v5", batched=0, envs=16, ours=128),
         Subject("ALE/Pong-v5", batched=8, envs=8, ours=8, images=True),
     )
 }
