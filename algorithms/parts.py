@@ -2,11 +2,13 @@
 
 from collections.abc import Callable
 from functools import partial
+from itertools import pairwise
 
 from covey.algorithms.section import RLSection
 from covey.envs.make import EnvSource, make_environments
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.interfaces import ActingPolicy, Environments
+from covey.platform.runtime.overlapped import Overlapped
 from covey.platform.runtime.spaces import Spaces
 
 EVALUATION_ENVS = 10
@@ -34,9 +36,18 @@ def make_environments_of(
     job: JobFile, count: int, first: int, role: str
 ) -> Callable[[], Environments]:
     """Training environments `first` to `first + count` of a job, made where this is called."""
-    return partial(
-        make_environments, env_source(job), count, first, job.seed, role, job.deterministic
-    )
+    section: RLSection = job.section
+    made = [
+        partial(make_environments, env_source(job), size, start, job.seed, role, job.deterministic)
+        for size, start in in_groups(count, first, section.sampling.groups)
+    ]
+    return made[0] if len(made) == 1 else partial(Overlapped, *made)
+
+
+def in_groups(count: int, first: int, groups: int) -> list[tuple[int, int]]:
+    """`count` environments, numbered from `first`, in groups: the size and first number of each."""
+    cuts = [count * k // groups for k in range(groups + 1)]
+    return [(end - start, first + start) for start, end in pairwise(cuts)]
 
 
 def evaluation_environments(job: JobFile, episodes: int) -> Callable[[], Environments]:

@@ -20,6 +20,11 @@ class Sampling(Section):
         default="auto",
         description="environments a sampler steps together; auto: 8 in all, at least 4 each",
     )
+    groups: Literal[1, 2] = Field(
+        default=1,
+        description="2: half of a sampler's environments are stepped while the policy acts for the "
+        "other half, which pays where stepping is slow, and the sampler has a second core",
+    )
     hang_s: Positive = Field(
         default=60.0, description="a sampler that gives no sign for so long is replaced"
     )

@@ -61,9 +61,13 @@ def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
     samplers = sampling.samplers
     if samplers == "auto":
         samplers = int(cpus) if cpus >= 2 else 0
-    environments = sampling.envs_per_sampler
-    if environments == "auto":
-        environments = max(4, 8 // max(1, samplers))
+    asked = sampling.envs_per_sampler
+    environments = max(4, 8 // max(1, samplers)) if asked == "auto" else asked
+    if environments < sampling.groups:
+        raise KeyProblem(
+            ("rl", "sampling", "groups"),
+            f"{environments} environment a sampler cannot be parted in {sampling.groups} groups",
+        )
     found = {"samplers": samplers, "envs_per_sampler": environments}
     return sampling.model_copy(update=found)
 

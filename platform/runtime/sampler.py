@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Episodes, Rows
 from covey.platform.runtime.interfaces import ActingPolicy, Arrays, Environments, Record
+from covey.platform.runtime.overlapped import Overlapped
 from covey.platform.runtime.stream_sides import StreamWriter
 from covey.platform.runtime.threads import one_blas_thread
 from covey.platform.runtime.weights_channel import WeightsReader
@@ -96,6 +97,9 @@ class Sampler:
         return first
 
     def _collect(self, rows: Rows, first: int) -> None:
+        if isinstance(self._environments, Overlapped):
+            self._collect_in_turns(rows, first, self._environments)
+            return
         environments, policy, generator = self._environments, self._policy, self._generator
         for t in range(first, rows.steps):
             actions, rows.logp[t] = policy.sample(rows.observations[t], generator)
@@ -109,6 +113,31 @@ class Sampler:
                 rows.truncated[t],
                 rows.valid[t],
             )
+            self._count(rows, t)
+
+    def _collect_in_turns(self, rows: Rows, first: int, environments: Overlapped) -> None:
+        """Act for a group while the one before it is stepped."""
+        groups = list(enumerate(environments.columns))
+        for t in range(first, rows.steps):
+            for group, columns in groups:
+                environments.wait(group)
+                actions, rows.logp[t, columns] = self._policy.sample(
+                    rows.observations[t, columns], self._generator
+                )
+                rows.actions[t, columns] = actions
+                self._stream.heartbeat_s = time.monotonic()
+                environments.begin(
+                    group,
+                    actions,
+                    rows.observations[t + 1],
+                    rows.rewards[t],
+                    rows.terminated[t],
+                    rows.truncated[t],
+                    rows.valid[t],
+                )
+        for group, _ in groups:
+            environments.wait(group)
+        for t in range(first, rows.steps):
             self._count(rows, t)
 
     @staticmethod
@@ -161,7 +190,11 @@ class Sampler:
         self._generator.bit_generator.state = record["generator"]
         seen = self._environments.spaces.observation
         current: NDArray[Any] = np.zeros((self._environments.count, *seen.shape), dtype=seen.dtype)
-        self._goes_on = self._environments.restore(record["environments"], arrays, current)
+        held, in_groups = record["environments"], isinstance(self._environments, Overlapped)
+        if ("groups" in held) == in_groups:
+            self._goes_on = self._environments.restore(held, arrays, current)
+        else:
+            self._environments.reset(current)
         self._start = current
         if self._goes_on:
             self._so_far[:] = record["return_so_far"]

@@ -1,5 +1,6 @@
 """The sampler and the evaluator on environments and policies with known answers."""
 
+import threading
 from dataclasses import fields
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from covey.platform.errors import UserError
 from covey.platform.runtime.evaluator import Evaluator
 from covey.platform.runtime.fragment import Rows, Weights
+from covey.platform.runtime.overlapped import Overlapped
 from covey.platform.runtime.sampler import Sampler
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 from covey.platform.runtime.stream import Stream, StreamSpec
@@ -109,6 +111,83 @@ def test_a_block_holds_steps_resets_and_who_acted():
     np.testing.assert_array_equal(rows.rewards, rows.actions * rows.valid)
 
 
+class Late(Counting):
+    """Counting whose environments are those from number `first` on."""
+
+    def __init__(self, count, first):
+        super().__init__(count)
+        self.first = first
+        self.lengths = self.lengths + first
+
+    def step(self, actions, observations, rewards, terminated, truncated, valid):
+        super().step(actions, observations, rewards, terminated, truncated, valid)
+        if self.first:  # only the first environment of all is cut short
+            terminated |= truncated
+            truncated[:] = False
+
+
+def in_two_groups():
+    return Overlapped(lambda: Late(2, 0), lambda: Late(1, 2))
+
+
+def rows_of(into, count):
+    found = []
+    for _ in range(count):
+        fragment = into.take()
+        found.append([np.array(getattr(fragment.rows, f.name)) for f in fields(Rows)])
+        found[-1] += [fragment.episodes.returns, fragment.episodes.lengths]
+    return found
+
+
+def test_two_groups_give_the_rows_of_one():
+    one, two = stream(), stream()
+    for into, environments in ((one, Counting), (two, in_two_groups)):
+        collecting = sampler(into, environments)
+        assert collecting.sample() and collecting.sample()
+    for expected, found in zip(rows_of(one, 2), rows_of(two, 2), strict=True):
+        for left, right in zip(expected, found, strict=True):
+            np.testing.assert_array_equal(left, right)
+
+
+def test_one_group_steps_while_the_policy_acts_for_the_other():
+    acting, stepping = threading.Event(), threading.Event()
+
+    class Slow(Late):
+        def step(self, *arrays):
+            stepping.set()
+            assert acting.wait(60), "nobody acted meanwhile"
+            super().step(*arrays)
+
+    class Thoughtful(Coin):
+        def sample(self, observations, generator):
+            if len(observations) == 1:  # the second group's: the first one is under way
+                assert stepping.wait(60)
+                acting.set()
+            return super().sample(observations, generator)
+
+    into = stream()
+    made = Sampler(
+        lambda: Overlapped(lambda: Slow(2, 0), lambda: Slow(1, 2)), Thoughtful, derive(0, "x")
+    )
+    weights = SharedWeights.create(WEIGHTS.arrays, shared=False)
+    weights.publish(WEIGHTS.arrays)
+    made.connect(lambda: into, lambda: weights)
+    assert made.sample()
+
+
+def test_an_error_of_either_group_comes_through_and_both_are_closed():
+    class Broken(Late):
+        def step(self, *arrays):
+            raise UserError("broken lamp")
+
+    groups = [Late(2, 0), Broken(1, 2)]
+    environments = Overlapped(*(lambda group=group: group for group in groups))
+    with pytest.raises(UserError, match="broken lamp"):
+        sampler(stream(), lambda: environments).sample()
+    environments.close()
+    assert [group.steps for group in groups] == [None, None]
+
+
 def test_blocks_are_written_only_where_there_is_room_and_permission():
     into = stream(blocks=2)
     into.permit(1)
@@ -132,12 +211,13 @@ def test_episodes_are_summed_across_blocks_in_the_order_in_which_they_end():
     assert second.episodes.returns.tolist() == [rewards[:4, 2].sum(), rewards[3:5, 0].sum()]
 
 
-def test_goes_on_from_its_state_as_if_never_stopped():
+@pytest.mark.parametrize("environments", [Counting, in_two_groups])
+def test_goes_on_from_its_state_as_if_never_stopped(environments):
     into, other_into = stream(), stream()
-    whole = sampler(into)
+    whole = sampler(into, environments)
     whole.sample()
     into.take()
-    other = sampler(other_into, seed=9)
+    other = sampler(other_into, environments, seed=9)
     other.restore(*whole.state())
     whole.sample()
     other.sample()
@@ -146,6 +226,19 @@ def test_goes_on_from_its_state_as_if_never_stopped():
         np.testing.assert_array_equal(getattr(found.rows, f.name), getattr(expected.rows, f.name))
     np.testing.assert_array_equal(found.episodes.returns, expected.episodes.returns)
     np.testing.assert_array_equal(found.episodes.lengths, expected.episodes.lengths)
+
+
+@pytest.mark.parametrize(
+    ("before", "after"), [(Counting, in_two_groups), (in_two_groups, Counting)]
+)
+def test_another_number_of_groups_begins_new_episodes(before, after):
+    into, other_into = stream(), stream()
+    whole = sampler(into, before)
+    whole.sample()
+    other = sampler(other_into, after)
+    other.restore(*whole.state())
+    other.sample()
+    assert other_into.take().rows.observations[:4, 0, 0].tolist() == [0, 1, 2, 0]
 
 
 @pytest.mark.parametrize("restores", [False, True])
