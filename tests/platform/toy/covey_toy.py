@@ -12,6 +12,7 @@ from typing import Literal
 
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.runs.fence import newest_attempt
 from covey.platform.runs.run import Run
 
 
@@ -65,6 +66,8 @@ class Toy:
     def _wait(self, run: Run, step: int) -> None:
         file = run.job.section.wait_for
         while file and not Path(file).exists() and not run.stop_reason(step, {}):
+            if newest_attempt(run.path) != run.attempt:
+                break  # superseded: the next write will say so
             time.sleep(0.05)
 
     def _make_trouble(self, trouble: str) -> None:
