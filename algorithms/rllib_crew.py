@@ -31,7 +31,9 @@ class RllibCrew:
         """Start the actor; the actors that it starts in turn stay in the placement group."""
         from covey.platform.runtime.actors import start_actor
 
-        self._worker = start_actor("rllib", self._group, 0, self._main, factory, *arguments)
+        self._worker = start_actor(
+            "rllib", self._group, 0, self._main, factory, *arguments, keeps_children=True
+        )
 
     def call(self, method: str, *arguments: Any) -> Any:
         """Call a method of the actor's object and wait for the result.

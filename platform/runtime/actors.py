@@ -159,9 +159,10 @@ def start_actor(
     share: Mapping[str, float],
     factory: Callable[..., object],
     *arguments: Any,
+    keeps_children: bool = False,
 ) -> RayWorker:
     """An actor that holds what `factory` makes, in a bundle of a placement group, with a share of
-    the bundle's CPUs and GPUs; the actors that it starts in turn stay in the group.
+    the bundle's CPUs and GPUs; with `keeps_children` those that it starts stay in the group.
     """
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -172,7 +173,7 @@ def start_actor(
         num_cpus=share.get("CPU", 0),
         num_gpus=share.get("GPU", 0),
         scheduling_strategy=PlacementGroupSchedulingStrategy(
-            group, bundle, placement_group_capture_child_tasks=True
+            group, bundle, placement_group_capture_child_tasks=keeps_children
         ),
     )
     return RayWorker(actor.remote(factory, *arguments))
