@@ -1,6 +1,6 @@
 """Policies trained by RLlib, read back from a run folder: to act in any script, and to be measured.
 
-Only tensors are read (`model.safetensors`) and the job file, never RLlib's pickled files.
+Only `model.safetensors`, the spaces and the job file are read.
 """
 
 from pathlib import Path

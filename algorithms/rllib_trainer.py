@@ -1,11 +1,8 @@
 """RLlib's Algorithm in an actor of its own, so that the driver stays free and takes no CPU."""
 
-import pickle
 import shutil
-import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -21,25 +18,28 @@ from covey.algorithms.rllib_build import (
 )
 from covey.algorithms.rllib_env import RllibEnv
 from covey.algorithms.rllib_figures import MODULE, Iteration, read_result
+from covey.algorithms.rllib_tree import Packed, pack, unpack
 from covey.algorithms.rllib_variables import read_variables, write_variables
 from covey.platform.errors import UserError
 from covey.platform.runtime.spaces import Spaces
 
 REPLAY_LIMIT_BYTES = 2**30
-"""A replay buffer that takes more is not kept: pickling it would stop the training for too long."""
+"""A replay buffer that takes more is not kept: copying it would stop the training for too long."""
+CONNECTORS = {"env_to_module_connector", "module_to_env_connector"}
+"""Both a state's keys and attributes of an algorithm whose environments all live in env runners."""
 
 
 @dataclass(frozen=True)
 class TrainerState:
     """All that the rest of a training run depends on.
 
-    `files` is RLlib's own checkpoint by relative path, `replay` its replay buffer (None when there
-    is none, or none that is kept), `model` the networks' weights once more, as plain arrays,
-    `variables` what RLlib's checkpoint leaves out.
+    `algorithm` is what RLlib calls the algorithm's state, `replay` that of its replay buffer (None
+    when there is none, or none that is kept), `model` the networks' weights once more, under their
+    names, `variables` what RLlib's state leaves out.
     """
 
-    files: dict[str, bytes]
-    replay: bytes | None
+    algorithm: Packed
+    replay: Packed | None
     model: dict[str, NDArray[Any]]
     variables: dict[str, NDArray[Any]]
 
@@ -87,28 +87,24 @@ class RllibTrainer:
 
     def state(self) -> TrainerState:
         """A copy of everything, for a checkpoint."""
-        with tempfile.TemporaryDirectory(prefix="covey-rllib-") as folder:
-            self._algorithm.save_to_path(folder)
-            paths = [path for path in Path(folder).rglob("*") if path.is_file()]
-            files = {str(path.relative_to(folder)): path.read_bytes() for path in paths}
         variables = read_variables(self._algorithm.learner_group)
-        return TrainerState(files, self._replay(), self._model(), variables)
+        packed = pack(self._algorithm.get_state())
+        return TrainerState(packed, self._replay(), self._model(), variables)
 
     def restore(
-        self, files: Mapping[str, bytes], replay: bytes | None, variables: Mapping[str, Any]
+        self, algorithm: Packed, replay: Packed | None, variables: Mapping[str, Any]
     ) -> None:
-        """Go on from a state. Both hold pickle: only from the job's own, verified checkpoint."""
-        with tempfile.TemporaryDirectory(prefix="covey-rllib-") as folder:
-            for name, content in files.items():
-                path = Path(folder) / name
-                path.parent.mkdir(parents=True, exist_ok=True)
-                path.write_bytes(content)
-            self._algorithm.restore_from_path(folder)
+        """Go on from a state."""
+        state = unpack(algorithm.tree, algorithm.arrays)
+        self._algorithm.set_state(state)
+        for name in CONNECTORS & state.keys():  # RLlib gives them away without taking them back
+            getattr(self._algorithm, name).set_state(state[name])
         write_variables(self._algorithm.learner_group, variables)
         if replay is not None:
-            self._algorithm.local_replay_buffer.set_state(pickle.loads(replay))
+            held = unpack(replay.tree, replay.arrays)
+            self._algorithm.local_replay_buffer.set_state(held)
 
-    def _replay(self) -> bytes | None:
+    def _replay(self) -> Packed | None:
         if not self.has_replay():
             return None
         buffer = self._algorithm.local_replay_buffer
@@ -116,7 +112,7 @@ class RllibTrainer:
         row_bytes = np.dtype(seen.dtype).itemsize * int(np.prod(seen.shape)) + 64
         if len(buffer) * row_bytes > REPLAY_LIMIT_BYTES:
             return None
-        return pickle.dumps(buffer.get_state(), protocol=5)
+        return pack(buffer.get_state())
 
     def _model(self) -> dict[str, NDArray[Any]]:
         state = self._algorithm.learner_group.get_state(components="learner/rl_module")

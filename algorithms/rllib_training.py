@@ -42,7 +42,7 @@ def train(run: Run) -> Mapping[str, float]:
         if restored is not None:
             if restored.replay is None and crew.call("has_replay"):
                 run.event("empty-replay", "the checkpoint holds no replay buffer: it starts empty")
-            crew.call("restore", restored.files, restored.replay, restored.variables)
+            crew.call("restore", restored.algorithm, restored.replay, restored.variables)
         return Loop(run, crew, spaces, progress).run_to_end()
     finally:
         crew.close()

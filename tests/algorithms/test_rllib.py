@@ -125,9 +125,9 @@ def settings_are_rllibs_attributes():
 
 def everything_goes_on_after_a_restore():
     """Counters, networks, optimisers, temperature, and the replay buffer with its priorities."""
-    import pickle
-
     import numpy as np
+
+    from covey.algorithms.rllib_tree import unpack
 
     first, _ = trainer_of("SAC", "Pendulum-v1", SAC)
     iterations = [first.train() for _ in range(3)]
@@ -135,16 +135,19 @@ def everything_goes_on_after_a_restore():
     state = first.state()
     second, _ = trainer_of("SAC", "Pendulum-v1", SAC, root_seed=2)
     assert not all(np.array_equal(second.state().model[n], state.model[n]) for n in state.model)
-    second.restore(state.files, state.replay, state.variables)
+    second.restore(state.algorithm, state.replay, state.variables)
     again = second.state()
     assert all(np.array_equal(again.model[n], state.model[n]) for n in state.model)
     assert state.variables["curr_log_alpha.default_policy"] != 0.0  # the temperature has moved
     assert again.variables == state.variables
-    optimizers = "learner_group/learner/state.pkl"
-    one, other = (flat(pickle.loads(s.files[optimizers])["optimizer"]) for s in (state, again))
+    trees = [unpack(s.algorithm.tree, s.algorithm.arrays) for s in (state, again)]
+    one, other = (flat(tree["learner_group"]["learner"]["optimizer"]) for tree in trees)
     assert one.keys() == other.keys() and any("exp_avg" in name for name in one)
     for name, value in one.items():
         assert np.array_equal(value, other[name]), name
+    assert again.replay.tree == state.replay.tree
+    for name, array in state.replay.arrays.items():
+        assert np.array_equal(again.replay.arrays[name], array), name
     buffers = [t._algorithm.local_replay_buffer for t in (first, second)]
     assert len(buffers[0]) == len(buffers[1]) >= 90
     assert buffers[0]._sum_segment.value == buffers[1]._sum_segment.value
@@ -177,7 +180,9 @@ def a_run_is_stopped_resumed_and_measured(path):
     halfway = json.loads((path / "result.json").read_text())
     assert 210 <= halfway["step"] < 420 and halfway["reason"] == "stop requested"
     folder = path / "checkpoints" / "latest"
-    assert {"model.safetensors", "state.json", "replay.pkl"} <= {p.name for p in folder.iterdir()}
+    names = {path.name for path in folder.iterdir()}
+    assert {"model.safetensors", "state.json", "replay.json", "rllib.safetensors"} <= names
+    assert not any(name.endswith((".pkl", ".pickle")) for name in names)
     metrics = attempt(path)
     assert metrics["env_steps"] >= 420 and metrics["updates"] > halfway["metrics"]["updates"]
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]

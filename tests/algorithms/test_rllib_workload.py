@@ -7,7 +7,6 @@ from pathlib import Path
 import pytest
 
 from covey.algorithms.rllib_resources import share_out
-from covey.algorithms.rllib_saved import flat_name, nested_name
 from covey.algorithms.rllib_settings import algorithm_names, settings
 from covey.platform.errors import JobFileError, KeyProblem
 from covey.platform.jobfile.load import parse_job_file
@@ -130,13 +129,6 @@ def test_gpus_belong_to_those_who_learn():
     assert shares.actors[1:] == ({"CPU": 1.0, "GPU": 0.5},) * 2
     with pytest.raises(KeyProblem, match=r"found 1, fewer than rllib\.config asks for"):
         shared("PPO", 4, 1, num_gpus_per_learner=2)
-
-
-def test_paths_become_names_of_parts_and_back():
-    path = "learner_group/learner/rl_module/default_policy/module_state.pkl"
-    assert nested_name(flat_name(path)) == path and "/" not in flat_name(path)
-    with pytest.raises(ValueError, match="cannot be a part's name"):
-        flat_name("learner--group/state.pkl")
 
 
 def test_checking_a_job_file_imports_neither_ray_nor_torch():
