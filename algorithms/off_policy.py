@@ -12,12 +12,12 @@ TURN_S = 0.02
 """So often at least new rows are noticed and new weights published while many updates are owed."""
 IDLE_S = 2e-4
 AHEAD_BLOCKS = 2
-"""Blocks that each sampler may be ahead of the updates owed for them."""
-NO_LIMIT = 2**62
+"""Blocks that each sampler may be ahead of the updates owed for them, at least."""
 
 
 class ReplayTurn:
-    """Keeps `updates_per_step` gradient steps a transition; without it, both sides run free.
+    """Keeps `updates_per_step` gradient steps a transition after the first `learning_starts`;
+    without it, both sides run free.
 
     In lock-step every sampler writes a block, all updates owed for it are made, and so on: the
     same numbers on every machine. Else samplers run ahead a little and nobody waits.
@@ -43,6 +43,7 @@ class ReplayTurn:
         self._ratio = updates_per_step
         self._starts = max(learning_starts, batch_size)
         self._batch_size = batch_size
+        self._made = 1
         self._lost_before = 0
         self._version = channels.weights.publish(learner.weights().arrays)
 
@@ -63,11 +64,16 @@ class ReplayTurn:
         if self._lock_step:
             self._feed.allow_one_more()
             return
-        owed = self._owed() if self._ratio else 0
-        for stream in self._feed.streams:
-            block = stream.spec.steps * stream.spec.columns * (self._ratio or 0.0)
-            too_far = owed > AHEAD_BLOCKS * block * len(self._feed.streams)
-            stream.permit(stream.blocks_taken if too_far else NO_LIMIT)
+        if self._ratio is None:
+            return  # at first there is no limit
+        # Never so few that samplers would wait while the learner is busy with one turn.
+        streams = self._feed.streams
+        block = sum(stream.spec.steps * stream.spec.columns for stream in streams)
+        ahead = max(AHEAD_BLOCKS * block, 2 * self._made / self._ratio)
+        paid = self._starts + self._progress.updates / self._ratio
+        blocks = math.ceil((paid + ahead - self._progress.env_steps) / block)
+        for stream in streams:
+            stream.permit(stream.blocks_taken + max(0, blocks))
 
     def _notice(self) -> int | None:
         """Count new rows; how many transitions. None when in lock-step a block is missing."""
@@ -105,7 +111,7 @@ class ReplayTurn:
             return 0
         if self._ratio is None:
             return math.inf
-        return math.floor(self._progress.env_steps * self._ratio) - self._progress.updates
+        return math.floor(learnable * self._ratio) - self._progress.updates
 
     def _update(self, total: int | None) -> int:
         """Gradient steps until none is owed or, outside lock-step, the turn's time is over."""
@@ -117,6 +123,7 @@ class ReplayTurn:
             self._learner.update(self._replay)
             made += 1
             self._progress.updates += 1
+        self._made = max(1, made)
         self._meter.count(updates=made, frames=made * self._batch_size)
         return made
 

@@ -82,6 +82,8 @@ class PPOConfig(Section):
 
     keeps_rows: ClassVar = False
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
+    takes_turns: ClassVar = True
+    """Whether samplers rest while the learner works."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
 

@@ -38,8 +38,8 @@ class ReplayConfig(Section):
     activation: Literal["tanh", "relu"] = "relu"
     updates_per_step: Positive | None = Field(
         default=1.0,
-        description="gradient steps a transition; null: as fast as the learner can, and no sampler "
-        "waits",
+        description="gradient steps a transition after the first learning_starts; null: as fast as "
+        "the learner can, and no sampler waits",
     )
     block_steps: Count = Field(
         default=8, description="steps of each environment between two looks at newer weights"
@@ -56,10 +56,15 @@ class ReplayConfig(Section):
     priority_beta: Fraction = Field(
         default=0.4, description="first exponent of the importance weights; it grows to 1"
     )
-    threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
+    threads: Count | None = Field(
+        default=None,
+        description="of the learner; by default one a CPU that is left beside the samplers",
+    )
 
     keeps_rows: ClassVar = True
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
+    takes_turns: ClassVar = False
+    """Whether samplers rest while the learner works."""
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""
 

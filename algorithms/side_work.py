@@ -1,6 +1,7 @@
 """What goes on beside the training and never delays it: evaluations, and the live picture."""
 
 import time
+from collections.abc import Callable
 from functools import partial
 
 from covey.algorithms.parts import env_source, evaluation_environments, make_policy
@@ -21,8 +22,11 @@ HISTORY = 1000
 class Background:
     """One worker that is asked for one thing at a time; a lost one is replaced when next asked."""
 
-    def __init__(self, crew: Crew, name: str, *factory: object) -> None:
+    def __init__(
+        self, crew: Crew, note: Callable[[str, str], None], name: str, *factory: object
+    ) -> None:
         self._crew = crew
+        self._note = note
         self._name = name
         self._factory = factory
         self._worker: Worker | None = None
@@ -46,8 +50,9 @@ class Background:
         pending, self._pending = self._pending, None
         try:
             (answer,) = self._crew.fetch([pending])
-        except WorkerLost:
+        except WorkerLost as error:
             self._worker = None
+            self._note("replaced", f"{str(error).splitlines()[0]}; another one will be asked next")
             return None
         found: object = answer
         return found
@@ -65,6 +70,7 @@ class EvaluationWork:
         self._progress = progress
         self._work = Background(
             crew,
+            team.note,
             "evaluator",
             Evaluator,
             evaluation_environments(job, self._episodes),
@@ -109,6 +115,7 @@ class ViewerWork:
         self._history: list[dict[str, float]] = []
         self._work = Background(
             crew,
+            team.note,
             "viewer",
             Viewer,
             env_source(run.job),

@@ -55,10 +55,12 @@ class Team:
 
     def __post_init__(self) -> None:
         self._section: RLSection = self.job.section
-        self._inline = number_of_samplers(self._section) == 0
-        self._lock_step = self._inline or self.job.deterministic
         self._channel: SharedWeights | None = None
-        self._threads = max(1, int(self.job.resources.cpus))
+        count = number_of_samplers(self._section)
+        self._inline = count == 0
+        self._lock_step = self._inline or self.job.deterministic
+        busy = 0 if self._section.algorithm.takes_turns else count
+        self._threads = max(1, int(self.job.resources.cpus) - busy)
         self._snapshot: LearnerState | None = None
         self._snapshot_s = time.monotonic()
         self._progress = Progress().to_record()

@@ -17,7 +17,7 @@ from datetime import datetime
 from functools import partial
 from pathlib import Path
 
-from covey.platform.environment import prepare_libraries, set_covey_home
+from covey.platform.environment import prepare_libraries, set_covey_home, threads_give_way
 from covey.platform.errors import UserError
 from covey.platform.jobs.background import store_path
 from covey.platform.jobs.elsewhere import refuse_other_cluster
@@ -50,6 +50,7 @@ def run_scheduler(
     home = home.absolute()
     set_covey_home(home)
     prepare_libraries(own_ray=address is None)
+    threads_give_way()
     from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
     from covey.platform.jobs.sqlite_store import SqliteStore
 

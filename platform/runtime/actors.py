@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any
 
-from covey.platform.environment import prepare_libraries
+from covey.platform.environment import prepare_libraries, threads_give_way
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
 from covey.platform.runtime.crew import Pending, Worker, WorkerLost
@@ -16,6 +16,9 @@ STARTS = 3
 """Tries to start Ray, which gives up after 30 s of its own, however busy the machine is."""
 OBJECT_STORE_BYTES = 200 * 2**20
 LEARNER = "learner"
+BACKGROUND = ("evaluator", "viewer")
+NICENESS = 15
+"""Of those in the background: what they take from a learner on all CPUs is lost in the noise."""
 SAMPLER = "sampler "
 """Followed by a number: who has it gets a bundle of their own."""
 
@@ -34,6 +37,7 @@ class RayCrew:
 
     def __init__(self, resources: Resources, samplers: int, address: str) -> None:
         prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
+        threads_give_way()  # in the workers of a Ray that starts here
         self._private = address == "local"
         self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
         self._gpus = resources.gpus
@@ -56,6 +60,8 @@ class RayCrew:
         share = {"CPU": self._share} if collects else {}
         if name == LEARNER:
             share = {"GPU": self._gpus}
+        if name in BACKGROUND:
+            factory, arguments = behind_others, (packed(factory, *arguments),)
         bundle = int(name.removeprefix(SAMPLER)) if collects else last
         worker = start_actor(name, self._group, bundle, share, factory, *arguments)
         self._actors[name], self._pids[name] = worker.actor, worker.actor.pid.remote()
@@ -109,6 +115,25 @@ class RayCrew:
             ray.kill(actor)
         remove_placement_group(self._group)
         ray.shutdown()
+
+
+def packed(factory: Callable[..., object], *arguments: Any) -> bytes:
+    """Both, to be opened in the worker when it is time: Ray opens what it is given at once."""
+    from ray import cloudpickle
+
+    content: bytes = cloudpickle.dumps((factory, arguments))  # type: ignore[no-untyped-call]
+    return content
+
+
+def behind_others(content: bytes) -> object:
+    """What the packed factory makes, in a process that others go before from now on, also while
+    it imports what it needs.
+    """
+    from ray import cloudpickle
+
+    os.nice(NICENESS)
+    factory, arguments = cloudpickle.loads(content)
+    return factory(*arguments)
 
 
 class Host:
