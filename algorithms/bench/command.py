@@ -1,5 +1,7 @@
 """`covey bench`: the command line of the comparisons."""
 
+import signal
+import sys
 from typing import Annotated
 
 import typer
@@ -17,6 +19,7 @@ def _before() -> None:
     from covey.platform.environment import prepare_libraries
 
     prepare_libraries()  # the measured processes inherit it
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # and are ended on the way out
 
 
 Against = Annotated[
