@@ -1,6 +1,6 @@
 """What an on-policy learner owns, and how it is saved: networks, optimiser, normalisers.
 
-The algorithms beside this (`ppo.py`) say what the gradient is; this says what it is taken of.
+The learners beside this (`ppo_learner.py`) say what the gradient is; this says what it is taken of.
 """
 
 from typing import Any, NamedTuple, Protocol

@@ -7,7 +7,8 @@ import pytest
 import torch
 
 from covey.algorithms.networks import ActorCritic, flatten_parameters
-from covey.algorithms.ppo import PPOConfig, ppo_loss
+from covey.algorithms.ppo import PPOConfig
+from covey.algorithms.ppo_learner import ppo_loss
 from covey.algorithms.rollout import join
 from covey.platform.runtime.fragment import Episodes, Fragment, Rows
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces

@@ -1,5 +1,5 @@
 """One contract for channels, over shared memory between two processes, over private memory, and
-over a mailbox (inline, and on Ray). Then the ring by itself, against a list.
+over a mailbox (inline, and on Ray).
 """
 
 import os
@@ -7,112 +7,29 @@ import pickle
 import subprocess
 import sys
 import time
-from dataclasses import fields
 from pathlib import Path
 
 import numpy as np
 import pytest
+from channel_side import (
+    WEIGHTS,
+    SamplerSide,
+    T,
+    check_ring,
+    check_rows,
+    ended,
+    eventually,
+    spec,
+    wait_for,
+)
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.crew import InlineCrew, WorkerLost
-from covey.platform.runtime.fragment import Episodes, Rows
 from covey.platform.runtime.mailbox import Mailbox
-from covey.platform.runtime.object_channels import BACKLOG, IN_FLIGHT, ObjectStreamReader
+from covey.platform.runtime.object_channels import ObjectStreamReader
 from covey.platform.runtime.object_weights import ObjectWeights
-from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
-from covey.platform.runtime.stream import Stream, StreamSpec
+from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
-
-SPACES = Spaces(
-    ObservationSpec("numeric", (2,), "float32"), ActionSpec("discrete", (), "int64", choices=9)
-)
-T, B = 4, 3
-WEIGHTS = {"w": np.zeros((20, 3), np.float32), "b": np.zeros(3, np.float32)}
-
-
-def spec(blocks, overwrite=False):
-    return StreamSpec(T, blocks, B, SPACES, overwrite)
-
-
-def row(number):
-    """What an observation in that absolute row looks like [B, 2]."""
-    return np.float32(number) + np.arange(B * 2, dtype=np.float32).reshape(B, 2) / 8
-
-
-def fill(rows, first):
-    """Rows from an absolute one on; the first observation is there, or is written if that is the
-    first of all.
-    """
-    if first == 0:
-        rows.observations[0] = row(0)
-    np.testing.assert_array_equal(rows.observations[0], row(first))
-    for t in range(rows.steps):
-        rows.observations[t + 1] = row(first + t + 1)
-        for array in (rows.actions, rows.logp, rows.rewards):
-            array[t] = first + t
-        rows.terminated[t] = (first + t) % 3 == 0
-        rows.truncated[t] = (first + t) % 5 == 0
-        rows.valid[t] = (first + t) % 7 != 0
-
-
-def check_rows(rows, first):
-    """That rows are as `fill` makes them."""
-    expected = Rows.allocate(rows.steps, B, SPACES)
-    expected.observations[0] = row(first)
-    fill(expected, first)
-    for f in fields(Rows):
-        np.testing.assert_array_equal(getattr(rows, f.name), getattr(expected, f.name))
-
-
-def ended(count, block):
-    return Episodes(np.arange(count) + 0.5 + block, np.arange(count) + 100 * block)
-
-
-class SamplerSide:
-    """What the tests have a sampler do."""
-
-    def connect(self, stream, weights=None):
-        self.stream = stream.attach()
-        self.weights = weights.attach() if weights else None
-
-    def write(self, block, episodes=0):
-        """False if there is no room."""
-        rows = self.stream.begin()
-        if rows is None:
-            return False
-        assert self.stream.fresh == (block == 0)
-        fill(rows, block * T)
-        self.stream.commit(ended(episodes, block), version=block, sample_s=block + 0.5)
-        return True
-
-    def write_half(self, block):
-        rows = self.stream.begin()
-        rows.rewards[: T // 2] = -1.0
-        rows.observations[1:T] = -1.0
-
-    def work(self):
-        """Set the vitals; the heartbeat's time."""
-        self.stream.heartbeat_s = now_s = time.monotonic()
-        self.stream.busy_s, self.stream.env_steps, self.stream.failures = 2.5, 2**40, 3
-        return now_s
-
-    def stopped(self):
-        return self.stream.stop
-
-    @staticmethod
-    def fail():
-        raise UserError("lamp broken")
-
-    def newest(self):
-        return self.weights.newest
-
-    def read(self, newer_than):
-        weights = self.weights.read(newer_than)
-        if weights is None:
-            return None
-        for array in weights.arrays.values():
-            array += 1  # its own copies
-        return weights.version, {n: a.copy() for n, a in weights.arrays.items()}
 
 
 class Inside:
@@ -190,20 +107,6 @@ class Mail:
 
     def close(self):
         self.crew.close()
-
-
-def eventually(ask, *arguments):
-    """Its answer, once that is true."""
-    deadline_s = time.monotonic() + 120
-    while not (answer := ask(*arguments)):
-        assert time.monotonic() < deadline_s
-        os.sched_yield()
-    return answer
-
-
-def wait_for(stream, blocks):
-    """Have them arrive."""
-    eventually(lambda: stream.blocks_written == blocks)
 
 
 def check_order(place):
@@ -290,15 +193,6 @@ def check_replay(place):
     fragments = [stream.take(), stream.take(), stream.take()]
     assert [f and f.version for f in fragments] == [9, 10, None]
     assert (stream.blocks_taken, stream.blocks_lost) == (11, 9)
-
-
-def check_ring(stream):
-    """That all rows which can be read are right."""
-    number, end, size = stream.oldest_row, stream.rows_written, stream.rows.steps
-    while number < end:
-        count = min(end - number, size - number % size)  # up to where the ring begins anew
-        check_rows(stream.rows.part(number % size, count), number)
-        number += count
 
 
 def check_load(place):
@@ -431,120 +325,3 @@ def contract_on_ray():
     with pytest.raises(WorkerLost):
         eventually(stream.take)
     place.close()
-
-
-def mail_stream(crew, spec):
-    return ObjectStreamReader.create(spec, "stream", crew.spawn("mailbox", Mailbox), crew)
-
-
-def test_a_writer_that_was_replaced_is_not_heard():
-    stream = mail_stream(InlineCrew(), spec(3))
-    old, new = SamplerSide(), SamplerSide()
-    old.connect(stream.handle)
-    new.connect(stream.handle)
-    assert old.write(0)
-    assert new.write(0, episodes=2)
-    assert len(eventually(stream.take).episodes.returns) == 2
-    assert stream.blocks_written == 1
-
-
-def test_even_a_replay_stream_waits_when_nobody_reads_it():
-    stream = mail_stream(InlineCrew(), spec(100, overwrite=True))
-    side = SamplerSide()
-    side.connect(stream.handle)
-    for block in range(BACKLOG):
-        assert side.write(block)
-    assert not side.write(BACKLOG)
-    wait_for(stream, BACKLOG)
-    eventually(lambda: stream.rows_written and side.write(BACKLOG))
-    wait_for(stream, BACKLOG + 1)
-    check_ring(stream)
-
-
-class BusyCrew(InlineCrew):
-    """One whose results take their time."""
-
-    def is_ready(self, pending):
-        return False
-
-
-def test_few_blocks_are_on_their_way_at_once():
-    side = SamplerSide()
-    side.connect(mail_stream(BusyCrew(), spec(100)).handle)
-    blocks = 0
-    while side.write(blocks):
-        blocks += 1
-    assert 0 < blocks <= IN_FLIGHT
-
-
-@pytest.mark.parametrize("overwrite", [False, True])
-def test_any_order_of_calls(overwrite):
-    # Against a list of what was written, in rings of all small sizes.
-    generator = np.random.default_rng(7)
-    for blocks in range(3 if overwrite else 1, 7):
-        stream = Stream.create(spec(blocks, overwrite), shared=False)
-        written, taken, held = 0, 0, []
-        for choice in generator.integers(4, size=120):
-            if choice < 2:
-                room = overwrite or written - (taken - len(held)) < blocks
-                rows = stream.begin()
-                assert (rows is not None) == room
-                if rows is not None:
-                    spoil(rows)
-                    check_held(stream, held)
-                    fill(rows, written * T)
-                    stream.commit(ended(int(choice) * 5, written), written, 0.0)
-                    written += 1
-            elif choice == 2:
-                fragment = stream.take()
-                expected = max(taken, written - blocks + 2) if overwrite else taken
-                assert (fragment is not None) == (written > taken)
-                if fragment is not None:
-                    assert fragment.version == expected
-                    assert len(fragment.episodes.returns) in (0, 5)
-                    assert (fragment.episodes.returns >= expected).all()
-                    check_rows(fragment.rows, expected * T)
-                    taken = expected + 1
-                    held.append(fragment)
-            else:
-                stream.release()
-                held = []
-            check_held(stream, held)
-
-
-def spoil(rows):
-    """Write all that a writer may write."""
-    for array in (rows.observations[1:], *(getattr(rows, f.name) for f in fields(Rows)[1:])):
-        array[...] = 1
-
-
-def check_held(stream, held):
-    """That everything that may be read is right."""
-    if stream.spec.overwrite:
-        check_ring(stream)
-    else:
-        for fragment in held:
-            check_rows(fragment.rows, fragment.version * T)
-
-
-def test_a_block_may_be_full_of_episodes():
-    # Two alternating rows an episode is the most that an environment can end.
-    stream = Stream.create(spec(1), shared=False)
-    for block in range(20):
-        rows = stream.begin()
-        fill(rows, block * T)
-        stream.commit(ended(T * B, block), block, 0.0)
-        fragment = stream.take()
-        np.testing.assert_array_equal(fragment.episodes.lengths, ended(T * B, block).lengths)
-        stream.release()
-
-
-@pytest.mark.parametrize(
-    "wrong", [(0, 3, 1, True), (1, 2, 1, True), (1, 0, 1, False), (1, 1, 0, False)]
-)
-def test_streams_that_make_no_sense(wrong):
-    steps, blocks, columns, overwrite = wrong
-    with pytest.raises(ValueError, match="a stream of"):
-        StreamSpec(steps, blocks, columns, SPACES, overwrite)
-    with pytest.raises(ValueError, match="rows of"):
-        Stream.create(spec(1), shared=False).load(Rows.allocate(T, B, SPACES), T)

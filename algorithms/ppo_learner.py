@@ -1,0 +1,157 @@
+"""PPO's loss, and the learner that goes down it (Schulman et al. 2017)."""
+
+from __future__ import annotations
+
+from time import perf_counter
+from typing import TYPE_CHECKING, NamedTuple
+
+import torch
+from numpy.random import PCG64, Generator
+from torch import Tensor
+
+from covey.algorithms.agent import Agent, Batch
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.rollout import join
+from covey.platform.runtime.fragment import Fragment, Weights
+from covey.platform.runtime.spaces import Spaces
+from covey.platform.seeds import derive
+
+if TYPE_CHECKING:
+    from covey.algorithms.ppo import PPOConfig
+
+MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
+"""Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
+
+
+class PPOLoss(NamedTuple):
+    """The terms of the loss, and how far the policy has moved; scalars."""
+
+    total: Tensor
+    policy: Tensor
+    value: Tensor
+    entropy: Tensor
+    kl: Tensor
+    clip_fraction: Tensor
+
+
+def ppo_loss(
+    logp: Tensor,
+    behaviour_logp: Tensor,
+    advantages: Tensor,
+    values: Tensor,
+    returns: Tensor,
+    entropy: Tensor,
+    *,
+    clip: float,
+    value_coef: float,
+    entropy_coef: float,
+) -> PPOLoss:
+    """Clipped surrogate (eq. 7), squared value error and entropy bonus (eq. 9). All arguments [N].
+
+    `kl` is the low-variance estimate E[(ratio - 1) - log ratio] of KL(behaviour || policy).
+    """
+    log_ratio = logp - behaviour_logp
+    ratio = log_ratio.exp()
+    surrogate = (ratio * advantages).minimum(ratio.clamp(1 - clip, 1 + clip) * advantages)
+    policy, value = -surrogate.mean(), 0.5 * (values - returns).square().mean()
+    mean_entropy = entropy.mean()
+    moved = ratio.detach() - 1
+    return PPOLoss(
+        total=policy + value_coef * value - entropy_coef * mean_entropy,
+        policy=policy.detach(),
+        value=value.detach(),
+        entropy=mean_entropy.detach(),
+        kl=(moved - log_ratio.detach()).mean(),
+        clip_fraction=(moved.abs() > clip).to(moved.dtype).mean(),
+    )
+
+
+class PPOLearner:
+    """Updates an agent from rollout fragments. The same class inline or as a Ray actor."""
+
+    def __init__(self, config: PPOConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
+        self._config = config
+        self._observation = spaces.observation
+        self._threads = config.threads or threads
+        torch.set_num_threads(self._threads)
+        self._agent = Agent(config, spaces, root_seed)
+        self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
+        self._version = 0
+
+    def weights(self) -> Weights:
+        """A copy of what acting needs, under the current version."""
+        return Weights(self._version, self._agent.acting_arrays())
+
+    def update(self, progress: float, *fragments: Fragment) -> dict[str, float]:
+        """One PPO update; `progress` in [0, 1] is how much of the training is over."""
+        began, config = perf_counter(), self._config
+        torch.set_num_threads(self._threads)  # inline, others of this process set their own
+        batch, explained = self._agent.prepare(join(fragments, self._observation))
+        left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0
+        losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
+        self._version += 1
+        _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
+        return {
+            **dict(zip(MEANS, means, strict=True)),
+            "explained_variance": explained,
+            "learning_rate": config.learning_rate * left,
+            "gradient_steps": float(len(losses)),
+            "frames": float(frames),
+            "update_s": perf_counter() - began,
+        }
+
+    def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> tuple[list[PPOLoss], int]:
+        """Passes over shuffled minibatches; the losses of each gradient step, and the frames in
+        all of them.
+        """
+        config, size = self._config, len(batch.logp)
+        losses: list[PPOLoss] = []
+        frames = 0
+        for _ in range(config.epochs):
+            order = torch.from_numpy(self._generator.permutation(size))
+            for first in range(0, size, config.minibatch_size):
+                chosen = order[first : first + config.minibatch_size]
+                minibatch = Batch(*(part[chosen] for part in batch))
+                losses.append(self._step(minibatch, learning_rate, clip))
+                frames += len(chosen)
+                if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
+                    return losses, frames
+        return losses, frames
+
+    def _step(self, batch: Batch, learning_rate: float, clip: float) -> PPOLoss:
+        """One gradient step."""
+        config, advantages = self._config, batch.advantages
+        if config.normalize_advantages and len(advantages) > 1:
+            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        logp, entropy, values = self._agent.network.evaluate(batch.features, batch.actions)
+        loss = ppo_loss(
+            logp,
+            batch.logp,
+            advantages,
+            values,
+            batch.returns,
+            entropy,
+            clip=clip,
+            value_coef=config.value_coef,
+            entropy_coef=config.entropy_coef,
+        )
+        self._agent.descend(loss.total, learning_rate, config.max_grad_norm)
+        return loss._replace(total=loss.total.detach())
+
+    def state(self) -> LearnerState:
+        """Copies of everything that later updates depend on."""
+        return LearnerState(
+            model=self._agent.model(),
+            optimizer=self._agent.optimizer(),
+            normalizer=self._agent.normalizer(),
+            record={
+                "version": self._version,
+                "generator": self._generator.bit_generator.state,
+            },
+        )
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on exactly from `state`."""
+        self._agent.restore(state.model, state.optimizer, state.normalizer)
+        self._version = state.record["version"]
+        self._generator.bit_generator.state = state.record["generator"]

@@ -1,0 +1,142 @@
+"""Streams by themselves: over a mailbox whose writers come and go, and the ring against a list."""
+
+from dataclasses import fields
+
+import numpy as np
+import pytest
+from channel_side import (
+    SPACES,
+    B,
+    SamplerSide,
+    T,
+    check_ring,
+    check_rows,
+    ended,
+    eventually,
+    fill,
+    spec,
+    wait_for,
+)
+
+from covey.platform.runtime.crew import InlineCrew
+from covey.platform.runtime.fragment import Rows
+from covey.platform.runtime.mailbox import Mailbox
+from covey.platform.runtime.object_channels import BACKLOG, IN_FLIGHT, ObjectStreamReader
+from covey.platform.runtime.stream import Stream, StreamSpec
+
+
+def mail_stream(crew, spec):
+    return ObjectStreamReader.create(spec, "stream", crew.spawn("mailbox", Mailbox), crew)
+
+
+def test_a_writer_that_was_replaced_is_not_heard():
+    stream = mail_stream(InlineCrew(), spec(3))
+    old, new = SamplerSide(), SamplerSide()
+    old.connect(stream.handle)
+    new.connect(stream.handle)
+    assert old.write(0)
+    assert new.write(0, episodes=2)
+    assert len(eventually(stream.take).episodes.returns) == 2
+    assert stream.blocks_written == 1
+
+
+def test_even_a_replay_stream_waits_when_nobody_reads_it():
+    stream = mail_stream(InlineCrew(), spec(100, overwrite=True))
+    side = SamplerSide()
+    side.connect(stream.handle)
+    for block in range(BACKLOG):
+        assert side.write(block)
+    assert not side.write(BACKLOG)
+    wait_for(stream, BACKLOG)
+    eventually(lambda: stream.rows_written and side.write(BACKLOG))
+    wait_for(stream, BACKLOG + 1)
+    check_ring(stream)
+
+
+class BusyCrew(InlineCrew):
+    """One whose results take their time."""
+
+    def is_ready(self, pending):
+        return False
+
+
+def test_few_blocks_are_on_their_way_at_once():
+    side = SamplerSide()
+    side.connect(mail_stream(BusyCrew(), spec(100)).handle)
+    blocks = 0
+    while side.write(blocks):
+        blocks += 1
+    assert 0 < blocks <= IN_FLIGHT
+
+
+@pytest.mark.parametrize("overwrite", [False, True])
+def test_any_order_of_calls(overwrite):
+    # Against a list of what was written, in rings of all small sizes.
+    generator = np.random.default_rng(7)
+    for blocks in range(3 if overwrite else 1, 7):
+        stream = Stream.create(spec(blocks, overwrite), shared=False)
+        written, taken, held = 0, 0, []
+        for choice in generator.integers(4, size=120):
+            if choice < 2:
+                room = overwrite or written - (taken - len(held)) < blocks
+                rows = stream.begin()
+                assert (rows is not None) == room
+                if rows is not None:
+                    spoil(rows)
+                    check_held(stream, held)
+                    fill(rows, written * T)
+                    stream.commit(ended(int(choice) * 5, written), written, 0.0)
+                    written += 1
+            elif choice == 2:
+                fragment = stream.take()
+                expected = max(taken, written - blocks + 2) if overwrite else taken
+                assert (fragment is not None) == (written > taken)
+                if fragment is not None:
+                    assert fragment.version == expected
+                    assert len(fragment.episodes.returns) in (0, 5)
+                    assert (fragment.episodes.returns >= expected).all()
+                    check_rows(fragment.rows, expected * T)
+                    taken = expected + 1
+                    held.append(fragment)
+            else:
+                stream.release()
+                held = []
+            check_held(stream, held)
+
+
+def spoil(rows):
+    """Write all that a writer may write."""
+    for array in (rows.observations[1:], *(getattr(rows, f.name) for f in fields(Rows)[1:])):
+        array[...] = 1
+
+
+def check_held(stream, held):
+    """That everything that may be read is right."""
+    if stream.spec.overwrite:
+        check_ring(stream)
+    else:
+        for fragment in held:
+            check_rows(fragment.rows, fragment.version * T)
+
+
+def test_a_block_may_be_full_of_episodes():
+    # Two alternating rows an episode is the most that an environment can end.
+    stream = Stream.create(spec(1), shared=False)
+    for block in range(20):
+        rows = stream.begin()
+        fill(rows, block * T)
+        stream.commit(ended(T * B, block), block, 0.0)
+        fragment = stream.take()
+        np.testing.assert_array_equal(fragment.episodes.lengths, ended(T * B, block).lengths)
+        stream.release()
+
+
+@pytest.mark.parametrize(
+    "wrong", [(0, 3, 1, True), (1, 2, 1, True), (1, 0, 1, False), (1, 1, 0, False)]
+)
+def test_streams_that_make_no_sense(wrong):
+    steps, blocks, columns, overwrite = wrong
+    with pytest.raises(ValueError, match="a stream of"):
+        StreamSpec(steps, blocks, columns, SPACES, overwrite)
+    with pytest.raises(ValueError, match="rows of"):
+        Stream.create(spec(1), shared=False).load(Rows.allocate(T, B, SPACES), T)
