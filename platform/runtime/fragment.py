@@ -67,6 +67,16 @@ class Rows:
             valid=np.zeros(size, dtype=np.bool_),
         )
 
+    def outcome(self, t: int) -> tuple[NDArray[Any], ...]:
+        """Where environments write what step t led to: the arrays of `Environments.step`."""
+        return (
+            self.observations[t + 1],
+            self.rewards[t],
+            self.terminated[t],
+            self.truncated[t],
+            self.valid[t],
+        )
+
     def part(self, first: int, steps: int) -> Self:
         """Views of `steps` rows from `first` on, with the observation that follows them."""
         chosen = slice(first, first + steps)

@@ -105,14 +105,7 @@ class Sampler:
             actions, rows.logp[t] = policy.sample(rows.observations[t], generator)
             rows.actions[t] = actions
             self._stream.heartbeat_s = time.monotonic()
-            environments.step(
-                actions,
-                rows.observations[t + 1],
-                rows.rewards[t],
-                rows.terminated[t],
-                rows.truncated[t],
-                rows.valid[t],
-            )
+            environments.step(actions, *rows.outcome(t))
             self._count(rows, t)
 
     def _collect_in_turns(self, rows: Rows, first: int, environments: Overlapped) -> None:
@@ -126,15 +119,7 @@ class Sampler:
                 )
                 rows.actions[t, columns] = actions
                 self._stream.heartbeat_s = time.monotonic()
-                environments.begin(
-                    group,
-                    actions,
-                    rows.observations[t + 1],
-                    rows.rewards[t],
-                    rows.terminated[t],
-                    rows.truncated[t],
-                    rows.valid[t],
-                )
+                environments.begin(group, actions, *rows.outcome(t))
         for group, _ in groups:
             environments.wait(group)
         for t in range(first, rows.steps):
