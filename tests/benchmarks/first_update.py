@@ -29,6 +29,7 @@ class Importer:
     def ready(self):
         import torch
 ray.get(Importer.remote().ready.remote())
+print("ready", flush=True)
 """
 
 
@@ -63,11 +64,14 @@ def ray_alone() -> float:
     """Ray with one actor that has imported torch."""
     began = time.perf_counter()
     process = subprocess.Popen(
-        [sys.executable, "-c", RAY], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        [sys.executable, "-c", RAY], stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True
     )
-    if process.wait() != 0:
+    assert process.stdout is not None
+    said, took_s = process.stdout.readline(), time.perf_counter() - began
+    process.communicate()
+    if not said:
         raise SystemExit("Ray alone failed")
-    return time.perf_counter() - began
+    return took_s
 
 
 def main() -> None:
