@@ -19,7 +19,7 @@ class RllibCrew:
 
     def __init__(self, resources: Resources, shares: Shares, address: str) -> None:
         prepare_libraries()  # before Ray is imported for the first time
-        from covey.platform.runtime.actors import connect, keeping_signal_handlers, place
+        from covey.platform.runtime.ray_cluster import connect, keeping_signal_handlers, place
 
         with keeping_signal_handlers():
             connect(resources, address)

@@ -52,18 +52,18 @@ class one_ray:
         import ray
 
         from covey.platform.jobfile.model import Resources
-        from covey.platform.runtime import actors
+        from covey.platform.runtime import ray_cluster
 
-        actors.connect(Resources(cpus=2), "local")
-        self._kept = (ray.shutdown, actors.connect)
-        ray.shutdown, actors.connect = (lambda: None), (lambda *_: None)
+        ray_cluster.connect(Resources(cpus=2), "local")
+        self._kept = (ray.shutdown, ray_cluster.connect)
+        ray.shutdown, ray_cluster.connect = (lambda: None), (lambda *_: None)
 
     def __exit__(self, *_):
         import ray
 
-        from covey.platform.runtime import actors
+        from covey.platform.runtime import ray_cluster
 
-        ray.shutdown, actors.connect = self._kept
+        ray.shutdown, ray_cluster.connect = self._kept
         ray.shutdown()
 
 

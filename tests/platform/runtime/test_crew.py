@@ -9,7 +9,7 @@ import pytest
 
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
-from covey.platform.runtime import actors
+from covey.platform.runtime import actors, ray_cluster
 from covey.platform.runtime.crew import InlineCrew
 
 
@@ -32,6 +32,9 @@ class Counter:
 
     def process(self):
         return os.getpid()
+
+    def niceness(self):
+        return os.nice(0)
 
 
 def check_contract(crew):
@@ -83,11 +86,11 @@ def test_ray_gets_another_try_when_the_machine_is_busy(monkeypatch):
 
     monkeypatch.setattr(ray, "init", fail)
     with pytest.raises(Exception, match="timed out during startup"):
-        actors.connect(Resources(cpus=2), "local")
-    assert len(tries) == actors.STARTS
+        ray_cluster.connect(Resources(cpus=2), "local")
+    assert len(tries) == ray_cluster.STARTS
     monkeypatch.setattr(ray, "init", lambda **_: tries.append("joined"))
-    actors.connect(Resources(cpus=2), "local")
-    assert tries[-1] == "joined" and len(tries) == actors.STARTS + 1
+    ray_cluster.connect(Resources(cpus=2), "local")
+    assert tries[-1] == "joined" and len(tries) == ray_cluster.STARTS + 1
 
 
 @pytest.mark.ray
@@ -114,6 +117,9 @@ def ray_actors_by_themselves():
     crew = actors.RayCrew(Resources(cpus=1.5), samplers=1, address="local")
     assert signal.getsignal(signal.SIGTERM) is handler
     worker = check_contract(crew)
+    behind = crew.spawn("viewer", Counter, 1)
+    last, own = crew.fetch([behind.submit("niceness"), worker.submit("niceness")])
+    assert own == os.nice(0) and last == min(19, own + actors.NICENESS)
     (victim,) = crew.fetch([worker.submit("process")])
     assert victim != os.getpid()
     os.kill(victim, signal.SIGKILL)
@@ -130,16 +136,16 @@ def ray_actors_by_themselves():
         assert str(error) == "no such lamp"
     else:
         raise AssertionError("a UserError of the worker's factory did not come through")
-    actors.PLACEMENT_LIMIT_S = 0.5
+    ray_cluster.PLACEMENT_LIMIT_S = 0.5
     try:
-        actors.place([{"CPU": 64.0}])
+        ray_cluster.place([{"CPU": 64.0}])
     except UserError as error:
         assert "64 CPU wanted, 2 there" in str(error)
     else:
         raise AssertionError("a job that fits nowhere was placed")
     try:
-        actors.place([{"CPU": 1.5}])  # the crew holds that much already
-    except actors.NoRoom as error:
+        ray_cluster.place([{"CPU": 1.5}])  # the crew holds that much already
+    except ray_cluster.NoRoom as error:
         assert "1.5 CPU wanted, 2 there, 0.5 free" in str(error)
     else:
         raise AssertionError("a job was placed where there is no room left")

@@ -1,0 +1,78 @@
+"""A private Ray or somebody's cluster, and a job's room in it."""
+
+import signal
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from covey.platform.errors import UserError
+from covey.platform.jobfile.model import Resources
+
+PLACEMENT_LIMIT_S = 120.0
+STARTS = 3
+"""Tries to start Ray, which gives up after 30 s of its own, however busy the machine is."""
+OBJECT_STORE_BYTES = 200 * 2**20
+
+
+class NoRoom(RuntimeError):
+    """The cluster is big enough for the job, but full: a later attempt may find room."""
+
+
+def connect(resources: Resources, address: str) -> None:
+    """Start a private Ray, or join a cluster."""
+    import ray
+
+    common: dict[str, Any] = {"log_to_driver": False, "configure_logging": False}
+    if address == "local":
+        common |= {
+            "num_cpus": max(1, -int(-resources.cpus // 1)),
+            "num_gpus": -int(-resources.gpus // 1),
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE_BYTES,
+        }
+    for left in reversed(range(STARTS)):
+        try:
+            ray.init(address=address, **common)
+            return
+        except Exception as error:  # Ray has no class of its own for it
+            if not left or "timed out during startup" not in str(error):
+                raise
+            ray.shutdown()
+
+
+def place(bundles: list[dict[str, float]]) -> Any:
+    """The placement group, once the cluster has room for all of it.
+
+    After `PLACEMENT_LIMIT_S`: UserError if the cluster is too small, NoRoom if others fill it.
+    """
+    import ray
+    from ray.util.placement_group import placement_group, remove_placement_group
+
+    group = placement_group(bundles, strategy="PACK")
+    if not group.wait(PLACEMENT_LIMIT_S):
+        remove_placement_group(group)
+        wanted = {kind: sum(b.get(kind, 0.0) for b in bundles) for kind in ("CPU", "GPU")}
+        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
+        free = ray.available_resources()  # type: ignore[no-untyped-call]
+        found = ", ".join(
+            f"{amount:g} {kind} wanted, {have.get(kind, 0):g} there, {free.get(kind, 0):g} free"
+            for kind, amount in wanted.items()
+            if amount
+        )
+        fits = all(amount <= have.get(kind, 0) for kind, amount in wanted.items())
+        raise (NoRoom if fits else UserError)(
+            f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}"
+        )
+    return group
+
+
+@contextmanager
+def keeping_signal_handlers() -> Iterator[None]:
+    """Ray puts a SIGTERM handler of its own in the process's place: put back what was there."""
+    kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in kept.items():
+            if handler is not None:
+                signal.signal(number, handler)
