@@ -1,5 +1,6 @@
 """What goes on beside the training and never delays it: evaluations, and the live picture."""
 
+import math
 import time
 from collections.abc import Callable
 from functools import partial
@@ -15,6 +16,8 @@ from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.evaluator import Evaluation, Evaluator
 
+PATIENCE_S = 20.0
+"""So long a run that has ended waits for its last picture: on a busy machine it comes late."""
 HISTORY = 1000
 """So many reports, spread over the run, go into the live picture."""
 
@@ -43,9 +46,9 @@ class Background:
             self._worker = self._crew.spawn(self._name, *self._factory)  # type: ignore[arg-type]
         self._pending = self._worker.submit(method, *arguments)
 
-    def collect(self, wait: bool = False) -> object | None:
-        """The answer; None if there is none yet, or none any more since the worker died."""
-        if self._pending is None or not (wait or self._crew.is_ready(self._pending)):
+    def collect(self, patience_s: float = 0.0) -> object | None:
+        """The answer; None if there is none in time, or none any more since the worker died."""
+        if self._pending is None or not self._comes(self._pending, patience_s):
             return None
         pending, self._pending = self._pending, None
         try:
@@ -56,6 +59,13 @@ class Background:
             return None
         found: object = answer
         return found
+
+    def _comes(self, pending: Pending, patience_s: float) -> bool:
+        if patience_s == math.inf:
+            return True  # fetching it is waiting for it
+        if patience_s:
+            self._crew.wait([pending], patience_s)
+        return self._crew.is_ready(pending)
 
 
 class EvaluationWork:
@@ -86,16 +96,16 @@ class EvaluationWork:
         if not self._work.is_busy and progress.env_steps >= progress.evaluated_at + self._every:
             progress.evaluated_at = progress.env_steps
             self._work.ask("evaluate", self._team.newest_weights(), self._episodes)
-            self._take_in(wait=self._deterministic)
+            self._take_in(math.inf if self._deterministic else 0.0)
 
     def finish(self) -> bool:
         """Wait for one that is under way; whether there was one."""
         busy = self._work.is_busy
-        self._take_in(wait=True)
+        self._take_in(math.inf)
         return busy
 
-    def _take_in(self, wait: bool = False) -> None:
-        found = self._work.collect(wait)
+    def _take_in(self, patience_s: float = 0.0) -> None:
+        found = self._work.collect(patience_s)
         if isinstance(found, Evaluation):
             self._progress.evaluated = {
                 "evaluation_return_mean": float(found.returns.mean()),
@@ -139,17 +149,20 @@ class ViewerWork:
         """A last picture of the final state."""
         if self._every_s is None or not self._history:
             return
-        self._write(wait=True)
-        self._ask()
-        self._write(wait=True)
+        self._write(PATIENCE_S)
+        if not self._work.is_busy:
+            self._ask()
+            self._write(PATIENCE_S)
+        if self._work.is_busy:
+            self._run.event("no-picture", f"the last one was not drawn within {PATIENCE_S:g} s")
 
     def _ask(self) -> None:
         history = thinned(self._history, HISTORY)
         self._work.ask("draw", history, self._team.newest_weights())
 
-    def _write(self, wait: bool = False) -> None:
+    def _write(self, patience_s: float = 0.0) -> None:
         try:
-            found = self._work.collect(wait)
+            found = self._work.collect(patience_s)
         except Exception as defect:  # a picture is not worth a run
             self._every_s = None
             self._run.event("no-picture", f"the live picture could not be drawn: {defect!r}")

@@ -43,12 +43,16 @@ class SamplerMember:
 
 @dataclass
 class Team:
-    """The samplers and the learner of one job. `note` hears of every replacement."""
+    """The samplers and the learner of one job. `note` hears of every replacement.
+
+    `lives` are those that every sampler had before: each plays episodes of its own.
+    """
 
     crew: Crew
     job: JobFile
     spaces: Spaces
     note: Callable[[str, str], None]
+    lives: int = 0
     samplers: list[SamplerMember] = field(default_factory=list)
     archives: list[Stream] = field(default_factory=list)
     replaced: int = 0
@@ -67,13 +71,25 @@ class Team:
 
     def start(self, state: TrainingState | None) -> None:
         """Start everybody, from `state` if there is one. Returns when the learner is ready."""
+        self.spawn()
+        self.begin(state)
+
+    def spawn(self) -> None:
+        """Start everybody's process. Returns when all have been made."""
         self._learner = self._spawn_learner()
         count = max(1, number_of_samplers(self._section))
-        goes_on = state is not None and state.fits(count, self._columns)
         self.samplers = [
-            SamplerMember(self._new_stream(count), self._spawn_sampler(index, 0))
+            SamplerMember(
+                self._new_stream(count), self._spawn_sampler(index, self.lives), lives=self.lives
+            )
             for index in range(count)
         ]
+        samplers = [member.worker.submit("ready") for member in self.samplers]
+        self.crew.fetch([self._learner.submit("weights"), *samplers])
+
+    def begin(self, state: TrainingState | None) -> None:
+        """Have everybody begin at the beginning, or go on from `state`."""
+        goes_on = state is not None and state.fits(len(self.samplers), self._columns)
         if state is not None:
             self._load_rows(state, goes_on)
             self.crew.fetch([self._learner.submit("restore", state.learner, state.progress)])

@@ -1,20 +1,18 @@
-"""The driver of `workload: rl`: slices of training, reports, evaluations, checkpoints."""
+"""The training loop of `workload: rl`: slices of training, reports, evaluations, checkpoints."""
 
 import math
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 
 from covey.algorithms import saved
 from covey.algorithms.loop import Report, Slice
-from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.side_work import EvaluationWork, ViewerWork
 from covey.algorithms.team import Team
-from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
-from covey.platform.runtime.crew import Crew, InlineCrew
+from covey.platform.runtime.crew import Crew
 
 SLICE_S = 0.2
 """Of training between two looks at the job as a whole."""
@@ -22,58 +20,49 @@ SLICE_S = 0.2
 PIDS_S = 5.0
 
 
-def train(run: Run) -> Mapping[str, float]:
-    """Train until `run.stop_reason` says why to stop; the final metrics, the meters' over all
-    of the training.
-    """
-    job = run.job
-    checkpoint = run.restore()
-    spaces = probe_spaces(env_source(job))
-    crew = make_crew(job, run.ray_address)
-    team = Team(crew, job, spaces, run.event)
-    try:
-        state = None if checkpoint is None else saved.read(checkpoint)
-        team.start(state)
-        progress = Progress() if state is None else Progress.from_record(state.progress)
-        return Training(run, crew, team, progress).run_to_end()
-    finally:
-        crew.close()
-        team.close()
-
-
-def make_crew(job: JobFile, ray_address: str) -> Crew:
-    """Inline without samplers, else Ray actors."""
-    samplers = number_of_samplers(job.section)
-    if samplers == 0:
-        return InlineCrew()
-    from covey.platform.runtime.actors import RayCrew
-
-    return RayCrew(job.resources, samplers, ray_address)
-
-
 class Training:
     """One attempt. In deterministic mode all decisions are by step, else also by the clock."""
 
-    def __init__(self, run: Run, crew: Crew, team: Team, progress: Progress) -> None:
+    def __init__(
+        self,
+        run: Run,
+        crew: Crew,
+        team: Team,
+        progress: Progress,
+        metrics: Mapping[str, float] | None = None,
+    ) -> None:
+        self.metrics = dict(metrics or {})
+        """What was reported last."""
         self._run = run
         self._crew = crew
         self._team = team
         self._pids: tuple[int, ...] = ()
         self._asked_s = -math.inf
+        self._saved_at = -1
         self._section: RLSection = run.job.section
         self._progress = progress
-        self._metrics: dict[str, float] = {}
         self._meters: dict[str, float] = {}
         self._evaluation = EvaluationWork(run.job, crew, team, self._progress)
         self._viewer = ViewerWork(run, crew, team)
 
     def run_to_end(self) -> Mapping[str, float]:
         """Go on until it is time to stop; last of all, checkpoint the final state."""
+        reason = self.go_on()
+        assert reason is not None
+        if self._evaluation.finish():
+            self._run.report(self._progress.env_steps, self.metrics | self._progress.evaluated)
+        if self._saved_at != self._progress.env_steps:
+            self._checkpoint(last=True)
+        self._viewer.finish()
+        self._run.event("stop", reason)
+        evaluated = self._progress.evaluated
+        return {**self._progress.metrics(), **self.metrics, **evaluated, **self._meters}
+
+    def go_on(self, is_over: Callable[[], bool] = lambda: False) -> str | None:
+        """Train until there is a reason to stop, which it returns, or until it is over."""
         run = self._run
-        run.started()
         reason = run.stop_reason(self._progress.env_steps, self._progress.stop_metrics())
-        saved_at = -1
-        while reason is None:
+        while reason is None and not is_over():
             report = self._team.learn(self._slice())
             if report is None or not report.turns:
                 reason = run.stop_reason(self._progress.env_steps, {})
@@ -82,15 +71,7 @@ class Training:
             reason = run.stop_reason(self._progress.env_steps, self._progress.stop_metrics())
             if reason is None and run.checkpoint_due(self._progress.env_steps):
                 self._checkpoint()
-                saved_at = self._progress.env_steps
-        if self._evaluation.finish():
-            run.report(self._progress.env_steps, self._metrics | self._progress.evaluated)
-        if saved_at != self._progress.env_steps:
-            self._checkpoint(last=True)
-        self._viewer.finish()
-        run.event("stop", reason)
-        evaluated = self._progress.evaluated
-        return {**self._progress.metrics(), **self._metrics, **evaluated, **self._meters}
+        return reason
 
     def _slice(self) -> Slice:
         stop = self._run.job.stop
@@ -115,18 +96,19 @@ class Training:
     def _take_in(self, report: Report) -> None:
         self._progress.take_over(report.progress)
         self._evaluation.look()
-        self._metrics = {
+        self.metrics = {
             **report.metrics,
             **self._progress.evaluated,
             **self._team.counts(),
         }
         self._meters = report.meters
-        self._run.report(self._progress.env_steps, self._metrics)
-        self._viewer.look(self._progress.env_steps, self._metrics)
+        self._run.report(self._progress.env_steps, self.metrics)
+        self._viewer.look(self._progress.env_steps, self.metrics)
 
     def _checkpoint(self, last: bool = False) -> None:
         state = self._team.pause()
         state.progress.update(self._progress.side_work())
         self._run.checkpoint(self._progress.env_steps, saved.parts(state))
+        self._saved_at = self._progress.env_steps
         if not last:
             self._team.go_on()

@@ -30,7 +30,7 @@ class RLWorkload:
         return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
 
     def run(self, run: "Run") -> Mapping[str, float]:
-        from covey.algorithms.training import train
+        from covey.algorithms.attempt import train
 
         return train(run)
 

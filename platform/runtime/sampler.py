@@ -51,6 +51,9 @@ class Sampler:
         self._stream, self._weights = stream(), weights()
         self._stream.heartbeat_s = time.monotonic()
 
+    def ready(self) -> None:
+        """Nothing: once it is answered, the process is there and the environments are made."""
+
     def run(self) -> None:
         """Sample whenever that is permitted, until the stream says to stop."""
         while not self._stream.stop:

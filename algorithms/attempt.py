@@ -1,0 +1,61 @@
+"""One attempt at a `workload: rl` job: who works on it, and from where it goes on."""
+
+from collections.abc import Mapping
+from contextlib import ExitStack
+
+from covey.algorithms import saved
+from covey.algorithms.beforehand import Beforehand
+from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
+from covey.algorithms.progress import Progress
+from covey.algorithms.team import Team
+from covey.algorithms.training import Training
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.run import Run
+from covey.platform.runtime.crew import Crew, InlineCrew
+
+
+def train(run: Run) -> Mapping[str, float]:
+    """Train until `run.stop_reason` says why to stop; the final metrics, the meters' over all
+    of the training.
+    """
+    job = run.job
+    checkpoint = run.restore()
+    spaces = probe_spaces(env_source(job))
+    state = None if checkpoint is None else saved.read(checkpoint)
+    metrics: dict[str, float] = {}
+    with ExitStack() as stack:
+        early = None
+        if checkpoint is None and starts_early(run):
+            early = stack.enter_context(Beforehand(run, spaces))
+        crew = make_crew(job, run.ray_address)
+        team = Team(crew, job, spaces, run.event, lives=0 if early is None else 1)
+        stack.callback(team.close)
+        stack.callback(crew.close)
+        team.spawn()
+        if early is not None:
+            state, metrics = early.end(), early.metrics
+        team.begin(state)
+        if early is None:
+            run.started()
+        else:
+            run.event("actors", "Ray's actors have started and go on from here")
+        progress = Progress() if state is None else Progress.from_record(state.progress)
+        return Training(run, crew, team, progress, metrics).run_to_end()
+
+
+def starts_early(run: Run) -> bool:
+    """Whether this process trains until Ray's actors are there: not where others share the
+    cluster, nor where every step is to be repeated.
+    """
+    on_ray = number_of_samplers(run.job.section) > 0 and run.ray_address == "local"
+    return on_ray and not run.job.deterministic
+
+
+def make_crew(job: JobFile, ray_address: str) -> Crew:
+    """Inline without samplers, else Ray actors."""
+    samplers = number_of_samplers(job.section)
+    if samplers == 0:
+        return InlineCrew()
+    from covey.platform.runtime.actors import RayCrew
+
+    return RayCrew(job.resources, samplers, ray_address)
