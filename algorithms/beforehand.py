@@ -66,7 +66,7 @@ def inline(job: JobFile) -> JobFile:
     section: RLSection = job.section
     sampling = section.sampling
     assert isinstance(sampling.envs_per_sampler, int)
-    environments = number_of_samplers(section) * sampling.envs_per_sampler
+    environments = max(1, number_of_samplers(section)) * sampling.envs_per_sampler
     alone = section.model_copy(
         update={
             "algorithm": section.algorithm.model_copy(update={"threads": 1}),

@@ -10,7 +10,6 @@ from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.team import Team
 from covey.algorithms.viewer import Viewer
-from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.live import thinned
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
@@ -71,7 +70,8 @@ class Background:
 class EvaluationWork:
     """Evaluates the newest weights every so many steps. Waits for the answer only in lock-step."""
 
-    def __init__(self, job: JobFile, crew: Crew, team: Team, progress: Progress) -> None:
+    def __init__(self, crew: Crew, team: Team, progress: Progress) -> None:
+        job = team.job
         section: RLSection = job.section
         self._every = section.evaluation.every_env_steps
         self._episodes = section.evaluation.episodes
@@ -117,7 +117,7 @@ class ViewerWork:
     """Keeps a live picture and the newest episode in the run folder; not while all is inline."""
 
     def __init__(self, run: Run, crew: Crew, team: Team) -> None:
-        section: RLSection = run.job.section
+        section: RLSection = team.job.section
         self._run = run
         self._team = team
         self._every_s = section.viewer.every_s if section.sampling.samplers else None

@@ -39,10 +39,10 @@ class Training:
         self._pids: tuple[int, ...] = ()
         self._asked_s = -math.inf
         self._saved_at = -1
-        self._section: RLSection = run.job.section
+        self._section: RLSection = team.job.section
         self._progress = progress
         self._meters: dict[str, float] = {}
-        self._evaluation = EvaluationWork(run.job, crew, team, self._progress)
+        self._evaluation = EvaluationWork(crew, team, self._progress)
         self._viewer = ViewerWork(run, crew, team)
 
     def run_to_end(self) -> Mapping[str, float]:

@@ -1,0 +1,102 @@
+"""Training goes on from where it stood when others take over; the Ray actors of `test_faults.py`
+take over so.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import pytest
+
+from covey.algorithms import attempt
+from covey.algorithms.beforehand import inline
+from covey.platform.errors import UserError
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import Run
+
+PPO = {"name": "ppo", "rollout_steps": 8, "minibatch_size": 16, "epochs": 1, "hidden": [8]}
+SAC = {"name": "sac", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 500}
+
+
+def job_of(algorithm, env, samplers=0, env_steps=1000):
+    document = {
+        "name": "test",
+        "workload": "rl",
+        "stop": {"env_steps": env_steps},
+        "rl": {
+            "algorithm": algorithm,
+            "env": {"id": env},
+            "sampling": {"samplers": samplers, "envs_per_sampler": 2},
+            "evaluation": {"every_env_steps": 100, "episodes": 1},
+        },
+    }
+    return parse_job_file(document, Path.cwd())
+
+
+@pytest.fixture
+def slow_crew(monkeypatch):
+    """A crew, in this process too, that is there only once so many steps are reported."""
+    inline_crew, reported = attempt.make_crew, []
+    crews = []
+
+    def make_crew(job, address):
+        deadline = time.monotonic() + 120
+        while not reported or reported[-1] < make_crew.steps:
+            assert time.monotonic() < deadline
+            time.sleep(0.01)
+        crews.append(reported[-1])
+        return inline_crew(job, address)
+
+    make_crew.steps, make_crew.reported = 200, reported
+    monkeypatch.setattr(attempt, "make_crew", make_crew)
+    monkeypatch.setattr(attempt, "starts_early", lambda run: True)
+    return make_crew
+
+
+def train(path, job, crew):
+    RunFolder.create(path, job)
+    run = Run.claim(path, on_report=lambda step, metrics: crew.reported.append(step))
+    metrics = attempt.train(run)
+    run.finish("succeeded", metrics)
+    return metrics
+
+
+@pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
+def test_others_go_on_from_where_training_stood(tmp_path, slow_crew, monkeypatch, algorithm, env):
+    monkeypatch.setattr("covey.algorithms.training.SLICE_S", 0.001)
+    metrics = train(tmp_path, job_of(algorithm, env), slow_crew)
+    lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
+    for name in ("step", "wall_s", "updates", "episodes"):
+        values = [line[name] for line in lines]
+        assert values == sorted(values) and values[-1] > values[0] >= 0, name
+    assert metrics["env_steps"] >= 1000 and metrics["updates"] == lines[-1]["updates"]
+    assert [event["kind"] for event in events].count("actors") == 1
+    evaluated = [line["step"] for line in lines if "evaluation_return_mean" in line]
+    assert evaluated and evaluated[0] >= 200  # the evaluator came with the crew
+
+
+def test_a_run_may_be_over_before_they_come(tmp_path, slow_crew):
+    slow_crew.steps = 60
+    metrics = train(tmp_path, job_of(PPO, "CartPole-v1", env_steps=60), slow_crew)
+    assert metrics["env_steps"] >= 60 and "policy_loss" in metrics
+    assert (tmp_path / "checkpoints" / "latest").exists()
+
+
+def test_what_goes_wrong_meanwhile_is_said(tmp_path, monkeypatch):
+    def refuse(job, address):
+        raise UserError("no room")
+
+    monkeypatch.setattr(attempt, "starts_early", lambda run: True)
+    monkeypatch.setattr(attempt, "make_crew", refuse)
+    job = job_of(PPO, "CartPole-v1")
+    RunFolder.create(tmp_path, job)
+    with pytest.raises(UserError, match="no room"):
+        attempt.train(Run.claim(tmp_path))
+
+
+def test_all_environments_are_in_one_process_meanwhile():
+    alone = inline(job_of(PPO, "CartPole-v1", samplers=3)).section
+    assert alone.sampling.samplers == 0 and alone.sampling.envs_per_sampler == 6
+    assert alone.algorithm.threads == 1 and alone.evaluation.every_env_steps is None
