@@ -27,6 +27,8 @@ from covey.platform.seeds import derive
 
 SNAPSHOT_S = 10.0
 """So often the learner's state is copied, for another one to go on from."""
+STARTS = 3
+"""So many deaths of one worker before it has been made are put up with."""
 LOOK_S = 0.25
 """So often the driver looks for workers that died or hang while it waits for the learner."""
 
@@ -84,8 +86,26 @@ class Team:
             )
             for index in range(count)
         ]
-        samplers = [member.worker.submit("ready") for member in self.samplers]
-        self.crew.fetch([self._learner.submit("weights"), *samplers])
+        self._learner = self._made(self._learner, "weights", self._spawn_learner)
+        for index, member in enumerate(self.samplers):
+            again = partial(self._spawn_sampler, index, self.lives)
+            member.worker = self._made(member.worker, "ready", again)
+
+    def _made(self, worker: Worker, method: str, spawn: Callable[[], Worker]) -> Worker:
+        """The worker once it has answered; who dies before is replaced."""
+        for _ in range(STARTS):
+            try:
+                self.crew.fetch([worker.submit(method)])
+                break
+            except WorkerLost as error:
+                self._count_lost(error)
+                worker = spawn()
+        return worker
+
+    def _count_lost(self, error: WorkerLost | str) -> None:
+        """Note that somebody is replaced."""
+        self.replaced += 1
+        self.note("replaced", f"{str(error).splitlines()[0]}; another one goes on in its place")
 
     def begin(self, state: TrainingState | None) -> None:
         """Have everybody begin at the beginning, or go on from `state`."""
@@ -270,8 +290,7 @@ class Team:
             raise WorkerLost(why)
         member = self.samplers[index]
         member.lives += 1
-        self.replaced += 1
-        self.note("replaced", f"{why.splitlines()[0]}; another one goes on in its place")
+        self._count_lost(why)
         member.stream.heartbeat_s = time.monotonic()
         member.worker = self._spawn_sampler(index, member.lives)
         self._connect_sampler(member)
@@ -279,8 +298,7 @@ class Team:
 
     def _replace_learner(self, error: WorkerLost) -> None:
         """A new learner goes on from the last snapshot, with the counters of the last report."""
-        self.replaced += 1
-        self.note("replaced", f"{str(error).splitlines()[0]}; another one goes on in its place")
+        self._count_lost(error)
         self._learner = self._spawn_learner()
         self._learner.submit("restore", self._snapshot, self._progress)
         self._connect_learner()

@@ -13,8 +13,8 @@ from covey.platform.runtime.ray_cluster import connect, keeping_signal_handlers,
 
 LEARNER = "learner"
 BACKGROUND = ("evaluator", "viewer")
-NICENESS = 15
-"""Of those in the background: what they take from a learner on all CPUs is lost in the noise."""
+NICENESS = 10
+"""Of those in the background: a learner on all CPUs goes before them, and they still get a tenth."""
 SAMPLER = "sampler "
 """Followed by a number: who has it gets a bundle of their own."""
 
