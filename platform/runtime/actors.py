@@ -14,7 +14,7 @@ from covey.platform.runtime.ray_cluster import connect, keeping_signal_handlers,
 LEARNER = "learner"
 BACKGROUND = ("evaluator", "viewer")
 NICENESS = 10
-"""Of those in the background: a learner on all CPUs goes before them, and they still get a tenth."""
+"""Of those in the background: a learner on all CPUs goes before them; a tenth is left to them."""
 SAMPLER = "sampler "
 """Followed by a number: who has it gets a bundle of their own."""
 

@@ -4,12 +4,12 @@
         --set rl.sampling.samplers=1 --set rl.evaluation.every_env_steps=2000
         --set stop.wall_s=1800 --set stop.env_steps=null [--every-s 60] [--undisturbed 5]
 
-`goes_on_s`: from the kill to the first report with more environment steps and gradient steps than
-the last one before it, or of a later learner's life. `dip`: the lowest rate of sampling that the
-meter showed in the 15 s after a kill, as a part of the median of the 15 s before it. `memory_mb`:
-of all the job's processes (PSS, shared pages counted once), by tenths of the run. With
-`--undisturbed N` as many runs of other seeds are left alone, as many steps each. Exit status 1
-if training took more than 10 s to go on, or anything is left.
+`goes_on_s`: from the kill to the first report with new environment steps and new gradient steps
+that began after it, and after a sampler or learner has taken the place of one that was killed.
+`dip`: the lowest rate of sampling that the meter showed in the 15 s after a kill, as a part of the
+median of the 15 s before it. `memory_mb`: of all the job's processes (PSS, shared pages counted
+once), by tenths of the run. With `--undisturbed N` as many runs of other seeds are left alone, as
+many steps each. Exit status 1 if training took more than 10 s to go on, or anything is left.
 """
 
 import argparse
@@ -30,6 +30,7 @@ from typing import Any
 import psutil
 
 ROLES = ("sampler-0", "evaluator", "viewer", "learner")
+NEEDED = ("sampler-0", "learner")
 LIMIT_S = 10.0
 AROUND_S = 15.0
 Lines = list[dict[str, Any]]
@@ -105,30 +106,32 @@ class Study:
 
 
 def kill(process: psutil.Popen, victim: psutil.Process, role: str, run_dir: Path) -> dict[str, Any]:
-    """Kill one worker, and wait until training has gone on."""
+    """Kill one worker, and wait until training has gone on, with another in its place if it needs
+    one.
+    """
     (before,) = lines(run_dir)[-1:]
+    killed_at = before["wall_s"]
     victim.kill()
     struck = time.monotonic()
-    while process.poll() is None:
-        if is_later(lines(run_dir)[-1], before, role):
+    while role in NEEDED and process.poll() is None:
+        successor = worker(process, role)
+        if successor is not None and successor.pid != victim.pid:
+            (before,) = lines(run_dir)[-1:]
             break
+        time.sleep(0.05)
+    while process.poll() is None and not has_gone_on(lines(run_dir), before):
         time.sleep(0.05)
     return {
         "role": role,
-        "wall_s": before["wall_s"],
+        "wall_s": killed_at,
         "goes_on_s": round(time.monotonic() - struck, 2),
     }
 
 
-def is_later(newest: dict[str, Any], before: dict[str, Any], role: str) -> bool:
-    """Whether training has gone on, with a worker in the place of the one that was killed."""
-    if (
-        role in ("sampler-0", "learner")
-        and newest["replaced_workers"] == before["replaced_workers"]
-    ):
-        return False
-    moved = newest["wall_s"] > before["wall_s"] and newest["sampling_hz"] > 0
-    return bool(moved and newest.get("update_hz", 0.0) > 0)
+def has_gone_on(reports: Lines, before: dict[str, Any]) -> bool:
+    """Whether a report that began after `before` tells of both new steps and new updates."""
+    later = [report for report in reports[-20:] if report["wall_s"] > before["wall_s"]][1:]
+    return any(report["sampling_hz"] > 0 and report.get("update_hz", 0) > 0 for report in later)
 
 
 def dips(kills: Lines, reports: Lines) -> None:
@@ -137,7 +140,7 @@ def dips(kills: Lines, reports: Lines) -> None:
         at = one["wall_s"]
         before = [r["sampling_hz"] for r in reports if at - AROUND_S <= r["wall_s"] <= at]
         after = [r["sampling_hz"] for r in reports if at < r["wall_s"] <= at + AROUND_S]
-        if before and after:
+        if after and before and median(before) > 0:
             one["dip"] = round(min(after) / median(before), 3)
 
 
