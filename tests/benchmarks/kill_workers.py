@@ -101,8 +101,10 @@ class Study:
             role = next(roles) if time.monotonic() >= due else None
             if role and (victim := worker(process, role)):
                 due = time.monotonic() + every_s
-                self.kills.append(kill(process, victim, role, run_dir))
-                print(json.dumps(self.kills[-1]), file=sys.stderr, flush=True)
+                found = kill(process, victim, role, run_dir)
+                if process.poll() is None:  # else the run was over before it could go on
+                    self.kills.append(found)
+                    print(json.dumps(found), file=sys.stderr, flush=True)
 
 
 def kill(process: psutil.Popen, victim: psutil.Process, role: str, run_dir: Path) -> dict[str, Any]:
