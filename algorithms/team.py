@@ -11,19 +11,18 @@ from functools import partial
 from typing import Any
 
 from covey.algorithms.learner import LearnerState
-from covey.algorithms.loop import LearnerLoop, Report, Slice
-from covey.algorithms.parts import make_environments_of, make_policy, number_of_samplers
+from covey.algorithms.loop import Report, Slice
+from covey.algorithms.parts import number_of_samplers
 from covey.algorithms.progress import Progress
 from covey.algorithms.saved import SamplerState, StreamRows, TrainingState
 from covey.algorithms.section import RLSection
+from covey.algorithms.workers import SamplerMember, spawn_learner, spawn_sampler
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
 from covey.platform.runtime.fragment import Weights
-from covey.platform.runtime.sampler import Sampler
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
-from covey.platform.seeds import derive
 
 SNAPSHOT_S = 10.0
 """So often the learner's state is copied, for another one to go on from."""
@@ -31,16 +30,6 @@ STARTS = 3
 """So many deaths of one worker before it has been made are put up with."""
 LOOK_S = 0.25
 """So often the driver looks for workers that died or hang while it waits for the learner."""
-
-
-@dataclass
-class SamplerMember:
-    """A sampler, its stream, and its endless call. `lives` counts those before it."""
-
-    stream: Stream
-    worker: Worker
-    running: Pending | None = None
-    lives: int = 0
 
 
 @dataclass
@@ -62,11 +51,8 @@ class Team:
     def __post_init__(self) -> None:
         self._section: RLSection = self.job.section
         self._channel: SharedWeights | None = None
-        count = number_of_samplers(self._section)
-        self._inline = count == 0
+        self._inline = number_of_samplers(self._section) == 0
         self._lock_step = self._inline or self.job.deterministic
-        busy = 0 if self._section.algorithm.takes_turns else count
-        self._threads = max(1, int(self.job.resources.cpus) - busy)
         self._snapshot: LearnerState | None = None
         self._snapshot_s = time.monotonic()
         self._progress = Progress().to_record()
@@ -226,23 +212,10 @@ class Team:
                 member.stream.load(held.rows, held.written, held.oldest_row)
 
     def _spawn_learner(self) -> Worker:
-        section, job = self._section, self.job
-        return self.crew.spawn(
-            "learner", LearnerLoop, section, self.spaces, job.seed, self._threads
-        )
+        return spawn_learner(self.crew, self.job, self.spaces)
 
     def _spawn_sampler(self, index: int, lives: int) -> Worker:
-        """A replacement plays other episodes than the one before it."""
-        environments = self._section.sampling.envs_per_sampler
-        assert isinstance(environments, int)
-        role = "environment" if lives == 0 else f"environment of life {lives}"
-        return self.crew.spawn(
-            f"sampler {index}",
-            Sampler,
-            make_environments_of(self.job, environments, index * environments, role),
-            partial(make_policy, self.spaces, self._section),
-            derive(self.job.seed, "sampler", index, *([lives] if lives else [])),
-        )
+        return spawn_sampler(self.crew, self.job, self.spaces, index, lives)
 
     def _connect_sampler(self, member: SamplerMember) -> Pending:
         return member.worker.submit("connect", *self._ends(member.stream, self._weights))
