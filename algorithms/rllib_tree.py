@@ -156,12 +156,10 @@ def _row_kind(array: Rows) -> object:
 
 
 def _are_numbers(values: Sequence[Any]) -> bool:
-    """Whether an array holds them all without a change."""
-    first = values[0]
-    if isinstance(first, float):  # numpy's float64 is one too
-        return all(isinstance(one, float) for one in values)
-    if type(first) is int:
-        return all(type(one) is int and -MAX_INT <= one <= MAX_INT for one in values)
-    if type(first) is bool or isinstance(first, np.bool_ | np.number):
-        return all(type(one) is type(first) for one in values)
-    return False
+    """Whether an array holds them all without a change. There may be millions."""
+    kinds: set[type] = set(map(type, values))
+    if kinds <= {float, np.float64}:  # numpy's is a float like any other
+        return True
+    if kinds == {int}:
+        return bool(-MAX_INT <= min(values) and max(values) <= MAX_INT)
+    return len(kinds) == 1 and issubclass(kinds.pop(), bool | np.bool_ | np.number)
