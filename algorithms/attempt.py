@@ -16,7 +16,7 @@ from covey.platform.runtime.crew import Crew, InlineCrew
 
 def train(run: Run) -> Mapping[str, float]:
     """Train until `run.stop_reason` says why to stop; the final metrics, the meters' over all
-    of the training.
+    that the learner of this attempt did: what came before Ray's actors is not in them.
     """
     job = run.job
     checkpoint = run.restore()
