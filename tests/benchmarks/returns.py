@@ -82,7 +82,7 @@ def train(path: Path, sets: Sequence[str], seed: int, episodes: int) -> dict[str
         "covey": {
             "env_steps": result["step"],
             "train_s": round(result["wall_s"], 1),
-            "training_return": result["metrics"]["episode_return_mean"],
+            "training_return": result["metrics"].get("episode_return_mean"),
             "evaluation_return": evaluated["episode_return_mean"],
         },
         "sb3": peer,

@@ -61,17 +61,19 @@ def ppo(settings: Settings, env: Any) -> Any:
         """SB3's own schedule reckons with `learn`'s steps, which here never come."""
         return lambda left: start * max(0.0, 1 - (1 - left) * FAR / steps)
 
-    rate = own["learning_rate"]
+    def scheduled(start: float) -> Any:
+        return falls(start) if own["schedule"] == "linear" else start
+
     return PPO(
         "CnnPolicy" if is_atari(settings["env"]) else "MlpPolicy",
         env,
-        learning_rate=falls(rate) if own["schedule"] == "linear" else rate,
+        learning_rate=scheduled(own["learning_rate"]),
         n_steps=own["rollout_steps"],
         batch_size=own["minibatch_size"],
         n_epochs=own["epochs"],
         gamma=own["gamma"],
-        gae_lambda=own["lam"],
-        clip_range=own["clip"],
+        gae_lambda=own["gae_lambda"],
+        clip_range=scheduled(own["clip"]),
         ent_coef=own["entropy_coef"],
         vf_coef=own["value_coef"],
         max_grad_norm=own["max_grad_norm"],
@@ -97,7 +99,7 @@ def train(settings: Settings) -> dict[str, Any]:
     return {
         "env_steps": model.num_timesteps,
         "train_s": train_s,
-        "training_return": sum(newest) / len(newest),
+        "training_return": sum(newest) / len(newest) if newest else None,
         "evaluation_return": float(mean),
     }
 
