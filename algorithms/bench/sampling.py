@@ -21,7 +21,8 @@ STEPS = 128
 CNN = {"convolutions": [[16, 8, 4], [32, 4, 2]], "width": 256}
 NOTE = (
     "environment steps/s, automatic resets not counted: median, lowest and highest; "
-    "the last column is Covey's rate over that one's"
+    "the last column is Covey's rate over that one's; SB3's rate has its values and GAE in it, "
+    "which Covey's learner reckons later"
 )
 
 
@@ -30,7 +31,7 @@ class Subject:
     """How an environment is sampled.
 
     `batched` is how many a process steps in the environment's own batched form (0: it has none),
-    `envs` how many each process of a peer steps, `ours` each sampler of Covey.
+    `ours` each sampler of Covey; a peer is measured with as many, and with `envs`.
     """
 
     env: str
@@ -116,13 +117,15 @@ def contenders_of(subject: Subject, peers: Sequence[str], running: ExitStack) ->
         contenders.append(Contender(f"{name}, 1 process", alone[:1], "steps"))
         contenders.append(Contender(f"{name}, {PROCESSES} processes", alone, "steps"))
     for peer in peers:
-        process = start(
-            PEERS[peer],
-            [str(python_of(peer)), script(f"{peer}_sampling")],
-            envs=subject.envs,
-            steps=STEPS,
-            threads=PROCESSES if subject.images else 1,
-            **({"cnn": CNN} if subject.images else {}),
-        )
-        contenders.append(Contender(PEERS[peer], [process], "steps"))
+        for envs in sorted({subject.envs, subject.ours}):
+            name = f"{PEERS[peer]}, {envs} environments"
+            process = start(
+                name,
+                [str(python_of(peer)), script(f"{peer}_sampling")],
+                envs=envs,
+                steps=max(8, STEPS * subject.envs // envs),
+                threads=PROCESSES if subject.images else 1,
+                **({"cnn": CNN} if subject.images else {}),
+            )
+            contenders.append(Contender(name, [process], "steps"))
     return contenders

@@ -21,6 +21,7 @@ from statistics import median
 from typing import Any
 
 from covey.algorithms.bench.peer import python_of, script
+from covey.algorithms.bench.sampling import CNN
 from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobfile.model import JobFile
 
@@ -57,6 +58,7 @@ def sb3_settings(job: JobFile, seed: int, episodes: int) -> dict[str, Any]:
         "schedule_steps": job.stop.env_steps,
         "envs": section.sampling.envs_per_sampler * max(1, section.sampling.samplers),
         "algorithm": section.algorithm.model_dump(mode="json"),
+        "cnn": {**CNN, "width": section.algorithm.hidden[0]},
         "episodes": episodes,
     }
 

@@ -1,14 +1,17 @@
 """Stable-Baselines3 trained with a job's own settings, for as many steps or as long.
 
 Settings: `env`, `seed`, `env_steps` and `wall_s` (null: no end), `envs`, `algorithm` (as a job file
-has it), `episodes` of the evaluation at the end, and of the training's last mean.
+has it), for images `cnn` (as in `sb3_sampling`), `episodes` of the evaluation at the end, and of
+the training's last mean.
 """
 
+from fractions import Fraction
 from time import perf_counter
 from typing import Any
 
 from environments import is_atari, make_env
 from reached import report
+from sb3_sampling import convolutional
 from serve import Settings
 from stable_baselines3 import PPO, SAC
 from stable_baselines3.common.callbacks import BaseCallback
@@ -34,8 +37,11 @@ class Watch(BaseCallback):  # type: ignore[misc]
 
 
 def sac(settings: Settings, env: Any) -> Any:
-    """With one gradient step every `1 / updates_per_step` steps of the environment."""
-    own = settings["algorithm"]
+    """With as many gradient steps a transition. Stops where SB3 has nothing of the kind."""
+    own, ratio = settings["algorithm"], settings["algorithm"]["updates_per_step"]
+    if ratio is None or own["n_step"] != 1 or own["prioritized"]:
+        raise SystemExit("SB3's SAC has a ratio of updates to steps, n_step 1, uniform replay")
+    a_round = Fraction(ratio).limit_denominator(1000) * settings["envs"]
     return SAC(
         "MlpPolicy",
         env,
@@ -45,17 +51,19 @@ def sac(settings: Settings, env: Any) -> Any:
         learning_starts=own["learning_starts"],
         gamma=own["gamma"],
         tau=own["tau"],
-        train_freq=round(1 / own["updates_per_step"]),
-        policy_kwargs={"net_arch": list(own["hidden"])},
+        train_freq=a_round.denominator,
+        gradient_steps=a_round.numerator,
+        ent_coef=own["alpha"],
+        target_entropy=own["target_entropy"],
+        policy_kwargs=networks(own),
         seed=settings["seed"],
         device="cpu",
     )
 
 
 def ppo(settings: Settings, env: Any) -> Any:
-    """With the networks of RL Baselines3 Zoo for Atari: one for both actor and critic."""
-    own = settings["algorithm"]
-    steps = settings["schedule_steps"]
+    """With the same networks: for images one for both actor and critic."""
+    own, steps = settings["algorithm"], settings["schedule_steps"]
 
     def falls(start: float) -> Any:
         """SB3's own schedule reckons with `learn`'s steps, which here never come."""
@@ -64,8 +72,9 @@ def ppo(settings: Settings, env: Any) -> Any:
     def scheduled(start: float) -> Any:
         return falls(start) if own["schedule"] == "linear" else start
 
+    images = is_atari(settings["env"])
     return PPO(
-        "CnnPolicy" if is_atari(settings["env"]) else "MlpPolicy",
+        "CnnPolicy" if images else "MlpPolicy",
         env,
         learning_rate=scheduled(own["learning_rate"]),
         n_steps=own["rollout_steps"],
@@ -75,14 +84,18 @@ def ppo(settings: Settings, env: Any) -> Any:
         gae_lambda=own["gae_lambda"],
         clip_range=scheduled(own["clip"]),
         ent_coef=own["entropy_coef"],
-        vf_coef=own["value_coef"],
+        vf_coef=own["value_coef"] / 2,  # of the squared error; ours is of half of it
         max_grad_norm=own["max_grad_norm"],
-        policy_kwargs={
-            "activation_fn": getattr(nn, {"relu": "ReLU", "tanh": "Tanh"}[own["activation"]])
-        },
+        policy_kwargs=convolutional(settings["cnn"]) if images else networks(own),
         seed=settings["seed"],
         device="cpu",
     )
+
+
+def networks(own: Settings) -> Settings:
+    """Those of actor and critic, as SB3 names them."""
+    activation = {"relu": nn.ReLU, "tanh": nn.Tanh}[own["activation"]]
+    return {"net_arch": list(own["hidden"]), "activation_fn": activation}
 
 
 def train(settings: Settings) -> dict[str, Any]:

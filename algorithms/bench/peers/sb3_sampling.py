@@ -34,15 +34,20 @@ class SmallCnn(BaseFeaturesExtractor):  # type: ignore[misc]
         return self.layers(observations)
 
 
+def convolutional(cnn: Settings) -> Settings:
+    """The arguments of a policy with such a network, which actor and critic share."""
+    return {
+        "features_extractor_class": SmallCnn,
+        "features_extractor_kwargs": cnn,
+        "net_arch": [],
+    }
+
+
 def make_model(settings: Settings) -> Any:
     env = make_vec_env(partial(make_env, settings["env"]), settings["envs"], seed=0)
     if not is_atari(settings["env"]):
         return PPO("MlpPolicy", env, n_steps=settings["steps"], seed=0, device="cpu")
-    policy = {
-        "features_extractor_class": SmallCnn,
-        "features_extractor_kwargs": settings["cnn"],
-        "net_arch": [],
-    }
+    policy = convolutional(settings["cnn"])
     return PPO(
         "CnnPolicy", env, n_steps=settings["steps"], policy_kwargs=policy, seed=0, device="cpu"
     )
