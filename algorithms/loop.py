@@ -59,7 +59,6 @@ class LearnerLoop:
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._progress = Progress()
         self._turn: Turn | None = None
-        self._meter = Meter(gpu_percent=GpuLoad())
 
     def weights(self) -> Weights:
         """What acting needs now."""
@@ -78,6 +77,7 @@ class LearnerLoop:
 
         `lock_step`: samplers write a block only when asked, and all are waited for.
         """
+        self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),
             weights(),
@@ -102,11 +102,17 @@ class LearnerLoop:
                 or progress.has_reached(part.until_return)
             ):
                 break
-        metrics = {**progress.metrics(), **self._turn.metrics(), **self._meter.read(part.pids)}
+        metrics = {**progress.metrics(), **self._turn.metrics()}
+        if turns:  # a slice in which nothing could be done is part of the next one's interval
+            metrics |= self._meter.read(part.pids)
         return Report(metrics, self._meter.whole(), progress.to_record(), turns)
 
     def state(self) -> tuple[LearnerState, Record]:
-        """Copies of all that later updates depend on, besides the rows in the streams."""
+        """Copies of all that later updates depend on, besides the rows in the streams; what is in
+        them counts.
+        """
+        if self._turn is not None:
+            self._turn.catch_up()
         return self._learner.state(), self._progress.to_record()
 
     def restore(self, state: LearnerState | None, progress: Record) -> None:

@@ -17,7 +17,7 @@ AHEAD_BLOCKS = 2
 
 class ReplayTurn:
     """Keeps `updates_per_step` gradient steps a transition after the first `learning_starts`;
-    without it, both sides run free.
+    without it, both sides run free (in one process: a block, then updates for `TURN_S`).
 
     In lock-step every sampler writes a block, all updates owed for it are made, and so on: the
     same numbers on every machine. Else samplers run ahead a little and nobody waits.
@@ -60,6 +60,11 @@ class ReplayTurn:
             time.sleep(IDLE_S)
         return bool(updates or noticed)
 
+    def catch_up(self) -> None:
+        """See `Turn`. In lock-step every turn ends with all rows noted."""
+        if not self._lock_step:
+            self._notice()
+
     def _permit(self) -> None:
         if self._lock_step:
             self._feed.allow_one_more()
@@ -87,12 +92,12 @@ class ReplayTurn:
         if not fragments:
             return 0
         now = time.monotonic()
-        steps = self._progress.take_in(fragments)
+        steps, lost = self._progress.take_in(fragments), self._lost()
         self._meter.count(
-            samples=steps,
+            samples=steps + lost,
             ages=[self._version - fragment.version for fragment in fragments],
             transfer_s=[now - fragment.finished_s for fragment in fragments],
-            lost=self._lost(),
+            lost=lost,
         )
         self._feed.release()
         return steps
@@ -107,7 +112,7 @@ class ReplayTurn:
     def _owed(self) -> float:
         """Gradient steps not made yet."""
         learnable = self._progress.env_steps - self._starts
-        if learnable < 0:
+        if learnable < 0 or not len(self._replay):
             return 0
         if self._ratio is None:
             return math.inf
@@ -116,7 +121,8 @@ class ReplayTurn:
     def _update(self, total: int | None) -> int:
         """Gradient steps until none is owed or, outside lock-step, the turn's time is over."""
         owed, made = self._owed(), 0
-        deadline_s = math.inf if self._lock_step else time.monotonic() + TURN_S
+        to_the_last = self._lock_step and owed < math.inf
+        deadline_s = math.inf if to_the_last else time.monotonic() + TURN_S
         if owed > 0:
             self._learner.set_progress(self._progress.env_steps, total)
         while made < owed and time.monotonic() < deadline_s:

@@ -47,6 +47,9 @@ class OnPolicyTurn:
         }
         return True
 
+    def catch_up(self) -> None:
+        """Nothing: rows that are not learnt from are not kept."""
+
     def metrics(self) -> Mapping[str, float]:
         """The newest update's figures."""
         return self._metrics

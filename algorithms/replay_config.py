@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
-from covey.platform.errors import KeyProblem
+from covey.platform.errors import KeyProblem, UserError
 from covey.platform.jobfile.model import Count, JobFile, Positive, Section
 from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import Spaces
@@ -18,6 +18,8 @@ if TYPE_CHECKING:  # numba and torch are heavy: they wait until a learner is mad
     from covey.algorithms.off_policy import ReplayTurn
     from covey.algorithms.replay_memory import RememberingLearner
     from covey.algorithms.turn import Channels
+
+SPARE_BLOCKS = 8
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
 
@@ -34,7 +36,9 @@ class ReplayConfig(Section):
         default=100, description="transitions before the first gradient step"
     )
     gamma: Fraction = Field(default=0.99, description="discount of later rewards, per step")
-    hidden: tuple[Count, ...] = Field(default=(256, 256), description="widths of the hidden layers")
+    hidden: Annotated[tuple[Count, ...], Field(min_length=1)] = Field(
+        default=(256, 256), description="widths of the hidden layers"
+    )
     activation: Literal["tanh", "relu"] = "relu"
     updates_per_step: Positive | None = Field(
         default=1.0,
@@ -76,16 +80,28 @@ class ReplayConfig(Section):
                 f"{self.buffer_size} transitions are fewer than one minibatch of {self.batch_size}",
             )
 
+        if self.updates_per_step is None and job.deterministic:
+            raise KeyProblem(
+                ("rl", "algorithm", "updates_per_step"),
+                "null lets the clock decide; a deterministic job needs a number, such as 1",
+            )
+
     def acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
         """What the policy loads, of a saved learner."""
         return dict(learner.model)
 
     def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
-        """The newest rows of `buffer_size` transitions, shared among so many streams; one block
-        more is being written.
+        """The newest rows of `buffer_size` transitions, shared among so many streams; and room for
+        what samplers write while a minibatch is read.
         """
+        if self.buffer_size < columns * streams:
+            raise UserError(
+                f"rl.algorithm.buffer_size: {self.buffer_size} transitions are fewer than one step"
+                f" of all {columns * streams} environments and agents"
+            )
         block = self.block_steps * columns * streams
-        blocks = max(3, math.ceil(self.buffer_size / block) + 1)
+        kept = math.ceil(self.buffer_size / block)
+        blocks = kept + max(SPARE_BLOCKS, kept // 50)
         return StreamSpec(self.block_steps, blocks, columns, spaces, overwrite=True)
 
     def make_turn(self, learner: RememberingLearner, channels: Channels) -> ReplayTurn:

@@ -33,5 +33,8 @@ class Turn(Protocol):
         `total` are the environment steps of the whole training, for what is scheduled by them.
         """
 
+    def catch_up(self) -> None:
+        """Take note of rows that are kept, but learn nothing."""
+
     def metrics(self) -> Mapping[str, float]:
         """Figures of the updates since the last call."""

@@ -15,11 +15,11 @@ STEPS, COLUMNS, BATCH = 2, 3, 8
 AT_MOST = 150
 
 
-def turn_of(streams, **settings):
+def turn_of(streams, lock_step=False, **settings):
     config = SACConfig(name="sac", hidden=(4,), batch_size=BATCH, **settings)
     learner = config.make_learner(streams[0].spec.spaces, 0, 1)
     progress, weights = Progress(), SharedWeights.create(learner.weights().arrays, shared=False)
-    channels = Channels(Feed(streams), weights, progress, Meter(), lock_step=False)
+    channels = Channels(Feed(streams), weights, progress, Meter(), lock_step=lock_step)
     return config.make_turn(learner, channels), progress
 
 
@@ -65,3 +65,22 @@ def test_without_a_ratio_neither_side_waits(rings):
         turn.take(None)
         assert progress.updates > updates  # also where nothing new has come
         updates = progress.updates
+
+
+def test_without_a_ratio_a_turn_in_lock_step_ends_by_the_clock(rings):
+    stream = rings.make_stream(400, STEPS, COLUMNS)
+    turn, progress = turn_of([stream], lock_step=True, updates_per_step=None, learning_starts=0)
+    rings.write(stream, 10, np.random.default_rng(0))
+    for _ in range(10):
+        assert turn.take(None)
+    assert progress.updates > 0
+
+
+def test_nothing_is_owed_before_a_whole_transition_is_there(rings):
+    stream = rings.make_stream(400, STEPS, COLUMNS)
+    turn, progress = turn_of([stream], updates_per_step=1.0, learning_starts=0, n_step=30)
+    generator = np.random.default_rng(0)
+    for _ in range(20):
+        rings.write(stream, 1, generator)
+        turn.take(None)
+    assert 0 < progress.updates <= progress.env_steps
