@@ -86,8 +86,12 @@ class PPOLearner:
         """One PPO update; `progress` in [0, 1] is how much of the training is over."""
         began, config = perf_counter(), self._config
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
-        batch, explained = self._agent.prepare(join(fragments, self._observation))
         left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0
+        rollout = join(fragments, self._observation)
+        if not rollout.valid.any():  # an agent that has left has rows, but no transitions
+            self._version += 1
+            return {"gradient_steps": 0.0, "frames": 0.0, "update_s": perf_counter() - began}
+        batch, explained = self._agent.prepare(rollout)
         losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
         self._version += 1
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()

@@ -12,6 +12,7 @@ from typing import Any
 
 from pydantic import JsonValue
 
+from covey.algorithms.parts import env_source
 from covey.algorithms.rllib_env import RllibEnv
 from covey.algorithms.rllib_resources import Shares
 from covey.algorithms.rllib_section import RllibSection
@@ -50,7 +51,7 @@ def order(job: JobFile, shares: Shares, seed: int) -> Order:
     return Order(
         section.algorithm,
         section.config,
-        EnvSource(section.env.id, section.env.kwargs, job.code),
+        env_source(job),
         seed,
         shares.config,
         threads=max(1, int(shares.main.get("CPU", 0))),

@@ -10,11 +10,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.algorithms import rllib_saved as saved
+from covey.algorithms.parts import env_source
 from covey.algorithms.rllib_build import Order, make_config, order
 from covey.algorithms.rllib_env import encode, network_spaces
 from covey.algorithms.rllib_figures import MODULE
 from covey.algorithms.rllib_resources import share_out
 from covey.algorithms.rllib_section import RllibSection
+from covey.envs.atari import with_its_own_score
 from covey.envs.make import EnvSource, make_env
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import UserError
@@ -96,9 +98,8 @@ def evaluate_run(run_dir: Path, episodes: int) -> dict[str, float]:
     if episodes < 1:
         raise UserError(f"cannot evaluate on {episodes} episodes: ask for at least 1")
     job = RunFolder.open(run_dir).job()
-    section: RllibSection = job.section
     policy = load_run_policy(run_dir)
-    source = EnvSource(section.env.id, section.env.kwargs, job.code)
+    source = with_its_own_score(env_source(job))
     returns = np.array([play(policy, source, job.seed, number) for number in range(episodes)])
     return {
         "episode_return_mean": float(returns.mean()),

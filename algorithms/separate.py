@@ -17,7 +17,7 @@ from covey.platform.runtime.fragment import Fragment, Rows, Weights
 from covey.platform.runtime.interfaces import ActingPolicy, Arrays
 
 SUMS = ("gradient_steps", "frames", "update_s")
-"""Metrics that add up over learners; of all others the mean is told."""
+"""Metrics that add up over learners; of all others the mean is told, over those who have learnt."""
 
 
 class SeparatePolicies:
@@ -63,8 +63,11 @@ class SeparateLearners:
             learner.update(progress, *(columns_of(one, agent, agents) for one in fragments))
             for agent, learner in enumerate(self._learners)
         ]
-        totals = {name: sum(one[name] for one in found) for name in found[0]}
-        return {name: t if name in SUMS else t / agents for name, t in totals.items()}
+        told = {name: [one[name] for one in found if name in one] for one in found for name in one}
+        return {
+            name: sum(values) if name in SUMS else sum(values) / len(values)
+            for name, values in told.items()
+        }
 
     def state(self) -> LearnerState:
         states = [learner.state() for learner in self._learners]

@@ -66,5 +66,6 @@ class Evaluator:
                     returns.append(float(so_far[b]))
                     lengths.append(int(length[b]))
                     to_play[b] -= 1
-                so_far[b], length[b] = 0.0, 0
+            over = terminated | truncated | ~valid  # a failed environment ends without a flag
+            so_far[over], length[over] = 0.0, 0
         return Evaluation(np.array(returns), np.array(lengths, dtype=np.int64), weights.version)

@@ -50,6 +50,7 @@ class Sampler:
         """Open this process's ends of the channels."""
         self._stream, self._weights = stream(), weights()
         self._stream.heartbeat_s = time.monotonic()
+        self._failures_before = self._stream.failures  # of samplers whose place this one takes
 
     def ready(self) -> None:
         """Nothing: once it is answered, the process is there and the environments are made."""
@@ -73,7 +74,7 @@ class Sampler:
         self._take_newest_weights()
         self._collect(rows, self._begin(rows))
         self._check_finite(rows)
-        self._stream.failures = self._environments.failures
+        self._stream.failures = self._failures_before + self._environments.failures
         self._stream.commit(self._episodes(), self._version, time.monotonic() - began)
         return True
 
@@ -144,8 +145,9 @@ class Sampler:
             self._ended += zip(
                 self._so_far[ended].tolist(), self._length[ended].tolist(), strict=True
             )
-            self._so_far[ended] = 0.0
-            self._length[ended] = 0
+        over = ended | ~rows.valid[t]  # a failed environment's episode ends without a flag
+        self._so_far[over] = 0.0
+        self._length[over] = 0
 
     def _episodes(self) -> Episodes:
         ended, self._ended = self._ended, []
@@ -178,11 +180,7 @@ class Sampler:
         self._generator.bit_generator.state = record["generator"]
         seen = self._environments.spaces.observation
         current: NDArray[Any] = np.zeros((self._environments.count, *seen.shape), dtype=seen.dtype)
-        held, in_groups = record["environments"], isinstance(self._environments, Overlapped)
-        if ("groups" in held) == in_groups:
-            self._goes_on = self._environments.restore(held, arrays, current)
-        else:
-            self._environments.reset(current)
+        self._goes_on = self._environments.restore(record["environments"], arrays, current)
         self._start = current
         if self._goes_on:
             self._so_far[:] = record["return_so_far"]

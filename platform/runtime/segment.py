@@ -44,15 +44,7 @@ class Segment:
 
     @classmethod
     def create(cls, name: str, size_bytes: int) -> Self:
-        """A new one; `name` is only for people who read `/proc`. UserError if it is larger than the
-        machine's memory.
-        """
-        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        if size_bytes > memory:
-            raise UserError(
-                f"{name}: {size_bytes / 2**30:.1f} GiB of shared memory wanted, but this machine"
-                f" has {memory / 2**30:.1f} GiB"
-            )
+        """A new one; `name` is only for people who read `/proc`."""
         fd = os.memfd_create(f"covey-{name}", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
         os.ftruncate(fd, size_bytes)
         # Touching a page of a file that has been cut short kills the process.
@@ -119,10 +111,21 @@ MemoryHandle = SegmentHandle | PrivateMemory
 
 
 def create(name: str, size_bytes: int, shared: bool) -> Memory:
-    """New memory, to be shared with other processes or not."""
+    """New memory, to be shared with other processes or not. UserError if it cannot fit."""
+    check_fits(name, size_bytes)
     return Segment.create(name, size_bytes) if shared else PrivateMemory(size_bytes)
 
 
 def attach(handle: MemoryHandle) -> Memory:
     """The memory behind a handle, for one more user."""
     return handle if isinstance(handle, PrivateMemory) else Segment.attach(handle)
+
+
+def check_fits(name: str, size_bytes: int) -> None:
+    """UserError if the machine has less memory than that."""
+    memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    if size_bytes > memory:
+        raise UserError(
+            f"{name}: {size_bytes / 2**30:.1f} GiB of memory wanted, but this machine has"
+            f" {memory / 2**30:.1f} GiB"
+        )

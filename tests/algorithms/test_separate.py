@@ -66,3 +66,18 @@ def test_shared_is_one_policy_for_all_columns():
     shared = CONFIG.model_copy(update={"policies": "shared"})
     arrays = shared.make_learner(THREE, 5, 1).weights().arrays
     assert arrays.keys() == shared.make_learner(ONE, 5, 1).weights().arrays.keys()
+
+
+def test_an_agent_that_has_left_for_good_learns_nothing_and_the_others_go_on():
+    learner = CONFIG.make_learner(THREE, 5, 1)
+    before = split(learner.state().model, 3)
+    left = fragment()
+    left.rows.valid[:, 1::3] = False
+    metrics = learner.update(0.0, left)
+    assert metrics["frames"] == 2 * (16 + 15) and np.isfinite(metrics["policy_loss"])
+    after = split(learner.state().model, 3)
+    for agent, learns in enumerate((True, False, True)):
+        same = all(np.array_equal(before[agent][n], after[agent][n]) for n in before[agent])
+        assert same != learns
+    left.rows.valid[...] = False
+    assert learner.update(0.0, left)["gradient_steps"] == 0

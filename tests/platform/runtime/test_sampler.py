@@ -228,17 +228,35 @@ def test_goes_on_from_its_state_as_if_never_stopped(environments):
     np.testing.assert_array_equal(found.episodes.lengths, expected.episodes.lengths)
 
 
+class Failing(Counting):
+    """All environments raise at their second step, once, and are replaced."""
+
+    def step(self, actions, observations, rewards, terminated, truncated, valid):
+        if not self.failures and self.steps.max() == 1:
+            self.failures = self.count
+            self.steps[:] = 0
+            observations[:], rewards[:], terminated[:], truncated[:], valid[:] = 0, 0, 0, 0, 0
+            return
+        super().step(actions, observations, rewards, terminated, truncated, valid)
+
+
 @pytest.mark.parametrize(
-    ("before", "after"), [(Counting, in_two_groups), (in_two_groups, Counting)]
+    ("make", "longest"),
+    [(Failing, 4), (lambda: Overlapped(lambda: Failing(2), lambda: Failing(1)), 3)],
 )
-def test_another_number_of_groups_begins_new_episodes(before, after):
-    into, other_into = stream(), stream()
-    whole = sampler(into, before)
-    whole.sample()
-    other = sampler(other_into, after)
-    other.restore(*whole.state())
-    other.sample()
-    assert other_into.take().rows.observations[:4, 0, 0].tolist() == [0, 1, 2, 0]
+def test_a_failed_episode_is_no_part_of_the_next_one(make, longest):
+    into = stream(steps=8)
+    sampler(into, make).sample()
+    assert into.take().episodes.lengths.max() == longest
+    evaluation = Evaluator(make, Coin).evaluate(Weights(0, {"best": np.array([1])}), 3)
+    assert evaluation.lengths.max() == evaluation.returns.max() == longest
+
+
+def test_failures_of_samplers_before_are_counted_on():
+    into = stream()
+    for expected in (3, 6):
+        sampler(into, Failing).sample()
+        assert into.failures == expected
 
 
 @pytest.mark.parametrize("restores", [False, True])

@@ -8,7 +8,13 @@ import pytest
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.layout import Field, Layout, integers
-from covey.platform.runtime.segment import PrivateMemory, Segment, SegmentGone, SegmentHandle
+from covey.platform.runtime.segment import (
+    PrivateMemory,
+    Segment,
+    SegmentGone,
+    SegmentHandle,
+    create,
+)
 
 
 def test_fields_lie_on_cache_lines_and_do_not_overlap():
@@ -101,9 +107,10 @@ def test_what_is_gone_is_said_to_be():
         os.close(writing)
 
 
-def test_more_than_the_machine_has():
-    with pytest.raises(UserError, match=r"replay: 1048576.0 GiB of shared memory wanted, but"):
-        Segment.create("replay", 2**50)
+@pytest.mark.parametrize("shared", [True, False])
+def test_more_than_the_machine_has(shared):
+    with pytest.raises(UserError, match=r"replay: 1048576.0 GiB of memory wanted, but"):
+        create("replay", 2**50, shared=shared)
 
 
 def test_private_memory_stays_in_its_process():
