@@ -7,11 +7,13 @@ from covey.algorithms import saved
 from covey.algorithms.beforehand import Beforehand
 from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
 from covey.algorithms.progress import Progress
+from covey.algorithms.saved import TrainingState
 from covey.algorithms.team import Team
 from covey.algorithms.training import Training
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, InlineCrew
+from covey.platform.runtime.ray_cluster import StartInterrupted
 
 
 def train(run: Run) -> Mapping[str, float]:
@@ -22,18 +24,25 @@ def train(run: Run) -> Mapping[str, float]:
     checkpoint = run.restore()
     spaces = probe_spaces(env_source(job))
     state = None if checkpoint is None else saved.read(checkpoint)
-    metrics: dict[str, float] = {}
+    metrics: Mapping[str, float] = {}
     with ExitStack() as stack:
         early = None
         if checkpoint is None and starts_early(run):
             early = stack.enter_context(Beforehand(run, spaces))
-        crew = make_crew(job, run.ray_address)
-        team = Team(crew, job, spaces, run.event, lives=0 if early is None else 1)
+        try:
+            crew = make_crew(job, run.ray_address)
+        except StartInterrupted:
+            return stopped(run, early)
+        team = Team(crew, job, spaces, run.event, lives=lives_of(job, state, early is not None))
         stack.callback(team.close)
         stack.callback(crew.close)
-        team.spawn()
+        if not run.stop_requested:
+            team.spawn()
+        if run.stop_requested:
+            return stopped(run, early)
         if early is not None:
             state, metrics = early.end(), early.metrics
+            team.before = early.counts
         team.begin(state)
         if early is None:
             run.started()
@@ -41,6 +50,28 @@ def train(run: Run) -> Mapping[str, float]:
             run.event("actors", "Ray's actors have started and go on from here")
         progress = Progress() if state is None else Progress.from_record(state.progress)
         return Training(run, crew, team, progress, metrics).run_to_end()
+
+
+def stopped(run: Run, early: Beforehand | None) -> Mapping[str, float]:
+    """The end of a run that is asked to stop before Ray's actors have begun: a checkpoint of what
+    was done beforehand.
+    """
+    state = None if early is None else early.end()
+    step = 0
+    if state is not None:
+        step = Progress.from_record(state.progress).env_steps
+        run.checkpoint(step, saved.parts(state))
+    run.event("stop", run.stop_reason(step, {}) or "")
+    return {} if early is None else early.metrics
+
+
+def lives_of(job: JobFile, state: TrainingState | None, early: bool) -> int:
+    """How many samplers came before each one of a new team. In deterministic mode the same ones go
+    on.
+    """
+    if state is None:
+        return int(early)
+    return state.lives if job.deterministic else state.lives + 1
 
 
 def starts_early(run: Run) -> bool:

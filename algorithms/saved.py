@@ -52,7 +52,8 @@ class StreamRows:
 class TrainingState:
     """All that the rest of a training run depends on.
 
-    `rows` are those of the samplers' streams, `archives` of streams of earlier samplers.
+    `rows` are those of the samplers' streams, `archives` of streams of earlier samplers. `lives`
+    are those of the sampler that was replaced most often: whoever is new plays other episodes.
     """
 
     spaces: Spaces
@@ -61,11 +62,16 @@ class TrainingState:
     samplers: tuple[SamplerState, ...]
     rows: tuple[StreamRows, ...] = ()
     archives: tuple[StreamRows, ...] = ()
+    lives: int = 0
 
-    def fits(self, samplers: int, columns: int) -> bool:
-        """Whether so many samplers, with so many columns each, can go on from it."""
+    def fits(self, samplers: int, columns: int, groups: int) -> bool:
+        """Whether so many samplers, with so many columns in so many groups each, can go on from
+        it.
+        """
         return len(self.samplers) == samplers and all(
-            len(record["return_so_far"]) == columns for record, _ in self.samplers
+            len(record["return_so_far"]) == columns
+            and len(record["environments"].get("groups", [None])) == groups
+            for record, _ in self.samplers
         )
 
 
@@ -76,6 +82,7 @@ def parts(state: TrainingState) -> dict[str, Part]:
         "progress": state.progress,
         "learner": state.learner.record,
         "samplers": [record for record, _ in state.samplers],
+        "lives": state.lives,
         "rows": [_place(rows) for rows in state.rows],
         "archives": [_place(rows) for rows in state.archives],
     }
@@ -97,7 +104,7 @@ def read(checkpoint: Checkpoint) -> TrainingState:
     """The inverse of `parts`."""
     record = json.loads(checkpoint.read("state.json"))
     samplers: list[SamplerState] = [(sampler, {}) for sampler in record["samplers"]]
-    if any(sampler["environments"].get("replayable") for sampler in record["samplers"]):
+    if "environments.safetensors" in checkpoint:
         _split(checkpoint, "environments.safetensors", [arrays for _, arrays in samplers])
     places = record["rows"] + record["archives"]
     held: list[Arrays] = [{} for _ in places]
@@ -114,6 +121,7 @@ def read(checkpoint: Checkpoint) -> TrainingState:
         samplers=tuple(samplers),
         rows=rows[: len(record["rows"])],
         archives=rows[len(record["rows"]) :],
+        lives=record["lives"],
     )
 
 

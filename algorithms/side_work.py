@@ -17,6 +17,8 @@ from covey.platform.runtime.evaluator import Evaluation, Evaluator
 
 PATIENCE_S = 20.0
 """So long a run that has ended waits for its last picture: on a busy machine it comes late."""
+EVALUATION_PATIENCE_S = 300.0
+"""The same for the last evaluation, which may be of an environment that hangs."""
 HISTORY = 1000
 """So many reports, spread over the run, go into the live picture."""
 
@@ -99,18 +101,23 @@ class EvaluationWork:
             self._take_in(math.inf if self._deterministic else 0.0)
 
     def finish(self) -> bool:
-        """Wait for one that is under way; whether there was one."""
-        busy = self._work.is_busy
-        self._take_in(math.inf)
-        return busy
+        """Wait a while for one that is under way; whether it came."""
+        came = self._take_in(EVALUATION_PATIENCE_S)
+        if self._work.is_busy:
+            self._team.note(
+                "no-evaluation", f"the last one did not end within {EVALUATION_PATIENCE_S:g} s"
+            )
+        return came
 
-    def _take_in(self, patience_s: float = 0.0) -> None:
+    def _take_in(self, patience_s: float = 0.0) -> bool:
+        """Note what was found out; whether there was anything."""
         found = self._work.collect(patience_s)
         if isinstance(found, Evaluation):
             self._progress.evaluated = {
                 "evaluation_return_mean": float(found.returns.mean()),
                 "evaluation_return_std": float(found.returns.std()),
             }
+        return isinstance(found, Evaluation)
 
 
 class ViewerWork:

@@ -49,11 +49,15 @@ class Training:
         """Go on until it is time to stop; last of all, checkpoint the final state."""
         reason = self.go_on()
         assert reason is not None
-        if self._evaluation.finish():
+        self._team.halt()
+        # Who asks a run to stop kills it soon after: the checkpoint comes first then.
+        waits = not self._run.stop_requested
+        if waits and self._evaluation.finish():
             self._run.report(self._progress.env_steps, self.metrics | self._progress.evaluated)
         if self._saved_at != self._progress.env_steps:
             self._checkpoint(last=True)
-        self._viewer.finish()
+        if waits:
+            self._viewer.finish()
         self._run.event("stop", reason)
         evaluated = self._progress.evaluated
         return {**self._progress.metrics(), **self.metrics, **evaluated, **self._meters}

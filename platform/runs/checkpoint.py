@@ -46,6 +46,10 @@ class Checkpoint:
     wall_s: float
     path: Path
 
+    def __contains__(self, part: str) -> bool:
+        """Whether it has a part of that name."""
+        return (self.path / part).is_file()
+
     def arrays(self, part: str) -> dict[str, NDArray[np.generic]]:
         """The named arrays of a `*.safetensors` part."""
         return read_arrays(self.path / part)

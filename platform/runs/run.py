@@ -128,6 +128,7 @@ class Run:
 
         Metrics of steps after it are dropped, the training clock goes on from where it stood.
         """
+        self._writer.wait()  # one that is under way is a leftover to `settle`
         damaged: list[Damaged] = []
         checkpoint = newest_whole(self._folder.checkpoints, damaged.append)
         step = checkpoint.step if checkpoint else -1

@@ -14,6 +14,10 @@ STARTS = 3
 OBJECT_STORE_BYTES = 200 * 2**20
 
 
+class StartInterrupted(RuntimeError):
+    """SIGTERM came while Ray was starting; who asks for it has been told."""
+
+
 class NoRoom(RuntimeError):
     """The cluster is big enough for the job, but full: a later attempt may find room."""
 
@@ -68,11 +72,24 @@ def place(bundles: list[dict[str, float]]) -> Any:
 
 @contextmanager
 def keeping_signal_handlers() -> Iterator[None]:
-    """Ray puts a SIGTERM handler of its own in the process's place: put back what was there."""
+    """Ray puts a SIGTERM handler of its own, which exits, in the process's place: put back what was
+    there. What came meanwhile is handed on to it, as StartInterrupted.
+    """
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    try:
-        yield
-    finally:
+
+    def put_back() -> None:
         for number, handler in kept.items():
             if handler is not None:
                 signal.signal(number, handler)
+
+    try:
+        yield
+    except SystemExit as exit_of_ray:
+        put_back()
+        ours = kept[signal.SIGTERM]
+        if not callable(ours):
+            raise
+        ours(signal.SIGTERM, None)
+        raise StartInterrupted("SIGTERM while Ray was starting") from exit_of_ray
+    finally:
+        put_back()

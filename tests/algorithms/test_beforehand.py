@@ -10,24 +10,29 @@ import pytest
 
 from covey.algorithms import attempt
 from covey.algorithms.beforehand import inline
+from covey.algorithms.training import Training
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import parse_job_file
+from covey.platform.jobfile.model import Checkpointing
 from covey.platform.runs.folder import RunFolder
-from covey.platform.runs.run import Run
+from covey.platform.runs.run import STOP_REQUESTED, Run
+from covey.platform.runtime.ray_cluster import StartInterrupted
 
+THIRD_PARTY = str(Path(__file__).parents[1] / "envs" / "third_party")
 PPO = {"name": "ppo", "rollout_steps": 8, "minibatch_size": 16, "epochs": 1, "hidden": [8]}
 SAC = {"name": "sac", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 500}
 
 
-def job_of(algorithm, env, samplers=0, env_steps=1000):
+def job_of(algorithm, env, samplers=0, env_steps=1000, kwargs=None, **sampling):
     document = {
         "name": "test",
         "workload": "rl",
+        "code": THIRD_PARTY,
         "stop": {"env_steps": env_steps},
         "rl": {
             "algorithm": algorithm,
-            "env": {"id": env},
-            "sampling": {"samplers": samplers, "envs_per_sampler": 2},
+            "env": {"id": env, "kwargs": kwargs or {}},
+            "sampling": {"samplers": samplers, "envs_per_sampler": 2, **sampling},
             "evaluation": {"every_env_steps": 100, "episodes": 1},
         },
     }
@@ -94,6 +99,73 @@ def test_what_goes_wrong_meanwhile_is_said(tmp_path, monkeypatch):
     RunFolder.create(tmp_path, job)
     with pytest.raises(UserError, match="no room"):
         attempt.train(Run.claim(tmp_path))
+
+
+def events_of(path):
+    lines = (path / "events.jsonl").read_text().splitlines()
+    return [json.loads(line) for line in lines]
+
+
+def test_an_environment_that_hangs_meanwhile_is_left_to_the_actors(tmp_path, monkeypatch):
+    mark, inline_crew = tmp_path / "stuck", attempt.make_crew
+
+    def make_crew(job, address):
+        while not mark.exists():
+            time.sleep(0.01)
+        return inline_crew(job, address)
+
+    monkeypatch.setattr(attempt, "starts_early", lambda run: True)
+    monkeypatch.setattr(attempt, "make_crew", make_crew)
+    kwargs = {"mark": str(mark)}
+    job = job_of(PPO, "lights.world:Stuck-v0", kwargs=kwargs, env_steps=200, hang_s=0.5)
+    RunFolder.create(tmp_path / "run", job)
+    metrics = attempt.train(Run.claim(tmp_path / "run"))
+    assert metrics["env_steps"] >= 200 and metrics["replaced_workers"] == 1
+    (told,) = [event for event in events_of(tmp_path / "run") if event["kind"] == "replaced"]
+    assert "gave no sign" in told["message"]
+
+
+def test_what_fails_meanwhile_is_tried_again_by_the_actors(tmp_path, slow_crew, monkeypatch):
+    class Failing(Training):
+        def go_on(self, is_over):
+            while self._progress.env_steps < 300:
+                self._take_in(self._team.learn(self._slice()))
+                if self._run.checkpoint_due(self._progress.env_steps):
+                    self._checkpoint()
+            raise RuntimeError("not in this thread")
+
+    monkeypatch.setattr("covey.algorithms.beforehand.Training", Failing)
+    monkeypatch.setattr("covey.algorithms.training.SLICE_S", 0.001)
+    job = job_of(PPO, "CartPole-v1")
+    job = job.model_copy(update={"checkpoint": Checkpointing(every_env_steps=100)})
+    metrics = train(tmp_path, job, slow_crew)
+    assert metrics["env_steps"] >= 1000 and metrics["replaced_workers"] == 1
+    kinds = [event["kind"] for event in events_of(tmp_path)]
+    assert kinds.index("replaced") < kinds.index("restored") < kinds.index("actors")
+    lines = (tmp_path / "metrics.jsonl").read_text().splitlines()
+    steps = [json.loads(line)["step"] for line in lines]
+    assert steps == sorted(steps)
+
+
+def test_a_stop_while_ray_starts_keeps_what_was_learnt(tmp_path, monkeypatch):
+    reported = []
+    RunFolder.create(tmp_path, job_of(PPO, "CartPole-v1"))
+    run = Run.claim(tmp_path, on_report=lambda step, metrics: reported.append(step))
+
+    def make_crew(job, address):
+        while not reported or reported[-1] < 100:
+            time.sleep(0.01)
+        run.request_stop()
+        raise StartInterrupted
+
+    monkeypatch.setattr(attempt, "starts_early", lambda run: True)
+    monkeypatch.setattr(attempt, "make_crew", make_crew)
+    monkeypatch.setattr("covey.algorithms.training.SLICE_S", 0.001)
+    metrics = attempt.train(run)
+    run.finish("stopped", metrics)
+    assert run.reason == STOP_REQUESTED
+    (kept,) = [int(one.name) for one in (tmp_path / "checkpoints").iterdir() if one.name.isdigit()]
+    assert kept >= 100 and metrics["env_steps"] == kept
 
 
 def test_all_environments_are_in_one_process_meanwhile():

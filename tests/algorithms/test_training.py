@@ -26,7 +26,15 @@ THIRD_PARTY = str(Path(__file__).parents[1] / "envs" / "third_party")
 SMALL = {"rollout_steps": 16, "minibatch_size": 32, "epochs": 2, "hidden": [16], "threads": 1}
 
 
-def job_of(env="CartPole-v1", algorithm=SMALL, samplers=0, kwargs=None, evaluation=None, **shared):
+def job_of(
+    env="CartPole-v1",
+    algorithm=SMALL,
+    samplers=0,
+    kwargs=None,
+    evaluation=None,
+    sampling=None,
+    **shared,
+):
     return parse_job_file(
         {
             "name": "test",
@@ -37,7 +45,7 @@ def job_of(env="CartPole-v1", algorithm=SMALL, samplers=0, kwargs=None, evaluati
             "rl": {
                 "algorithm": {"name": "ppo", **algorithm},
                 "env": {"id": env, "kwargs": kwargs or {}},
-                "sampling": {"samplers": samplers, "envs_per_sampler": 4},
+                "sampling": {"samplers": samplers, "envs_per_sampler": 4, **(sampling or {})},
                 "evaluation": evaluation or {},
             },
         },
@@ -64,13 +72,19 @@ def final_files(path):
 
 
 @pytest.mark.parametrize(
-    ("env", "kwargs"), [("LunarLander-v3", {}), ("lights.world:Noisy-v0", {"seeded": True})]
+    ("env", "kwargs", "groups"),
+    [
+        ("LunarLander-v3", {}, 1),
+        ("lights.world:Noisy-v0", {"seeded": True}, 1),
+        ("LunarLander-v3", {}, 2),
+    ],
 )
 def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
-    tmp_path, env, kwargs
+    tmp_path, env, kwargs, groups
 ):
     algorithm = {**SMALL, "normalize_returns": True}
-    job = job_of(env, algorithm, kwargs=kwargs, code=THIRD_PARTY, deterministic=True)
+    sampling = {"groups": groups}
+    job = job_of(env, algorithm, 0, kwargs, None, sampling, code=THIRD_PARTY, deterministic=True)
     train(tmp_path / "whole", job)
 
     def stop_at_half(run, step):

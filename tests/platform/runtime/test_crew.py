@@ -1,6 +1,7 @@
 """One contract for workers, run inline and on Ray actors; then what only actors can do: die."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -150,3 +151,17 @@ def ray_actors_by_themselves():
     else:
         raise AssertionError("a job was placed where there is no room left")
     crew.close()
+
+
+def test_a_signal_while_ray_starts_reaches_who_waits_for_it():
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with pytest.raises(ray_cluster.StartInterrupted), ray_cluster.keeping_signal_handlers():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))  # as Ray does
+            os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM]
+        os.kill(os.getpid(), signal.SIGTERM)
+        assert heard == [signal.SIGTERM] * 2
+    finally:
+        signal.signal(signal.SIGTERM, before)

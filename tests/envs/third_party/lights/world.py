@@ -1,5 +1,7 @@
 """Somebody else's environments with known answers; importing this module registers them."""
 
+import time
+from pathlib import Path
 from typing import Any
 
 import gymnasium
@@ -118,7 +120,22 @@ class Fragile(Count):
         return super().step(action)
 
 
+class Stuck(Count):
+    """Whoever is the first to make the file `mark` never comes back from its third step."""
+
+    def __init__(self, mark: str) -> None:
+        super().__init__()
+        self.mark = Path(mark)
+
+    def step(self, action: int) -> Any:
+        if self.steps == 2 and not self.mark.exists():
+            self.mark.touch()
+            time.sleep(3600)
+        return super().step(action)
+
+
 gymnasium.register("Fragile-v0", Fragile)
+gymnasium.register("Stuck-v0", Stuck)
 gymnasium.register("Plain", Count)
 gymnasium.register("Follow-v0", Follow, max_episode_steps=10)
 gymnasium.register("Count-v0", Count)

@@ -1,0 +1,224 @@
+"""Who stands in for whom, shown with workers in threads that are lost whenever a test says so."""
+
+import queue
+import threading
+import time
+from pathlib import Path
+
+import pytest
+
+from covey.algorithms import team
+from covey.algorithms.loop import Slice
+from covey.algorithms.parts import env_source, probe_spaces
+from covey.algorithms.samplers import STARTS
+from covey.algorithms.team import Team
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runtime.crew import WorkerLost
+
+THIRD_PARTY = str(Path(__file__).parents[1] / "envs" / "third_party")
+PPO = {"name": "ppo", "rollout_steps": 8, "minibatch_size": 16, "epochs": 1, "hidden": [8]}
+SAC = {
+    **{"name": "sac", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 4000},
+    **{"updates_per_step": 0.1, "prioritized": True},
+}
+
+
+class Answer:
+    def __init__(self):
+        self.event, self.value, self.error = threading.Event(), None, None
+
+    def settle(self, value=None, error=None):
+        if not self.event.is_set():
+            self.value, self.error = value, error
+            self.event.set()
+
+
+class Worker:
+    """Answers in a thread of its own, until it is lost."""
+
+    def __init__(self, name, factory, arguments):
+        self.name, self.lost, self.calls, self.asked = name, False, queue.Queue(), []
+        self.loses = None
+        threading.Thread(target=self._serve, args=(factory, arguments), daemon=True).start()
+
+    def _serve(self, factory, arguments):
+        target = factory(*arguments)
+        while not self.lost:
+            method, given, answer = self.calls.get()
+            try:
+                answer.settle(getattr(target, method)(*given))
+            except BaseException as error:
+                answer.settle(error=error)
+
+    def submit(self, method, *arguments):
+        answer = Answer()
+        self.asked.append(answer)
+        if method == self.loses:
+            self.lose()
+        if self.lost:
+            answer.settle(error=WorkerLost(f"{self.name} died"))
+        else:
+            self.calls.put((method, arguments, answer))
+        return answer
+
+    def lose(self):
+        self.lost = True
+        for answer in self.asked:
+            answer.settle(error=WorkerLost(f"{self.name} died"))
+
+
+class ThreadCrew:
+    """`loses` names, for the next workers of a name, the call over which each dies."""
+
+    def __init__(self, **loses):
+        self.loses, self.workers = loses, {}
+
+    def spawn(self, name, factory, *arguments):
+        worker = Worker(name, factory, arguments)
+        kind = name.partition(" ")[0]
+        worker.loses = self.loses[kind].pop(0) if self.loses.get(kind) else None
+        self.workers.setdefault(name, []).append(worker)
+        return worker
+
+    def newest(self, name):
+        return self.workers[name][-1]
+
+    def fetch(self, pending):
+        for answer in pending:
+            answer.event.wait()
+            if answer.error is not None:
+                raise answer.error
+        return [answer.value for answer in pending]
+
+    def is_ready(self, pending):
+        return pending.event.is_set()
+
+    def wait(self, pending, timeout_s):
+        deadline = time.monotonic() + timeout_s
+        while not any(map(self.is_ready, pending)) and time.monotonic() < deadline:
+            time.sleep(0.002)
+
+    def end(self, worker):
+        worker.lose()
+
+
+def job_of(algorithm, env, kwargs=None, samplers=1, **sampling):
+    document = {
+        "name": "test",
+        "workload": "rl",
+        "code": THIRD_PARTY,
+        "stop": {"env_steps": 10_000},
+        "rl": {
+            "algorithm": algorithm,
+            "env": {"id": env, "kwargs": kwargs or {}},
+            "sampling": {"samplers": samplers, "envs_per_sampler": 2, **sampling},
+        },
+    }
+    return parse_job_file(document, Path.cwd())
+
+
+@pytest.fixture
+def begin():
+    """Starts teams; closes them."""
+    teams = []
+
+    def begin(crew, algorithm, env, state=None, lives=0, **sampling):
+        job = job_of(algorithm, env, **sampling)
+        noted = []
+        made = Team(
+            crew, job, probe_spaces(env_source(job)), lambda *event: noted.append(event), lives
+        )
+        made.noted = noted
+        teams.append(made)
+        made.start(state)
+        return made
+
+    yield begin
+    for made in teams:
+        for worker in [one for workers in made.crew.workers.values() for one in workers]:
+            worker.lose()
+        for stream in made.samplers.streams:
+            stream.stop = True
+        time.sleep(0.05)
+        made.close()
+
+
+def learn(made, env_steps):
+    """Until so many more steps are learnt from; the last report."""
+    report, began = None, made._progress["env_steps"]
+    while made._progress["env_steps"] < began + env_steps:
+        report = made.learn(Slice(seconds=0.05)) or report
+    return report
+
+
+@pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
+@pytest.mark.parametrize("role", ["learner", "sampler 0"])
+def test_who_dies_is_replaced_wherever_it_happens(begin, algorithm, env, role):
+    crew = ThreadCrew()
+    made = begin(crew, algorithm, env)
+    learn(made, 50)
+    crew.newest(role).lose()  # while it works
+    learn(made, 50)
+    for call in ("state", "restore", "connect"):
+        kind = role.partition(" ")[0]
+        crew.newest(role).loses = "state"  # while the team pauses
+        crew.loses = {kind: [call]}  # and the next one over this
+        learn(made, 20)
+        before = made._progress["env_steps"]
+        state = made.pause()
+        assert state.progress["env_steps"] >= before > 100 and len(state.samplers) == 1
+        made.go_on()
+    report = learn(made, 50)
+    assert report.metrics["env_steps"] > 150
+    assert made.counts()["replaced_workers"] >= 5 and len(made.noted) >= 5
+
+
+def test_samplers_that_never_write_anything_end_the_attempt(begin):
+    crew = ThreadCrew(sampler=[None] + ["run"] * STARTS)
+    made = begin(crew, PPO, "CartPole-v1")
+    learn(made, 20)
+    crew.newest("sampler 0").lose()
+    with pytest.raises(RuntimeError, match=f"sampler 0 died; {STARTS} in a row wrote nothing"):
+        learn(made, 50)
+
+
+def test_a_sampler_that_hangs_is_replaced(begin, tmp_path):
+    kwargs = {"mark": str(tmp_path / "stuck")}
+    made = begin(ThreadCrew(), PPO, "lights.world:Stuck-v0", kwargs=kwargs, hang_s=0.5)
+    report = learn(made, 100)
+    assert report.metrics["env_steps"] >= 100
+    assert any("gave no sign" in message for _, message in made.noted)
+    assert made.counts()["replaced_workers"] == 1
+
+
+@pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
+@pytest.mark.parametrize("count", [1, 2])
+def test_others_take_over_with_every_row_and_count_once(begin, algorithm, env, count):
+    first = begin(ThreadCrew(), algorithm, env)
+    learn(first, 200)
+    state = first.pause()
+    steps = state.progress["env_steps"]
+    after = begin(ThreadCrew(), algorithm, env, state, lives=1, samplers=count)
+    held = after.pause()
+    if algorithm is SAC:
+        rows = [*held.rows, *held.archives]
+        valid = sum(int(part.rows.valid.sum()) for part in rows)
+        assert valid == held.progress["env_steps"] >= steps
+    after.go_on()
+    report = learn(after, 100)
+    assert report.metrics["env_steps"] >= steps + 100
+    assert report.metrics["episodes"] >= state.progress["episodes"]
+    assert after.pause().lives == 1
+
+
+def test_the_first_weights_of_a_learner_are_those_of_the_snapshot(begin, monkeypatch):
+    monkeypatch.setattr(team, "SNAPSHOT_S", 0.0)
+    crew = ThreadCrew()
+    made = begin(crew, PPO, "CartPole-v1")
+    learn(made, 100)
+    known = made.newest_weights().version
+    crew.newest("learner").lose()
+    assert made.learn(Slice(seconds=0.01)) is None
+    assert made.newest_weights().version >= known
+    (weights,) = crew.fetch([crew.newest("learner").submit("weights")])
+    assert weights.version == made._snapshot.record["version"] > 0
