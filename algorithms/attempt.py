@@ -44,11 +44,12 @@ def train(run: Run) -> Mapping[str, float]:
             state, metrics = early.end(), early.metrics
             team.before = early.counts
         team.begin(state)
+        progress = Progress() if state is None else Progress.from_record(state.progress)
         if early is None:
             run.started()
         else:
-            run.event("actors", "Ray's actors have started and go on from here")
-        progress = Progress() if state is None else Progress.from_record(state.progress)
+            where = {"step": progress.env_steps, "wall_s": round(run.wall_s, 3)}
+            run.event("actors", "Ray's actors have started and go on from here", **where)
         return Training(run, crew, team, progress, metrics).run_to_end()
 
 

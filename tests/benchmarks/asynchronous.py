@@ -25,6 +25,8 @@ from typing import Any
 
 ROWS = 20_000
 """Transitions in the learner's ring when it is measured alone."""
+START_S = 15.0
+"""Until Ray's actors have taken over from the job's own process, about."""
 WARM_S = 5.0
 PARTS = ("sampler", "learner")
 
@@ -102,8 +104,8 @@ def alone_on_one_core(part: str, path: Path, sets: Sequence[str], seconds: float
 
 
 def together(path: Path, sets: Sequence[str], seconds: float) -> dict[str, float]:
-    """The job's meters, from when it has warmed up."""
-    wanted = [*sets, "rl.sampling.samplers=1", f"stop.wall_s={WARM_S + seconds}"]
+    """The job's meters, from when its actors have warmed up."""
+    wanted = [*sets, "rl.sampling.samplers=1", f"stop.wall_s={START_S + WARM_S + seconds}"]
     wanted.append("stop.env_steps=null")
     with tempfile.TemporaryDirectory() as folder:
         run = Path(folder) / "run"
@@ -112,7 +114,9 @@ def together(path: Path, sets: Sequence[str], seconds: float) -> dict[str, float
         command += [word for one in wanted for word in ("--set", one)]
         subprocess.run(command, check=True, capture_output=True)
         lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
-    warm = [line for line in lines if line["wall_s"] > WARM_S]
+        events = [json.loads(line) for line in (run / "events.jsonl").read_text().splitlines()]
+    (begun,) = [event["wall_s"] for event in events if event["kind"] == "actors"]
+    warm = [line for line in lines if line["wall_s"] > begun + WARM_S]
     names = ("sampling_hz", "update_hz", "transfer_cycle_s", "loss_fraction")
     return {name: median(line[name] for line in warm if name in line) for name in names}
 
