@@ -39,8 +39,8 @@ class Viewer:
         self._shown = -1
         self._next_at = 0.0
         self._hopeless = False
-        self._reason = ""
-        self._unsaid = ""
+        self.reason = ""
+        """Why there is no new episode to be seen; empty if there is."""
 
     def draw(
         self, history: Sequence[dict[str, float]], weights: Weights | None
@@ -49,7 +49,7 @@ class Viewer:
         and these weights are new.
 
         Meant to be called every few seconds. An episode that could not be shown is no error:
-        `complaint` and the picture say why.
+        `reason` and the picture say why.
         """
         pictures = {}
         if weights is not None and weights.version > self._shown and self._is_due():
@@ -58,13 +58,8 @@ class Viewer:
             self._next_at = self._clock() + PAUSE * (self._clock() - began)
             if episode is not None:
                 pictures[EPISODE] = episode
-        note = f"no {EPISODE}: {self._reason}" if self._reason else ""
+        note = f"no {EPISODE}: {self.reason}" if self.reason else ""
         return {LIVE: draw_live(history, self._job_name, note), **pictures}
-
-    def complaint(self) -> str | None:
-        """Why there is no episode to be seen; each reason is told once."""
-        said, self._unsaid = self._unsaid, ""
-        return said or None
 
     def close(self) -> None:
         if self._stage is not None:
@@ -85,13 +80,12 @@ class Viewer:
         except Exception as error:  # of the environment: the next episode is played on a new one
             self._give_up(f"{self._source}: playing an episode failed: {described(error)}")
         else:
-            self._shown, self._reason = weights.version, ""
+            self._shown, self.reason = weights.version, ""
             return gif
         return None
 
     def _give_up(self, reason: str) -> None:
-        if reason != self._reason:
-            self._reason = self._unsaid = reason
+        self.reason = reason
         self.close()
 
     def _play(self, stage: Stage, weights: Weights) -> bytes:

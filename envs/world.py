@@ -1,7 +1,7 @@
 """One PettingZoo environment as columns, a column for each of its agents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Self
 
 import numpy as np
@@ -35,7 +35,7 @@ def make_parallel(source: EnvSource) -> Any:
 
 
 def describe_parallel(env: Any, name: str) -> tuple[tuple[str, ...], Spaces]:
-    """The agents of an environment and the spaces that all of them share.
+    """The agents of an environment, and the spaces that all of them share, for so many.
 
     Raises UserError if they share none.
     """
@@ -54,7 +54,7 @@ def describe_parallel(env: Any, name: str) -> tuple[tuple[str, ...], Spaces]:
                 f"{env.observation_space(agents[0])} and takes {env.action_space(agents[0])}, "
                 f"{agent} sees {env.observation_space(agent)} and takes {env.action_space(agent)}"
             )
-    return agents, each[0]
+    return agents, replace(each[0], agents=len(agents))
 
 
 @dataclass(frozen=True)

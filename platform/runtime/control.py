@@ -14,8 +14,8 @@ _WRITER, _CLOCKS, _READER = "writer's words", "writer's clocks", "reader's words
 LAYOUT = Layout(
     (Field(_WRITER, "i8", (8,)), Field(_CLOCKS, "f8", (8,)), Field(_READER, "i8", (8,)))
 )
-_BLOCKS_WRITTEN, _ENV_STEPS, _FAILURES = range(3)
-_HEARTBEAT, _BUSY = range(2)
+_BLOCKS_WRITTEN, _FAILURES = range(2)
+_HEARTBEAT = 0
 _BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW = range(4)
 
 
@@ -77,15 +77,6 @@ class ControlWords:
         self._reader[_STOP] = stop
 
     @property
-    def env_steps(self) -> int:
-        """Transitions that the sampler has taken so far."""
-        return self._writer[_ENV_STEPS]
-
-    @env_steps.setter
-    def env_steps(self, env_steps: int) -> None:
-        self._writer[_ENV_STEPS] = env_steps
-
-    @property
     def failures(self) -> int:
         """Environments that the sampler had to replace."""
         return self._writer[_FAILURES]
@@ -102,12 +93,3 @@ class ControlWords:
     @heartbeat_s.setter
     def heartbeat_s(self, heartbeat_s: float) -> None:
         self._clocks[_HEARTBEAT] = heartbeat_s
-
-    @property
-    def busy_s(self) -> float:
-        """How long the sampler has worked, waiting not counted."""
-        return self._clocks[_BUSY]
-
-    @busy_s.setter
-    def busy_s(self, busy_s: float) -> None:
-        self._clocks[_BUSY] = busy_s

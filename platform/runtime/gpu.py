@@ -42,13 +42,6 @@ class GpuLoad:
         )
         return self._percent
 
-    def close(self) -> None:
-        """End a query that is under way."""
-        if self._asked is not None:
-            self._asked.kill()
-            self._asked.communicate()
-            self._asked = None
-
 
 def mean_percent(answer: str) -> float | None:
     """Of one number a line; None when there is none, as where the driver does not answer."""

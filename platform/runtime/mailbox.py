@@ -21,8 +21,6 @@ class Report:
     """
 
     heartbeat_s: float = 0.0
-    busy_s: float = 0.0
-    env_steps: int = 0
     failures: int = 0
 
 

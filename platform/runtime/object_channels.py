@@ -50,8 +50,8 @@ class ObjectStreamWriter:
     """The sampler's side."""
 
     def __init__(self, handle: ObjectStreamHandle) -> None:
-        self.heartbeat_s = self.busy_s = 0.0
-        self.env_steps = self.failures = 0
+        self.heartbeat_s = 0.0
+        self.failures = 0
         self._handle = handle
         self._ring = Stream.create(replace(handle.spec, blocks=1, overwrite=False), shared=False)
         begin = handle.mailbox.submit("begin_term", handle.name)
@@ -103,7 +103,7 @@ class ObjectStreamWriter:
 
     def _send(self, *blocks: Fragment) -> None:
         heartbeat_s = self.heartbeat_s + _wall_clock()
-        report = Report(heartbeat_s, self.busy_s, self.env_steps, self.failures)
+        report = Report(heartbeat_s, self.failures)
         arguments = self._handle.name, self._term, report, blocks
         self._sent.append(self._handle.mailbox.submit("exchange", *arguments))
         self._ask_at = time.monotonic() + POLL_S
@@ -211,8 +211,7 @@ class ObjectStreamReader(Ring):
 
     def _note(self, report: Report) -> None:
         self.heartbeat_s = report.heartbeat_s - _wall_clock()
-        self.busy_s = report.busy_s
-        self.env_steps, self.failures = report.env_steps, report.failures
+        self.failures = report.failures
 
 
 def _wall_clock() -> float:

@@ -24,10 +24,6 @@ class Vitals(Protocol):
 
     heartbeat_s: float
     """When the sampler was last seen alive (time.monotonic)."""
-    busy_s: float
-    """How long it has worked, waiting not counted."""
-    env_steps: int
-    """Transitions it has taken so far."""
     failures: int
     """Environments that it had to replace."""
 

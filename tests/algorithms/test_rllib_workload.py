@@ -8,6 +8,7 @@ import pytest
 
 from covey.algorithms.rllib_resources import share_out
 from covey.algorithms.rllib_settings import algorithm_names, settings
+from covey.algorithms.rllib_build import order
 from covey.platform.errors import JobFileError, KeyProblem
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import Resources
@@ -140,3 +141,13 @@ def test_checking_a_job_file_imports_neither_ray_nor_torch():
     )
     command = [sys.executable, "-c", code, str(JOBS / "cartpole-ppo-rllib.yaml")]
     assert subprocess.run(command, capture_output=True, text=True).stdout == "[]\n"
+
+
+def test_pictures_are_shown_as_the_job_file_says():
+    document = {
+        **{"name": "test", "workload": "rllib", "stop": {"env_steps": 100}},
+        "rllib": {"algorithm": "PPO", "env": {"id": "ALE/Pong-v5", "preprocess": "none"}},
+    }
+    job = parse_job_file(document, Path.cwd())
+    shares = share_out("PPO", job.section.config, job.resources)
+    assert order(job, shares, 0).source.preprocess == "none"

@@ -97,6 +97,22 @@ def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
     assert final_files(tmp_path / "halves") == final_files(tmp_path / "whole")
 
 
+@pytest.mark.parametrize("policies", ["shared", "separate"])
+@pytest.mark.parametrize("groups", [1, 2])
+def test_agents_of_an_environment_learn_together_and_go_on(tmp_path, policies, groups):
+    algorithm = {**SMALL, "policies": policies}
+    evaluation = {"every_env_steps": 200, "episodes": 3}
+    job = job_of(
+        "mpe2.simple_spread_v3", algorithm, 0, {"max_cycles": 6}, evaluation, {"groups": groups}
+    )
+    train(tmp_path / "run", job, lambda run, step: step >= 200 and run.request_stop())
+    metrics = train(tmp_path / "run")
+    assert metrics["env_steps"] >= 512 and metrics["episode_length_mean"] == 6
+    assert metrics["evaluation_return_mean"] < 0 and np.isfinite(metrics["policy_loss"])
+    policy = load_policy(tmp_path / "run")
+    assert policy.act(np.zeros((3, 18), dtype=np.float32)).shape == (3,)
+
+
 def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_way(tmp_path):
     train(tmp_path / "run", job_of(stop={"env_steps": 256}))
     halfway = json.loads(final_files(tmp_path / "run")["state.json"])

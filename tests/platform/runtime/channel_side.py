@@ -81,7 +81,7 @@ class SamplerSide:
     def work(self):
         """Set the vitals; the heartbeat's time."""
         self.stream.heartbeat_s = now_s = time.monotonic()
-        self.stream.busy_s, self.stream.env_steps, self.stream.failures = 2.5, 2**40, 3
+        self.stream.failures = 2**40
         return now_s
 
     def stopped(self):

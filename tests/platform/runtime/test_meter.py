@@ -130,5 +130,4 @@ def test_asks_for_gpu_use_without_waiting(
     while answer is None:
         answer = load()
     assert answer == 30.0
-    load.close()
     assert GpuLoad("no-such-command")() is None
