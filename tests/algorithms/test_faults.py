@@ -85,3 +85,23 @@ def test_killed_workers_are_replaced_while_training_goes_on(tmp_path):
         process.kill()
         process.wait()
     assert (path / "checkpoints" / "latest").exists()
+
+
+@pytest.mark.ray
+def test_a_run_that_is_stopped_while_ray_starts_keeps_what_it_learnt(tmp_path):
+    path = tmp_path / "run"
+    section = {
+        "algorithm": {"name": "ppo", "rollout_steps": 32, "epochs": 2},
+        "env": {"id": "CartPole-v1"},
+        "sampling": {"samplers": 1, "envs_per_sampler": 4},
+    }
+    process = start(path, tmp_path / "home", section, steps=100_000_000)
+    try:
+        wait_for(process, lambda: lines(path), "it never began")
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 4
+    finally:
+        process.kill()
+        process.wait()
+    assert (path / "checkpoints" / "latest").exists()
+    assert json.loads((path / "result.json").read_text())["step"] > 0

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from covey.algorithms.rllib_build import order
 from covey.algorithms.rllib_resources import share_out
 from covey.algorithms.rllib_settings import algorithm_names, settings
-from covey.algorithms.rllib_build import order
 from covey.platform.errors import JobFileError, KeyProblem
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import Resources

@@ -19,6 +19,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from statistics import median
 
+from covey.platform.exit_status import ExitStatus
+
 LIMIT_S = 8.0
 JOB = Path(__file__).parents[2] / "deploy" / "jobs" / "cartpole-ppo.yaml"
 RAY = """
@@ -48,7 +50,10 @@ def first_update(job: Path, sets: Sequence[str]) -> float:
             time.sleep(0.02)
         took_s = time.perf_counter() - began
         process.send_signal(signal.SIGTERM)
-        process.wait()
+        if process.wait() != ExitStatus.STOPPED:
+            raise SystemExit(
+                f"{' '.join(command)}: status {process.returncode} when it was stopped"
+            )
     return took_s
 
 

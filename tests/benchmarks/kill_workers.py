@@ -93,6 +93,7 @@ class Study:
     def watch(self, process: psutil.Popen, run_dir: Path, every_s: float) -> None:
         """Kill one worker after the other until the run ends."""
         roles = cycle(ROLES)
+        role = next(roles)
         while process.poll() is None and not lines(run_dir):
             time.sleep(0.5)
         due = time.monotonic() + every_s
@@ -100,10 +101,10 @@ class Study:
             time.sleep(min(5.0, every_s))
             self.workers |= {one.pid: one for one in family(process)}
             self.memory_mb.append(memory_mb(process))
-            role = next(roles) if time.monotonic() >= due else None
-            if role and (victim := worker(process, role)):
+            if time.monotonic() >= due and (victim := worker(process, role)):
                 due = time.monotonic() + every_s
                 found = kill(process, victim, role, run_dir)
+                role = next(roles)
                 if process.poll() is None:  # else the run was over before it could go on
                     self.kills.append(found)
                     print(json.dumps(found), file=sys.stderr, flush=True)
