@@ -80,9 +80,37 @@ class ImageTorso(nn.Module):
     def forward(self, images: Tensor) -> Tensor:
         if self.channels_last:
             images = images.permute(0, 3, 1, 2)
-        hidden = self.first(images.float().mul_(1 / 255)).relu_()
-        output: Tensor = self.second(hidden).relu_().flatten(1)
+        if torch.is_grad_enabled() and can_be_blocks(images):
+            hidden = self._over_blocks(images)
+        else:
+            hidden = self.first(images / 255)
+        output: Tensor = self.second(hidden.relu_()).relu_().flatten(1)
         return output
+
+    def _over_blocks(self, images: Tensor) -> Tensor:
+        """The first layer, 8 x 8 with stride 4, as one of 2 x 2 over blocks of 4 x 4 pixels, which
+        takes half the time with its gradient: four channels do not fill a processor's vectors.
+        """
+        weight, bias = self.first.weight, self.first.bias
+        outputs, channels = weight.shape[:2]
+        split = weight.view(outputs, channels, 2, 4, 2, 4).permute(0, 1, 3, 5, 2, 4)
+        kernel = split.reshape(outputs, channels * 16, 2, 2) / 255
+        return nn.functional.conv2d(blocks(images).float(), kernel, bias)
+
+
+def can_be_blocks(images: Tensor) -> bool:
+    """Whether they are whole blocks of 4 x 4 bytes, in one piece."""
+    sides = images.shape[-2:]
+    whole = not any(side % 4 for side in sides)
+    return images.dtype == torch.uint8 and whole and images.is_contiguous()
+
+
+def blocks(images: Tensor) -> Tensor:
+    """Images [N, C, H, W] of bytes as [N, 16 C, H / 4, W / 4], the channels last in memory."""
+    count, channels, height, width = images.shape
+    words = images.view(torch.int32)  # four pixels of a row: moved together they cost a quarter
+    parted = words.view(count, channels, height // 4, 4, width // 4).permute(0, 2, 4, 1, 3)
+    return parted.contiguous().view(torch.uint8).flatten(3).permute(0, 3, 1, 2)
 
 
 def convolution(

@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 import torch
 
-from covey.algorithms.networks import ActorCritic, flatten_parameters
+from covey.algorithms.networks import (
+    ActorCritic,
+    ImageTorso,
+    can_be_blocks,
+    flatten_parameters,
+)
 from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.ppo_learner import ppo_loss
 from covey.algorithms.rollout import join
@@ -148,3 +153,23 @@ def test_linear_schedule_and_early_end():
     metrics = learner.update(0.75, fragment())
     assert metrics["learning_rate"] == pytest.approx(0.25 * 3e-4)
     assert metrics["gradient_steps"] < 4 * 4
+
+
+@pytest.mark.parametrize("shape", [(4, 84, 84), (1, 40, 36), (84, 84, 3), (4, 42, 42)])
+def test_convolutions_over_blocks_are_those_over_pixels(shape):
+    generator = torch.Generator().manual_seed(0)
+    torso = ImageTorso(shape, generator)
+    torch.nn.init.normal_(torso.first.bias)
+    images = torch.randint(0, 256, (5, *shape), dtype=torch.uint8, generator=generator)
+    gradients = []
+    for given in (images, images.float()):  # only bytes are taken in blocks, with a gradient
+        torso.zero_grad()
+        output = torso(given)
+        with torch.no_grad():
+            torch.testing.assert_close(torso(given), output)
+        assert output.shape == (5, torso.width)
+        output.square().sum().backward()
+        gradients.append([output.detach(), *(p.grad.clone() for p in torso.parameters())])
+    assert can_be_blocks(images) == (shape[0] != 84 and shape[-1] % 4 == 0)
+    for fast, slow in zip(*gradients, strict=True):
+        torch.testing.assert_close(fast, slow, rtol=1e-4, atol=1e-4 * float(slow.abs().max()))
