@@ -113,6 +113,21 @@ def test_agents_of_an_environment_learn_together_and_go_on(tmp_path, policies, g
     assert policy.act(np.zeros((3, 18), dtype=np.float32)).shape == (3,)
 
 
+@pytest.mark.parametrize("policies", ["shared", "separate"])
+def test_agents_learn_that_leave_long_before_the_others(tmp_path, policies):
+    algorithm = {**SMALL, "learning_rate": 0.01, "epochs": 4, "gamma": 0.5, "policies": policies}
+    job = job_of(
+        "lights.crowd:calm_env",
+        algorithm,
+        kwargs={"stays": [2, 40, 3]},
+        code=THIRD_PARTY,
+        stop={"env_steps": 6000},
+    )
+    metrics = train(tmp_path / "run", job)
+    assert metrics["episode_length_mean"] == pytest.approx(15, abs=0.5)
+    assert metrics["episode_return_mean"] > 13, "a step earns 1 at best, and 0.5 at random"
+
+
 def test_without_deterministic_mode_a_resume_keeps_all_but_the_episodes_under_way(tmp_path):
     train(tmp_path / "run", job_of(stop={"env_steps": 256}))
     halfway = json.loads(final_files(tmp_path / "run")["state.json"])

@@ -2,8 +2,9 @@
 
     python tests/benchmarks/returns.py deploy/jobs/halfcheetah-sac.yaml [--set KEY=VALUE]…
 
-Both train side by side, each on a core of its own, from the job's resolved settings (the same
-networks, minibatches and ratio of updates to steps), until `stop.env_steps` or `stop.wall_s`. What
+Both train side by side, each on a core of its own (with `--in-turn` one after the other, each on
+the whole machine), from the job's resolved settings (the same networks, minibatches and ratio of
+updates to steps), until `stop.env_steps` or `stop.wall_s`. What
 counts is the mean return of whole episodes with the most likely actions, at the end. SB3 is the one
 of `make bench-peers`. Exit status 1 unless the median over the seeds is at least SB3's.
 """
@@ -28,13 +29,13 @@ from covey.platform.jobfile.model import JobFile
 Command = subprocess.Popen[str]
 
 
-def begin(command: Sequence[str], core: int) -> Command:
-    """A process on one core; what it says goes to where ours goes."""
+def begin(command: Sequence[str], cores: set[int]) -> Command:
+    """A process on these cores; what it says goes to where ours goes."""
     return subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
         text=True,
-        preexec_fn=partial(os.sched_setaffinity, 0, {core}),
+        preexec_fn=partial(os.sched_setaffinity, 0, cores),
     )
 
 
@@ -63,22 +64,26 @@ def sb3_settings(job: JobFile, seed: int, episodes: int) -> dict[str, Any]:
     }
 
 
-def train(path: Path, sets: Sequence[str], seed: int, episodes: int) -> dict[str, Any]:
+def train(
+    path: Path, sets: Sequence[str], seed: int, episodes: int, in_turn: bool
+) -> dict[str, Any]:
     """One seed of both."""
-    own_core, peer_core = sorted(os.sched_getaffinity(0))[:2]
+    machine = os.sched_getaffinity(0)
+    first, second = sorted(machine)[:2]
+    own, others = (machine, machine) if in_turn else ({first}, {second})
     covey = [sys.executable, "-m", "covey.platform.cli"]
     with tempfile.TemporaryDirectory() as folder:
         run = str(Path(folder) / "run")
         words = [word for one in (*sets, f"seed={seed}") for word in ("--set", one)]
-        ours = begin([*covey, "run", str(path), "--json", "--run-dir", run, *words], own_core)
+        ours = begin([*covey, "run", str(path), "--json", "--run-dir", run, *words], own)
         settings = sb3_settings(load_job_file(path, sets), seed, episodes)
         command = [str(python_of("sb3")), script("sb3_returns"), json.dumps(settings)]
-        peers = begin(command, peer_core)
+        peers = None if in_turn else begin(command, others)
         result = last_record(ours)
         evaluated = last_record(
-            begin([*covey, "evaluate", run, "--episodes", str(episodes), "--json"], own_core)
+            begin([*covey, "evaluate", run, "--episodes", str(episodes), "--json"], own)
         )
-        peer = last_record(peers)
+        peer = last_record(peers or begin(command, others))
     return {
         "seed": seed,
         "covey": {
@@ -96,11 +101,13 @@ def main() -> None:
     parser.add_argument("job", type=Path)
     parser.add_argument("--seeds", type=int, default=3)
     parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", dest="sets")
+    parser.add_argument("--in-turn", action="store_true")
     parser.add_argument("--episodes", type=int, default=10, help="of each evaluation")
     arguments = parser.parse_args()
     runs = []
     for seed in range(arguments.seeds):
-        runs.append(train(arguments.job, arguments.sets, seed, arguments.episodes))
+        given = (arguments.job, arguments.sets, seed, arguments.episodes, arguments.in_turn)
+        runs.append(train(*given))
         print(json.dumps(runs[-1]), file=sys.stderr, flush=True)
     medians = {
         who: median(run[who]["evaluation_return"] for run in runs) for who in ("covey", "sb3")

@@ -59,7 +59,15 @@ class Crowd:
         pass
 
 
+class Calm(Crowd):
+    """Nobody can break it."""
+
+    def action_space(self, agent: str) -> Any:
+        return Discrete(2)
+
+
 parallel_env = Crowd
+calm_env = Calm
 
 
 def not_an_environment() -> int:
