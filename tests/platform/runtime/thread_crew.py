@@ -23,15 +23,16 @@ class Worker:
     def __init__(self, name, factory, arguments):
         self.name, self.lost, self.calls, self.asked = name, False, queue.Queue(), []
         self.loses = None
+        self.target = None
         threading.Thread(target=self._serve, args=(factory, arguments), daemon=True).start()
 
     def _serve(self, factory, arguments):
-        target = factory(*arguments)
+        self.target = factory(*arguments)
         while not self.lost:
             method, given, answer = self.calls.get()
             try:
-                answer.settle(getattr(target, method)(*given))
-            except BaseException as error:
+                answer.settle(getattr(self.target, method)(*given))
+            except Exception as error:
                 answer.settle(error=error)
 
     def submit(self, method, *arguments):
@@ -46,9 +47,12 @@ class Worker:
         return answer
 
     def lose(self):
+        """Nobody hears of it any more, and it cannot go on with what it was doing."""
         self.lost = True
         for answer in self.asked:
             answer.settle(error=WorkerLost(f"{self.name} died"))
+        if self.target is not None:
+            vars(self.target).clear()
 
 
 class ThreadCrew:
