@@ -1,8 +1,9 @@
 """Codes over workers: any sufficient subset of them stands for all.
 
-`make_code` is the way in; see `codes.py` for what a code is.
+`make_code` is the way in; `code.Code` says what a code is.
 """
 
-from covey.platform.coding.code import Code, Decoded, NotDecodable
+from covey.platform.coding.code import Code, CodeError, Decoded, NotDecodable
+from covey.platform.coding.registry import CODES, SUM_CODES, make_code
 
-__all__ = ["Code"]
+__all__ = ["CODES", "SUM_CODES", "Code", "CodeError", "Decoded", "NotDecodable", "make_code"]

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
-MAX_ERROR = 1e-9
+MAX_ERROR = 1e-6
 """Decodes that may be further off than this, relative to the largest result, wait for more."""
 KEPT_PLANS = 4096
+
+
+class CodeError(ValueError):
+    """A code that cannot be made: says what would work."""
 
 
 class NotDecodable(ValueError):
@@ -51,12 +55,14 @@ class Code:
 
     sums = False
     """Whether the sum of all tasks' results is decoded rather than each of them."""
+    approximate = False
+    """Whether what is decoded may differ from it by more than rounding."""
 
     def __init__(self, name: str, matrix: Floats, *, max_error: float = MAX_ERROR) -> None:
         self.name = name
         self.matrix = np.ascontiguousarray(matrix, dtype=np.float64)
         self.matrix.setflags(write=False)
-        self.workers, self.tasks = matrix.shape
+        self.workers, self.tasks = int(matrix.shape[0]), int(matrix.shape[1])
         self.max_error = max_error
         self._plans: OrderedDict[frozenset[int], Plan | None] = OrderedDict()
 
@@ -74,7 +80,9 @@ class Code:
         the order of the tasks.
         """
         tasks = self.tasks_of(worker)
-        total = self.matrix[worker, tasks[0]] * np.asarray(results[tasks[0]], dtype=np.float64)
+        total: Floats = self.matrix[worker, tasks[0]] * np.asarray(
+            results[tasks[0]], dtype=np.float64
+        )
         for task in tasks[1:]:
             total += self.matrix[worker, task] * np.asarray(results[task], dtype=np.float64)
         return total
@@ -84,7 +92,8 @@ class Code:
         return self.plan(received) is not None
 
     def decode(self, results: Mapping[int, NDArray[Any]]) -> Floats:
-        """The results of all tasks [M, ...] (sum codes: their sum [...]) from those of some workers.
+        """The results of all tasks [M, ...] (sum codes: their sum [...]) from what some workers
+        sent.
 
         NotDecodable if they are not enough; ValueError if their shapes differ.
         """
@@ -118,7 +127,7 @@ class Code:
             self._plans.move_to_end(key)
             return self._plans[key]
         plan = self._make_plan(tuple(sorted(key))) if key else None
-        if plan is not None and not plan.bound <= self.max_error:
+        if plan is not None and not (plan.bound <= self.max_error or self.approximate):
             plan = None
         self._plans[key] = plan
         if len(self._plans) > KEPT_PLANS:
@@ -135,13 +144,13 @@ def combine(weights: Floats, rows: Sequence[NDArray[Any]]) -> Floats:
     made = np.empty((len(weights), len(rows[0])))
     copies = copied_rows(weights)
     mixed = copies < 0
-    for target, source in enumerate(copies):
+    for target, source in enumerate(copies.tolist()):
         if source >= 0:
             made[target] = rows[source]
     if mixed.any():
         needed = np.flatnonzero(weights[mixed].any(axis=0))
         block = np.empty((len(needed), made.shape[1]))
-        for place, source in enumerate(needed):
+        for place, source in enumerate(needed.tolist()):
             block[place] = rows[source]
         made[mixed] = weights[np.ix_(mixed, needed)] @ block
     return made

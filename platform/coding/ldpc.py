@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from covey.platform.coding.code import Floats, Plan, error_bound
+from covey.platform.coding.code import CodeError, Floats, Plan, error_bound
 from covey.platform.coding.task_codes import TaskCode
 
 Bits = NDArray[np.bool_]
@@ -52,6 +52,31 @@ def shapes(workers: int) -> Iterator[tuple[Shape, int]]:
         tasks = workers - len(reduced(shape.parity())[1])
         if tasks > 0:
             yield shape, tasks
+
+
+def ldpc(
+    workers: int, tasks: int, p: int | None = None, rho: int | None = None, gamma: int | None = None
+) -> "LdpcCode":
+    """Of the shapes for so many workers and tasks the one with the most checks a column, unless
+    `p`, `rho` or `gamma` say otherwise. CodeError if there is none.
+    """
+    found = list(shapes(workers))
+    for shape, number in found:
+        wanted = ((p, shape.p), (rho, shape.rho), (gamma, shape.gamma))
+        if number == tasks and all(given in (None, own) for given, own in wanted):
+            return LdpcCode("ldpc", assignment(shape))
+    told = sorted(
+        {f"{number} tasks (p={s.p}, rho={s.rho}, gamma={s.gamma})" for s, number in found}
+    )
+    asked = "".join(
+        f", {name}={value}" for name, value in (("p", p), ("rho", rho), ("gamma", gamma)) if value
+    )
+    possible = (
+        f"{workers} workers go with {', '.join(told)}"
+        if told
+        else (f"{workers} workers have no shape at all; 15 go with 8 and with 10 tasks")
+    )
+    raise CodeError(f"ldpc: no shape for {workers} workers and {tasks} tasks{asked}; {possible}")
 
 
 def reduced(matrix: Bits) -> tuple[Bits, list[int]]:

@@ -39,7 +39,9 @@ def sampled(
         yield tuple(worker for worker in everybody if worker not in late)
 
 
-def share_decodable(decodable: Callable[[Sequence[int]], bool], sets: Iterable[tuple[int, ...]]) -> float:
+def share_decodable(
+    decodable: Callable[[Sequence[int]], bool], sets: Iterable[tuple[int, ...]]
+) -> float:
     """The part of the sets that is enough."""
     found = [decodable(received) for received in sets]
     return sum(found) / len(found)

@@ -1,18 +1,15 @@
 """Codes that recover the result of every task (Wang et al. 2021, section III)."""
 
-from collections.abc import Callable
-
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from covey.platform.coding.code import MAX_ERROR, Code, Floats, Plan, error_bound
-from covey.platform.coding.patterns import sampled
+from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
+from covey.platform.coding.draws import best_draw, of_solving
+from covey.platform.coding.patterns import received_sets
 from covey.platform.seeds import derive
 
-GOOD_BOUND = 1e-11
-"""Of the sampled decodes of a draw at worst; a draw that is worse is drawn again."""
-DRAWS = 20
-SAMPLES = 200
+GOOD = 1e3
+"""So much at most should a random code amplify rounding by."""
 VANDERMONDE_ERROR = 1e-2
 """As much error is put up with in the published code, or it would never decode for ten tasks."""
 
@@ -21,13 +18,25 @@ class TaskCode(Code):
     """Decodes by what arrived plainly, and least squares for the rest."""
 
     def __init__(
-        self, name: str, matrix: Floats, tolerance: int, *, max_error: float = MAX_ERROR
+        self,
+        name: str,
+        matrix: Floats,
+        tolerance: int | None = None,
+        *,
+        max_error: float = MAX_ERROR,
     ) -> None:
+        """`tolerance` None: found out by trying."""
         super().__init__(name, matrix, max_error=max_error)
         self._tolerance = tolerance
 
     @property
     def tolerance(self) -> int:
+        if self._tolerance is None:
+            self._tolerance = 0
+            while self.workers - self._tolerance > self.tasks and all(
+                map(self.decodable, received_sets(self.workers, self._tolerance + 1))
+            ):
+                self._tolerance += 1
         return self._tolerance
 
     def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
@@ -78,6 +87,11 @@ def left_inverse(matrix: Floats) -> Floats | None:
 
 def uncoded(workers: int, tasks: int) -> TaskCode:
     """Every task on one worker of its own."""
+    if workers != tasks:
+        raise CodeError(
+            f"uncoded: {tasks} tasks are for {tasks} workers, others would have nothing to do;"
+            f" workers={tasks}"
+        )
     return TaskCode("uncoded", np.eye(tasks), 0)
 
 
@@ -92,16 +106,21 @@ def mds(workers: int, tasks: int, seed: int) -> TaskCode:
     that rows (or columns) are orthonormal.
     """
 
-    def draw(generator: Generator) -> Floats:
-        return np.vstack([np.eye(tasks), orthonormal(generator, workers - tasks, tasks)])
+    def draw(generator: Generator) -> TaskCode:
+        parity = orthonormal(generator, workers - tasks, tasks)
+        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), workers - tasks)
 
-    return well_conditioned("mds", draw, workers, tasks, seed)
+    return best_draw(draw, of_solving, Generator(PCG64(derive(seed, "mds", workers, tasks))), GOOD)
 
 
 def mds_dense(workers: int, tasks: int, seed: int) -> TaskCode:
     """Every worker has a mixture of all tasks: orthonormal columns, drawn uniformly."""
-    return well_conditioned(
-        "mds-dense", lambda generator: orthonormal(generator, workers, tasks), workers, tasks, seed
+
+    def draw(generator: Generator) -> TaskCode:
+        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), workers - tasks)
+
+    return best_draw(
+        draw, of_solving, Generator(PCG64(derive(seed, "mds-dense", workers, tasks))), GOOD
     )
 
 
@@ -114,12 +133,23 @@ def vandermonde(workers: int, tasks: int) -> TaskCode:
 def random_sparse(workers: int, tasks: int, seed: int, density: float = 0.8) -> TaskCode:
     """Normal coefficients, each kept with probability `density`; no row or column is left empty."""
 
-    def draw(generator: Generator) -> Floats:
+    if not 0 < density <= 1:
+        raise CodeError(f"random-sparse: density is above 0 and at most 1, not {density:g}")
+
+    def draw(generator: Generator) -> TaskCode:
         matrix = generator.standard_normal((workers, tasks))
         matrix[generator.random((workers, tasks)) >= density] = 0.0
-        return matrix
+        return TaskCode("random-sparse", matrix, workers - tasks)
 
-    return well_conditioned("random-sparse", draw, workers, tasks, seed)
+    generator = Generator(PCG64(derive(seed, "random-sparse", workers, tasks)))
+    code = best_draw(draw, of_solving, generator, GOOD)
+    if not code.matrix.any(axis=1).all():
+        idle = int(np.flatnonzero(~code.matrix.any(axis=1))[0])
+        raise CodeError(
+            f"random-sparse: with density {density:g} worker {idle} would have nothing to do;"
+            f" {4 / tasks:.2g} and more does"
+        )
+    return code
 
 
 def orthonormal(generator: Generator, rows: int, columns: int) -> Floats:
@@ -130,32 +160,3 @@ def orthonormal(generator: Generator, rows: int, columns: int) -> Floats:
     q, r = np.linalg.qr(generator.standard_normal((long, short)))
     q *= np.sign(np.diag(r))
     return q if rows >= columns else q.T
-
-
-def well_conditioned(
-    name: str, draw: Callable[[Generator], Floats], workers: int, tasks: int, seed: int
-) -> TaskCode:
-    """The first draw that decodes well without any of many sampled sets of `workers - tasks`
-    stragglers; the best of the draws if none does.
-    """
-    generator = Generator(PCG64(derive(seed, "code", workers, tasks)))
-    best, least = None, np.inf
-    for _ in range(DRAWS):
-        code = TaskCode(name, draw(generator), workers - tasks)
-        worst = worst_bound(code, generator)
-        if worst < least:
-            best, least = code, worst
-        if worst <= GOOD_BOUND:
-            break
-    if best is None:
-        raise CodeError("...")
-    return best
-
-
-def worst_bound(code: TaskCode, generator: Generator) -> float:
-    """The largest error bound of sampled decodes at the limit of what the code tolerates; infinite
-    if one of them does not decode.
-    """
-    patterns = sampled(code.workers, code.tolerance, SAMPLES, generator)
-    plans = (code.plan(received) for received in patterns)
-    return max(np.inf if plan is None else plan.bound for plan in plans)
