@@ -1,0 +1,89 @@
+"""A coded worker: computes the tasks of its row of the assignment matrix, sends their mixture."""
+
+import time
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covey.platform.coding.board import Board, BoardHandle
+from covey.platform.coding.code import Code
+from covey.platform.coding.exact import ByteCode, digest
+from covey.platform.runtime.fence import fence
+from covey.platform.runtime.pipe import Pipe, PipeHandle
+
+ORDER = "<qd"
+"""Iteration (-1: end), and for how long to sit on the result."""
+ANSWER = "<iiqd"
+"""Worker, status, iteration, seconds of computing."""
+DONE, NOT_FINITE = range(2)
+LOOK_S = 0.5
+
+
+class Tasks(Protocol):
+    """What is computed. Every result is one float array [P], a pure function of its arguments."""
+
+    def compute(self, snapshot: Mapping[str, Any], iteration: int, task: int) -> NDArray[Any]:
+        """The result of one task from a snapshot, which stays as it is."""
+
+
+class CodedWorker:
+    """Number `index` of a code's workers; `exact` mixes bytes instead of numbers."""
+
+    def __init__(
+        self, make_tasks: Callable[[], Tasks], code: Code, exact: ByteCode | None, index: int
+    ) -> None:
+        self._tasks = make_tasks()
+        self._code, self._exact, self._index = code, exact, index
+
+    def connect(self, board: BoardHandle, orders: PipeHandle, answers: PipeHandle) -> None:
+        """Open this process's ends of the channels."""
+        self._board: Board = board.attach()
+        self._orders: Pipe = orders.attach()
+        self._answers: Pipe = answers.attach()
+
+    def run(self) -> None:
+        """Follow orders until told to end."""
+        while True:
+            order = self._orders.receive(LOOK_S)
+            if order is None:
+                continue
+            iteration, delay_s = order
+            if iteration < 0:
+                return
+            if self._wanted(iteration):
+                self._work(iteration, delay_s)
+
+    def _wanted(self, iteration: int) -> bool:
+        return iteration > self._board.over
+
+    def _work(self, iteration: int, delay_s: float) -> None:
+        began = time.perf_counter()
+        results: dict[int, NDArray[Any]] = {}
+        snapshot = self._board.snapshot(iteration)
+        for task in self._code.tasks_of(self._index):
+            if not self._wanted(iteration):
+                return
+            results[task] = self._tasks.compute(snapshot, iteration, task)
+        finite = all(np.isfinite(result).all() for result in results.values())
+        if finite:
+            self._put(results)
+        took_s = time.perf_counter() - began
+        if delay_s > 0:
+            self._orders.waits(delay_s)  # the next order ends it
+        if self._wanted(iteration):
+            fence()
+            self._answers.send(self._index, DONE if finite else NOT_FINITE, iteration, took_s)
+
+    def _put(self, results: Mapping[int, NDArray[Any]]) -> None:
+        sent = self._board.sent[self._index]
+        if self._exact is None:
+            mixture = self._code.encode(self._index, results)
+            np.copyto(sent.view(np.float64), mixture)
+            return
+        blobs = {task: result.data.cast("B") for task, result in results.items()}
+        sent[...] = np.frombuffer(self._exact.encode(self._index, blobs), dtype=np.uint8)
+        for task, blob in blobs.items():
+            own = np.frombuffer(digest(blob), dtype=np.uint8)
+            self._board.digests[self._index][task] = own
