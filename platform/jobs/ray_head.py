@@ -58,7 +58,7 @@ class RayHead:
         return record if record is not None and self._is_alive(record) else None
 
     def start(self) -> HeadRecord:
-        """The head, started where none lives; it answers about 15 s later."""
+        """The head, started where none lives; it answers about 10 s later."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "head.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)

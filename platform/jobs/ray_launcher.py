@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from covey.platform.jobs.ray_api import RayApi
 
 START_LIMIT_S = 300.0
-"""A head that has started answers within 15 s, on a busy machine within minutes."""
+"""A head that has started answers within 10 s, on a busy machine within minutes."""
 SILENCE_LIMIT_S = 150.0
 """One that has answered before is ended after so long without an answer."""
 _QUICK_STARTS = 3
