@@ -37,10 +37,13 @@ def prepare_libraries(own_ray: bool = False) -> None:
     if own_ray:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves a job beside anything
+        # A busy machine needs more than Ray's 30 s for a node's start and 60 s for the dashboard's.
+        os.environ.setdefault("RAY_raylet_start_wait_time_s", "150")
+        os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "150")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns at every start
-    # A busy machine needs more than Ray's 30 s for the dashboard, and a head without it ends.
+    # Its 30 s for each part of the dashboard are as short, and a head without one ends.
     os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")

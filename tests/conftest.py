@@ -3,8 +3,17 @@
 import pytest
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray"):
             scheduled = item.path.parent.name == "jobs"
             item.add_marker(pytest.mark.xdist_group("ray jobs" if scheduled else "ray actors"))
+
+
+def pytest_collection_finish(session: pytest.Session) -> None:
+    """Tests in a group would else be spread like all others, without a word."""
+    if session.config.getoption("loadgroup", False):
+        marked = [item for item in session.items if item.get_closest_marker("xdist_group")]
+        if not all("@" in item.nodeid for item in marked):
+            raise pytest.UsageError("this pytest-xdist does not group tests with this pytest")

@@ -25,7 +25,6 @@ import psutil
 from covey.platform.errors import UserError
 from covey.platform.jobs.process import end_group, with_argument
 
-START_LIMIT_S = 150.0
 _PID_LIMIT_S = 10.0
 _PORTS = range(20_000, 32_000)
 _MAX_TEMP_DIR = 40  # characters; Ray's socket paths below it must stay under 108
@@ -59,7 +58,7 @@ class RayHead:
         return record if record is not None and self._is_alive(record) else None
 
     def start(self) -> HeadRecord:
-        """The head, started where none lives; it answers about 15 s later."""
+        """The head, started where none lives; it answers about 10 s later."""
         self._folder.mkdir(parents=True, exist_ok=True)
         with (self._folder / "head.lock").open("w") as lock:
             fcntl.flock(lock, fcntl.LOCK_EX)
@@ -67,6 +66,16 @@ class RayHead:
             if record is None:
                 record = self._launch()
         return record
+
+    def last_words(self) -> str:
+        """What the newest head said last."""
+        try:
+            with self.log.open("rb") as log:
+                log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
+                said = log.read().decode(errors="replace").split("\n")
+        except OSError:
+            return ""
+        return next((line.strip() for line in reversed(said) if line.strip()), "")
 
     def stop(self) -> None:
         """End the head and what a killed one left behind; nothing happens where there is none."""

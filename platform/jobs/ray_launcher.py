@@ -10,11 +10,15 @@ from typing import TYPE_CHECKING
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.launcher import Cluster, Sighting, Start, Unreachable
-from covey.platform.jobs.ray_head import START_LIMIT_S, RayHead
+from covey.platform.jobs.ray_head import RayHead
 
 if TYPE_CHECKING:
     from covey.platform.jobs.ray_api import RayApi
 
+START_LIMIT_S = 300.0
+"""A head that has started answers within 10 s, on a busy machine within minutes."""
+SILENCE_LIMIT_S = 150.0
+"""One that has answered before is ended after so long without an answer."""
 _QUICK_STARTS = 3
 _LONGEST_PAUSE_S = 60.0
 
@@ -43,8 +47,9 @@ class LocalRay:
         try:
             total = self._connect().capacity()
         except Unreachable:
-            if time.time() > max(record.launched_s, self._heard_s) + START_LIMIT_S:
-                self._say(f"the Ray head has not answered for {START_LIMIT_S:g} s: ending it")
+            limit_s = START_LIMIT_S if self._starts else SILENCE_LIMIT_S
+            if time.time() > max(record.launched_s, self._heard_s) + limit_s:
+                self._say(f"the Ray head has not answered for {limit_s:g} s: ending it")
                 self._head.stop()
             return None
         self._heard_s = time.time()
@@ -59,6 +64,8 @@ class LocalRay:
                 f"the local Ray head does not start; see {self._head.log}. It is tried again and "
                 "again, and jobs wait until it does"
             )
+        if self._starts:
+            self._say(f"the Ray head ended before it answered: {self._head.last_words()}")
         self._starts += 1
         pause_s = min(_LONGEST_PAUSE_S, 2.0 ** min(self._starts, 10))
         self._next_start_s = time.time() + pause_s

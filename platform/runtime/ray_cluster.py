@@ -9,8 +9,6 @@ from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
 
 PLACEMENT_LIMIT_S = 120.0
-STARTS = 3
-"""Tries to start Ray, which gives up after 30 s of its own, however busy the machine is."""
 OBJECT_STORE_BYTES = 200 * 2**20
 
 
@@ -34,14 +32,7 @@ def connect(resources: Resources, address: str) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    for left in reversed(range(STARTS)):
-        try:
-            ray.init(address=address, **common)
-            return
-        except Exception as error:  # Ray has no class of its own for it
-            if not left or "timed out during startup" not in str(error):
-                raise
-            ray.shutdown()
+    ray.init(address=address, **common)
 
 
 def place(bundles: list[dict[str, float]]) -> Any:

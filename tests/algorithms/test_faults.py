@@ -54,54 +54,58 @@ def actors_of(process) -> dict[str, psutil.Process]:
     return found
 
 
-@pytest.mark.ray
-def test_killed_workers_are_replaced_while_training_goes_on(tmp_path):
-    path = tmp_path / "run"
-    section = {
-        "algorithm": {"name": "ppo", "rollout_steps": 32, "epochs": 2},
-        "env": {"id": "CartPole-v1"},
-        "sampling": {"samplers": 1, "envs_per_sampler": 4},
-        "evaluation": {"every_env_steps": 256, "episodes": 2},
-        "viewer": {"every_s": 1},
-    }
-    process = start(path, tmp_path / "home", section, steps=100_000_000)
-    try:
+@pytest.fixture
+def begun(tmp_path):
+    """Starts a job with `more` in its `rl` section, which trains until the test ends."""
+    started = []
+
+    def begun(**more):
+        section = {
+            "algorithm": {"name": "ppo", "rollout_steps": 32, "epochs": 2},
+            "env": {"id": "CartPole-v1"},
+            "sampling": {"samplers": 1, "envs_per_sampler": 4},
+        }
+        path = tmp_path / "run"
+        process = start(path, tmp_path / "home", section | more, steps=100_000_000)
+        started.append(process)
         wait_for(process, lambda: lines(path), "it never began")
-        for role in ("sampler-0", "evaluator", "viewer", "learner"):
-            victim = wait_for(process, lambda role=role: actors_of(process).get(role), role)
-            before = len(lines(path))
-            victim.kill()
-            wait_for(process, lambda n=before: len(lines(path)) > n + 5, f"{role} was not replaced")
-        steps = [line["step"] for line in lines(path)]
-        assert steps == sorted(steps)
-        assert lines(path)[-1]["replaced_workers"] >= 2
-        wait_for(process, (path / "live.png").exists, "nothing was drawn")
-        held = [*actors_of(process).values()]
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(300) == 4
-        psutil.wait_procs(held, timeout=120)
-        assert not [one for one in held if one.is_running()]
-    finally:
+        return process, path
+
+    yield begun
+    for process in started:
         process.kill()
         process.wait()
+
+
+def stop(process):
+    """The status of a job that was asked to stop."""
+    process.send_signal(signal.SIGTERM)
+    return process.wait(300)
+
+
+@pytest.mark.ray
+def test_killed_workers_are_replaced_while_training_goes_on(begun):
+    evaluation = {"every_env_steps": 256, "episodes": 2}
+    process, path = begun(evaluation=evaluation, viewer={"every_s": 1})
+    for role in ("sampler-0", "evaluator", "viewer", "learner"):
+        victim = wait_for(process, lambda role=role: actors_of(process).get(role), role)
+        before = len(lines(path))
+        victim.kill()
+        wait_for(process, lambda n=before: len(lines(path)) > n + 5, f"{role} was not replaced")
+    steps = [line["step"] for line in lines(path)]
+    assert steps == sorted(steps)
+    assert lines(path)[-1]["replaced_workers"] >= 2
+    wait_for(process, (path / "live.png").exists, "nothing was drawn")
+    held = [*actors_of(process).values()]
+    assert stop(process) == 4
+    psutil.wait_procs(held, timeout=120)
+    assert not [one for one in held if one.is_running()]
     assert (path / "checkpoints" / "latest").exists()
 
 
 @pytest.mark.ray
-def test_a_run_that_is_stopped_while_ray_starts_keeps_what_it_learnt(tmp_path):
-    path = tmp_path / "run"
-    section = {
-        "algorithm": {"name": "ppo", "rollout_steps": 32, "epochs": 2},
-        "env": {"id": "CartPole-v1"},
-        "sampling": {"samplers": 1, "envs_per_sampler": 4},
-    }
-    process = start(path, tmp_path / "home", section, steps=100_000_000)
-    try:
-        wait_for(process, lambda: lines(path), "it never began")
-        process.send_signal(signal.SIGTERM)
-        assert process.wait(300) == 4
-    finally:
-        process.kill()
-        process.wait()
+def test_a_run_that_is_stopped_while_ray_starts_keeps_what_it_learnt(begun):
+    process, path = begun()
+    assert stop(process) == 4
     assert (path / "checkpoints" / "latest").exists()
     assert json.loads((path / "result.json").read_text())["step"] > 0

@@ -37,6 +37,13 @@ def test_somebody_elses_process_is_no_head(head: RayHead, tmp_path: Path):
     assert head.record() is None  # its number was given to another process
 
 
+def test_what_a_head_said_last(head: RayHead):
+    assert head.last_words() == ""
+    head.log.parent.mkdir()
+    head.log.write_text("starting" * 1000 + "\nOSError: no such port  \n\n")
+    assert head.last_words() == "OSError: no such port"
+
+
 @pytest.mark.ray
 @pytest.mark.usefixtures("traps")
 def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead, tmp_path: Path):

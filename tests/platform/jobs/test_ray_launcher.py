@@ -21,15 +21,20 @@ class DeadHead:
     def start(self) -> None:
         self.starts += 1
 
+    def last_words(self) -> str:
+        return "OSError: no such port"
+
 
 def test_a_head_that_does_not_start_is_tried_again_with_pauses(tmp_path, monkeypatch):
     now = SimpleNamespace(s=1000.0)
     monkeypatch.setattr(ray_launcher, "time", SimpleNamespace(time=lambda: now.s))
-    launcher = ray_launcher.LocalRay(tmp_path)
+    said = []
+    launcher = ray_launcher.LocalRay(tmp_path, said.append)
     launcher._head = head = DeadHead()
     for _ in range(3):
         assert launcher.cluster() is None
     assert head.starts == 3
+    assert said == ["the Ray head ended before it answered: OSError: no such port"] * 2
     with pytest.raises(Unreachable, match=r"does not start; see head\.log"):
         launcher.cluster()
     for _ in range(3600):  # an hour, a look each second

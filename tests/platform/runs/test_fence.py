@@ -94,9 +94,11 @@ def test_a_finished_run_is_no_live_writer(folder: RunFolder, run: Run) -> None:
 
 def test_a_forked_child_does_not_keep_a_run_alive(folder: RunFolder, run: Run) -> None:
     """A vectorised environment's worker may outlive the process that trains."""
-    event = multiprocessing.get_context("fork").Event()
-    worker = multiprocessing.get_context("fork").Process(target=event.wait)
+    forked = multiprocessing.get_context("fork")
+    begun, event = forked.Event(), forked.Event()
+    worker = forked.Process(target=lambda: (begun.set(), event.wait()))
     worker.start()
+    begun.wait()  # a child lets go of what it must not keep before it does anything else
     run.finish("succeeded", {})
     assert live_writer(folder.path) is None
     event.set()

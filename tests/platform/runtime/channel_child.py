@@ -4,7 +4,7 @@ input; answers go to standard output, a line each.
 `hold`: makes a segment and sends its handle back.
 `write`: for each line of input, a forked process writes blocks until it is killed.
 `half`: begins a block and then waits.
-`read`: reads weights until the input ends, and tells what it saw.
+`read`: reads weights until the input ends; tells when it has seen 100, and then how many were torn.
 `publish`: publishes weights half-way and then waits.
 """
 
@@ -86,7 +86,9 @@ def read() -> None:
             torn += not whole or found.version <= last
             last = found.version
             seen += 1
-    say(seen, torn, last)
+            if seen == 100:
+                say("seen 100")
+    say(torn, last)
 
 
 class HalfWay(Mapping[str, "np.ndarray"]):

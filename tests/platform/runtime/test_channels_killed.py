@@ -2,6 +2,7 @@
 
 import os
 import pickle
+import select
 import signal
 import subprocess
 import sys
@@ -22,7 +23,8 @@ SPACES = Spaces(
 )
 T, B = 16, 8
 NO_EPISODES = Episodes(np.empty(0), np.empty(0, dtype=np.int64))
-RACE_S = 2.0
+LIMIT_S = 120.0
+"""Only ends a test that has failed."""
 
 
 class Child:
@@ -163,8 +165,9 @@ def test_rows_of_a_replay_stream_are_whole(start):
     victim = int(writers.line())
     generator = np.random.default_rng(5)
     whole = old = taken = 0
-    end_s = time.monotonic() + RACE_S
-    while time.monotonic() < end_s:
+    end_s = time.monotonic() + LIMIT_S
+    while whole <= 1000 or old == 0 or stream.blocks_lost == 0:  # else it was no race
+        assert time.monotonic() < end_s
         # The oldest ones are those that the writer is about to overwrite.
         wanted = stream.oldest_row + generator.integers(0, 8, size=8)
         places = wanted % stream.rows.steps
@@ -181,9 +184,6 @@ def test_rows_of_a_replay_stream_are_whole(start):
             taken = fragment.version + 1
     os.kill(victim, signal.SIGKILL)
     assert writers.line() == "ended"
-    assert whole > 1000
-    assert old > 0  # else it was no race
-    assert stream.blocks_lost > 0
     assert stream.blocks_taken == taken
 
 
@@ -197,17 +197,19 @@ def test_no_weights_are_torn(start):
     for reader in readers:
         assert reader.line() == "ready"
     arrays = weights_of(0)
-    end_s = time.monotonic() + RACE_S
+    end_s = time.monotonic() + LIMIT_S
     version = -1
-    while time.monotonic() < end_s:
+    outputs = [reader.process.stdout for reader in readers]
+    while len(select.select(outputs, [], [], 0)[0]) < len(readers):
+        assert time.monotonic() < end_s
         for array in arrays.values():
             array[...] = version + 1
         assert weights.publish(arrays) == version + 1
         version += 1
     for reader in readers:
+        assert reader.line() == "seen 100"
         reader.process.stdin.close()
-        seen, torn, last = map(int, reader.line().split())
-        assert seen >= 100
+        torn, last = map(int, reader.line().split())
         assert torn == 0
         assert last <= version
         assert reader.process.wait() == 0

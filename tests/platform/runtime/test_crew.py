@@ -76,24 +76,6 @@ def test_inline_workers_are_closed():
     assert len(closed) == 1
 
 
-def test_ray_gets_another_try_when_the_machine_is_busy(monkeypatch):
-    import ray
-
-    tries = []
-
-    def fail(**_):
-        tries.append("init")
-        raise Exception("The current node timed out during startup.")
-
-    monkeypatch.setattr(ray, "init", fail)
-    with pytest.raises(Exception, match="timed out during startup"):
-        ray_cluster.connect(Resources(cpus=2), "local")
-    assert len(tries) == ray_cluster.STARTS
-    monkeypatch.setattr(ray, "init", lambda **_: tries.append("joined"))
-    ray_cluster.connect(Resources(cpus=2), "local")
-    assert tries[-1] == "joined" and len(tries) == ray_cluster.STARTS + 1
-
-
 @pytest.mark.ray
 def test_ray_actors(tmp_path):
     # In a process of its own: Ray leaves files open, which here would be errors.
