@@ -1,0 +1,130 @@
+"""MADDPG's learner: all agents' updates from one snapshot of all of them."""
+
+from collections.abc import Sequence
+from time import perf_counter
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.random import PCG64, Generator
+from numpy.typing import NDArray
+
+from covey.algorithms.joint_replay import JointBatch, JointReplay
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.maddpg import MADDPGConfig
+from covey.algorithms.maddpg_row import acting_arrays
+from covey.algorithms.maddpg_update import AgentUpdate, UpdateSettings
+from covey.algorithms.means import Means
+from covey.algorithms.policy_squashed import action_scale
+from covey.algorithms.replay import Replay, Stream
+from covey.algorithms.replay_memory import Memory
+from covey.platform.errors import UserError
+from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.spaces import Spaces
+from covey.platform.seeds import derive, derive_int
+
+
+class MADDPGLearner:
+    """See `ReplayLearner`. Every agent has its own actor and a critic that sees everybody."""
+
+    def __init__(self, config: MADDPGConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
+        if spaces.observation.is_image:
+            raise UserError("maddpg learns from numbers, not from images")
+        torch.set_num_threads(config.threads or threads)
+        self.memory = JointMemory(config, root_seed, spaces.agents)
+        self.agents = spaces.agents
+        self._config, self._spaces = config, spaces
+        self._row = config.row(spaces)
+        generator = Generator(PCG64(derive(root_seed, "network")))
+        self._rows = np.stack([self._row.initial(generator) for _ in range(self.agents)])
+        self._update = AgentUpdate(settings(config, spaces, root_seed))
+        self._means = Means()
+        self.updates = 0
+
+    def weights(self) -> Weights:
+        """A copy of what acting needs."""
+        return Weights(self.updates, acting_arrays(self._row, self._rows))
+
+    def set_progress(self, env_steps: int, total: int | None) -> None:
+        """Nothing is scheduled."""
+
+    def update(self, replay: JointReplay) -> None:
+        """One gradient step of every agent."""
+        began = perf_counter()
+        snapshot = self._snapshot(replay.sample_joint(self._config.batch_size))
+        self._rows = np.stack(
+            [self._update.compute(snapshot, self.updates, agent) for agent in range(self.agents)]
+        )
+        self.updates += 1
+        self._means.add(perf_counter() - began)
+
+    def _snapshot(self, batch: JointBatch) -> dict[str, NDArray[Any]]:
+        """What the updates are a function of."""
+        seen = self._spaces.observation
+        shape = len(batch.rewards), self.agents, seen.width
+        flat = (-1, *seen.shape)
+        return {
+            "rows": self._rows,
+            "observations": seen.encode(batch.observations.reshape(flat)).reshape(shape),
+            "actions": self._encoded(batch.actions),
+            "rewards": batch.rewards,
+            "ended": batch.terminated.astype(np.float32),
+            "next_observations": seen.encode(batch.next_observations.reshape(flat)).reshape(shape),
+        }
+
+    def _encoded(self, actions: NDArray[Any]) -> NDArray[np.float32]:
+        """As the critics see them [N, A, K]: one of `choices`, or numbers in [-1, 1]."""
+        action = self._spaces.action
+        if action.kind == "discrete":
+            chosen = actions.reshape(len(actions), self.agents)
+            return np.eye(action.choices, dtype=np.float32)[chosen]
+        center, half = action_scale(action, "maddpg")
+        inside: NDArray[np.float32] = (actions - center) / half
+        return inside
+
+    def metrics(self) -> dict[str, float]:
+        """Means over the steps since the last call."""
+        return self._means.take() | {"updates": float(self.updates)}
+
+    def state(self) -> LearnerState:
+        """Copies of everything that later updates depend on."""
+        record, arrays = self.memory.state()
+        return LearnerState(
+            {"rows": self._rows.copy()},
+            arrays,
+            {},
+            {"updates": self.updates, "version": self.updates, "replay": record},
+        )
+
+    def restore(self, state: LearnerState) -> None:
+        """Go on exactly from `state`."""
+        self._rows = np.array(state.model["rows"])
+        self.updates = state.record["updates"]
+        self.memory.restore(state.record["replay"], state.optimizer)
+
+
+def settings(config: MADDPGConfig, spaces: Spaces, root_seed: int) -> UpdateSettings:
+    """What every update of a job has in common."""
+    return UpdateSettings(
+        row=config.row(spaces),
+        discrete=spaces.action.kind == "discrete",
+        learning_rate=config.learning_rate,
+        gamma=config.gamma,
+        tau=config.tau,
+        max_norm=config.max_grad_norm,
+        regularization=config.head_penalty,
+        seed=derive_int(root_seed, "updates"),
+    )
+
+
+class JointMemory(Memory):
+    """See `Memory`."""
+
+    def __init__(self, config: MADDPGConfig, root_seed: int, agents: int) -> None:
+        super().__init__(config, root_seed)
+        self._agents = agents
+
+    def _make(self, streams: Sequence[Stream], archives: Sequence[Stream]) -> Replay:
+        generator = Generator(PCG64(derive(self._root_seed, "replay")))
+        size = self._config.buffer_size * self._agents
+        return JointReplay(streams, archives, size, generator, self._agents)

@@ -1,0 +1,97 @@
+"""All that MADDPG knows of one agent, as one vector: so it is broadcast, coded and saved."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from covey.platform.runtime.interfaces import Arrays
+
+Floats = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class MLP:
+    """The layers of a network whose parameters are one vector: weights [O, I] and biases [O] in
+    turn.
+    """
+
+    widths: tuple[int, ...]
+
+    @property
+    def sizes(self) -> list[int]:
+        """Of each variable."""
+        return [size for n, m in pairwise(self.widths) for size in (n * m, m)]
+
+    @property
+    def size(self) -> int:
+        """Of the vector."""
+        return sum(self.sizes)
+
+    def initial(self, generator: Generator) -> Floats:
+        """Glorot's uniform weights, zero biases."""
+        parts: list[NDArray[np.float64]] = []
+        for n, m in pairwise(self.widths):
+            limit = np.sqrt(6 / (n + m))
+            parts += [generator.uniform(-limit, limit, n * m), np.zeros(m)]
+        return np.concatenate(parts).astype(np.float32)
+
+    def arrays(self, name: str, vector: Floats) -> Arrays:
+        """The variables under the names that `Perceptron` knows."""
+        found: Arrays = {}
+        parts = np.split(vector, np.cumsum(self.sizes)[:-1])
+        for layer, (n, m) in enumerate(pairwise(self.widths)):
+            found[f"{name}.{layer}.weight"] = parts[2 * layer].reshape(m, n).copy()
+            found[f"{name}.{layer}.bias"] = parts[2 * layer + 1].copy()
+        return found
+
+
+@dataclass(frozen=True)
+class Row:
+    """What lies where in an agent's vector [P]: actor, critic, their targets, Adam's two averages
+    of the actor's gradients and of the critic's, and how many steps it took.
+    """
+
+    actor: MLP
+    critic: MLP
+
+    @property
+    def sizes(self) -> list[int]:
+        """Of these nine parts."""
+        a, c = self.actor.size, self.critic.size
+        return [a, c, a, c, a, a, c, c, 1]
+
+    @property
+    def size(self) -> int:
+        """P."""
+        return sum(self.sizes)
+
+    def initial(self, generator: Generator) -> Floats:
+        """A new agent's."""
+        networks = [self.actor.initial(generator), self.critic.initial(generator)]
+        return np.concatenate([*networks, *networks, np.zeros(sum(self.sizes[4:]), np.float32)])
+
+    def squares(self) -> list[slice]:
+        """Where the averages lie that are never negative."""
+        ends = np.cumsum(self.sizes)
+        return [slice(int(ends[k - 1]), int(ends[k])) for k in (5, 7)]
+
+
+def row_of(agents: int, seen: int, acting: int, hidden: tuple[int, ...]) -> Row:
+    """For observations of `seen` numbers and actions of `acting`; critics see everybody's."""
+    return Row(
+        MLP((seen, *hidden, acting)),
+        MLP((agents * (seen + acting), *hidden, 1)),
+    )
+
+
+def acting_arrays(row: Row, rows: Floats) -> Arrays:
+    """What all agents act with, of their rows [A, P]: names as `SeparatePolicies` has them."""
+    found: Arrays = {}
+    for agent in range(len(rows)):
+        actor = rows[agent][: row.actor.size]
+        for name, array in row.actor.arrays("actor", actor).items():
+            found[f"{agent}.{name}"] = array
+    return found
