@@ -5,7 +5,6 @@ from time import perf_counter
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
@@ -30,7 +29,6 @@ class MADDPGLearner:
     def __init__(self, config: MADDPGConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         if spaces.observation.is_image:
             raise UserError("maddpg learns from numbers, not from images")
-        torch.set_num_threads(config.threads or threads)
         self.memory = JointMemory(config, root_seed, spaces.agents)
         self.agents = spaces.agents
         self._config, self._spaces = config, spaces
@@ -48,8 +46,9 @@ class MADDPGLearner:
     def set_progress(self, env_steps: int, total: int | None) -> None:
         """Nothing is scheduled."""
 
-    def update(self, replay: JointReplay) -> None:
+    def update(self, replay: Replay) -> None:
         """One gradient step of every agent."""
+        assert isinstance(replay, JointReplay)
         began = perf_counter()
         snapshot = self._snapshot(replay.sample_joint(self._config.batch_size))
         self._rows = np.stack(
@@ -77,7 +76,8 @@ class MADDPGLearner:
         action = self._spaces.action
         if action.kind == "discrete":
             chosen = actions.reshape(len(actions), self.agents)
-            return np.eye(action.choices, dtype=np.float32)[chosen]
+            one_hot: NDArray[np.float32] = np.eye(action.choices, dtype=np.float32)[chosen]
+            return one_hot
         center, half = action_scale(action, "maddpg")
         inside: NDArray[np.float32] = (actions - center) / half
         return inside
@@ -112,7 +112,7 @@ def settings(config: MADDPGConfig, spaces: Spaces, root_seed: int) -> UpdateSett
         gamma=config.gamma,
         tau=config.tau,
         max_norm=config.max_grad_norm,
-        regularization=config.head_penalty,
+        head_penalty=config.head_penalty,
         seed=derive_int(root_seed, "updates"),
     )
 

@@ -1,7 +1,8 @@
 """All that MADDPG knows of one agent, as one vector: so it is broadcast, coded and saved."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import cached_property
+from itertools import accumulate, pairwise
 
 import numpy as np
 from numpy.random import Generator
@@ -38,14 +39,25 @@ class MLP:
             parts += [generator.uniform(-limit, limit, n * m), np.zeros(m)]
         return np.concatenate(parts).astype(np.float32)
 
+    def split(self, vector: Floats) -> list[Floats]:
+        """Views of the variables."""
+        shapes: list[tuple[int, ...]] = []
+        for n, m in pairwise(self.widths):
+            shapes += [(m, n), (m,)]
+        parts = np.split(vector, self._ends)
+        return [part.reshape(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(self.sizes[:-1]))
+
     def arrays(self, name: str, vector: Floats) -> Arrays:
-        """The variables under the names that `Perceptron` knows."""
-        found: Arrays = {}
-        parts = np.split(vector, np.cumsum(self.sizes)[:-1])
-        for layer, (n, m) in enumerate(pairwise(self.widths)):
-            found[f"{name}.{layer}.weight"] = parts[2 * layer].reshape(m, n).copy()
-            found[f"{name}.{layer}.bias"] = parts[2 * layer + 1].copy()
-        return found
+        """Copies of the variables under the names that `Perceptron` knows."""
+        variables = self.split(vector)
+        return {
+            f"{name}.{k // 2}.{'bias' if k % 2 else 'weight'}": variable.copy()
+            for k, variable in enumerate(variables)
+        }
 
 
 @dataclass(frozen=True)
@@ -73,10 +85,18 @@ class Row:
         networks = [self.actor.initial(generator), self.critic.initial(generator)]
         return np.concatenate([*networks, *networks, np.zeros(sum(self.sizes[4:]), np.float32)])
 
+    def split(self, row: Floats) -> list[Floats]:
+        """Views of the parts."""
+        return np.split(row, self._ends)
+
+    @cached_property
+    def _ends(self) -> list[int]:
+        return list(accumulate(self.sizes[:-1]))
+
     def squares(self) -> list[slice]:
         """Where the averages lie that are never negative."""
-        ends = np.cumsum(self.sizes)
-        return [slice(int(ends[k - 1]), int(ends[k])) for k in (5, 7)]
+        ends = self._ends
+        return [slice(ends[k - 1], ends[k]) for k in (5, 7)]
 
 
 def row_of(agents: int, seen: int, acting: int, hidden: tuple[int, ...]) -> Row:

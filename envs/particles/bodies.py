@@ -97,7 +97,9 @@ class Bodies:
     def touching(self) -> NDArray[np.bool_]:
         """Which agents overlap [W, A, A], themselves not counted."""
         sizes = self.sizes[: self.agents]
-        found = distances(self.of_agents, self.of_agents) < sizes[:, None] + sizes
+        found: NDArray[np.bool_] = (
+            distances(self.of_agents, self.of_agents) < sizes[:, None] + sizes
+        )
         found[:, np.arange(self.agents), np.arange(self.agents)] = False
         return found
 

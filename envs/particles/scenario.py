@@ -66,7 +66,7 @@ class Scenario(ABC):
     def width(self) -> int:
         """Of the longest observation."""
         agents = range(self.bodies.agents)
-        return max(sum(part[0].size for part in self.parts(agent)) for agent in agents)
+        return max(sum(int(part[0].size) for part in self.parts(agent)) for agent in agents)
 
     def landmarks_from(self, agent: int) -> Floats:
         """Where the landmarks are, seen from an agent [W, L, 2]."""

@@ -23,8 +23,8 @@ class Spread(Scenario):
         bodies = self.bodies
         uncovered = distances(bodies.of_landmarks, bodies.of_agents).min(axis=2).sum(axis=1)
         bumps = bodies.touching().sum(axis=2)
-        own: Floats = -bumps * self._local_ratio
-        return own - uncovered[:, None] * (1 - self._local_ratio)
+        rewards: Floats = -bumps * self._local_ratio - uncovered[:, None] * (1 - self._local_ratio)
+        return rewards
 
     def parts(self, agent: int) -> list[Floats]:
         bodies = self.bodies
