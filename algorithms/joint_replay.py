@@ -8,7 +8,9 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from covey.algorithms.replay import TRIES, Replay, Source, Stream
+from covey.algorithms.replay import TRIES, Replay, Stream
+from covey.platform.runtime.fragment import Rows
+from covey.platform.runtime.spaces import Spaces
 
 Floats = NDArray[np.float32]
 
@@ -28,17 +30,11 @@ class JointBatch:
     next_observations: NDArray[Any]
 
     @classmethod
-    def like(cls, source: Source, size: int, agents: int) -> Self:
-        """Room for `size` moments out of a source."""
-        seen, acted = (part.shape[1:] for part in source.arrays[:2])
-        kinds = [part.dtype for part in source.arrays]
-        return cls(
-            np.empty((size, agents, *seen), kinds[0]),
-            np.empty((size, agents, *acted), kinds[1]),
-            np.empty((size, agents), np.float32),
-            np.empty((size, agents), np.bool_),
-            np.empty((size, agents, *seen), kinds[0]),
-        )
+    def allocate(cls, size: int, agents: int, spaces: Spaces) -> Self:
+        """Room for `size` moments."""
+        rows = Rows.allocate(size, agents, spaces)
+        following = np.zeros_like(rows.observations[1:])
+        return cls(rows.observations[1:], rows.actions, rows.rewards, rows.terminated, following)
 
 
 class JointReplay(Replay):
@@ -53,10 +49,10 @@ class JointReplay(Replay):
         archives: Sequence[Stream],
         capacity: int,
         generator: Generator,
-        agents: int,
+        spaces: Spaces,
     ) -> None:
         super().__init__(streams, archives, capacity, generator, gamma=1.0)
-        self._agents = agents
+        self._spaces, self._agents = spaces, spaces.agents
 
     def sample_joint(self, size: int) -> JointBatch:
         """`size` moments, drawn uniformly. ValueError when there is nothing to sample."""
@@ -91,7 +87,7 @@ class JointReplay(Replay):
 
     def _gather(self, moments: Sequence[NDArray[np.int64]]) -> JointBatch:
         size, agents = sum(map(len, moments)), self._agents
-        batch = JointBatch.like(self._sources[0], size, agents)
+        batch = JointBatch.allocate(size, agents, self._spaces)
         begin = 0
         for source, chosen in zip(self._sources, moments, strict=True):
             part = slice(begin, begin + len(chosen))
@@ -99,9 +95,15 @@ class JointReplay(Replay):
             seen, acted, rewards, terminated = (
                 array.reshape(-1, agents, *array.shape[1:]) for array in source.arrays[:4]
             )
-            batch.observations[part] = seen[chosen]
-            batch.actions[part] = acted[chosen]
+            batch.observations[part] = like(seen[chosen], batch.observations)
+            batch.actions[part] = like(acted[chosen], batch.actions)
             batch.rewards[part] = rewards[chosen]
             batch.terminated[part] = terminated[chosen]
-            batch.next_observations[part] = seen[chosen + source.columns // agents]
+            following = seen[chosen + source.columns // agents]
+            batch.next_observations[part] = like(following, batch.next_observations)
         return batch
+
+
+def like(flat: NDArray[Any], shaped: NDArray[Any]) -> NDArray[Any]:
+    """Flat entries [N, A, numbers] in the shape that those of another array have."""
+    return flat.reshape(-1, *shaped.shape[1:])

@@ -2,15 +2,17 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
+from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.gpu import GpuLoad
 from covey.platform.runtime.interfaces import Record
@@ -47,18 +49,38 @@ class Report:
     meters: dict[str, float]
     progress: Record
     turns: int
+    events: tuple[tuple[str, str], ...] = ()
+    """What the run folder is to tell: kind and message each."""
 
 
 class LearnerLoop:
     """Turn after turn, in slices. The same class inline or as a Ray actor."""
 
-    def __init__(self, section: RLSection, spaces: Spaces, seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        section: RLSection,
+        spaces: Spaces,
+        seed: int,
+        threads: int,
+        helpers: Callable[[], Crew] = InlineCrew,
+    ) -> None:
         one_blas_thread()
         self._section = section
         # Of a kind that the algorithm's own turns know.
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
+        self._events: list[tuple[str, str]] = []
+        self._helpers: Crew | None = None
+        if section.coded is not None:
+            self._helpers = helpers()
+            self._share_work(section.coded, seed, self._helpers)
         self._progress = Progress()
         self._turn: Turn | None = None
+
+    def _share_work(self, coded: Coded, seed: int, helpers: Crew) -> None:
+        self._learner.pool = make_pool(coded, self._learner.work(), seed, helpers, self._note)
+
+    def _note(self, kind: str, message: str) -> None:
+        self._events.append((kind, message))
 
     def weights(self) -> Weights:
         """What acting needs now."""
@@ -104,8 +126,12 @@ class LearnerLoop:
                 break
         metrics = {**progress.metrics(), **self._turn.metrics()}
         if turns:  # a slice in which nothing could be done is part of the next one's interval
-            metrics |= self._meter.read(part.pids)
-        return Report(metrics, self._meter.whole(), progress.to_record(), turns)
+            metrics |= self._meter.read((*part.pids, *self._pids()))
+        events, self._events = tuple(self._events), []
+        return Report(metrics, self._meter.whole(), progress.to_record(), turns, events)
+
+    def _pids(self) -> Iterable[int]:
+        return () if self._helpers is None else self._helpers.pids().values()
 
     def state(self) -> tuple[LearnerState, Record]:
         """Copies of all that later updates depend on, besides the rows in the streams; what is in

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -62,6 +62,8 @@ class MADDPGConfig(ReplayConfig):
     exploration_noise: Annotated[float, Field(ge=0)] = Field(
         default=0.1, description="deviation of the noise on continuous actions, of half their range"
     )
+
+    shares_work: ClassVar = True
 
     def check(self, job: JobFile) -> None:
         """Raise KeyProblem for what cannot go together with the rest of the job."""

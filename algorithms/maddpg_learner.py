@@ -1,6 +1,7 @@
 """MADDPG's learner: all agents' updates from one snapshot of all of them."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
+from covey.algorithms.coded import Work
 from covey.algorithms.joint_replay import JointBatch, JointReplay
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.maddpg import MADDPGConfig
@@ -17,6 +19,7 @@ from covey.algorithms.means import Means
 from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.replay import Replay, Stream
 from covey.algorithms.replay_memory import Memory
+from covey.platform.coding.pool import CodedPool
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.spaces import Spaces
@@ -29,15 +32,24 @@ class MADDPGLearner:
     def __init__(self, config: MADDPGConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         if spaces.observation.is_image:
             raise UserError("maddpg learns from numbers, not from images")
-        self.memory = JointMemory(config, root_seed, spaces.agents)
+        self.memory = JointMemory(config, root_seed, spaces)
         self.agents = spaces.agents
         self._config, self._spaces = config, spaces
         self._row = config.row(spaces)
         generator = Generator(PCG64(derive(root_seed, "network")))
         self._rows = np.stack([self._row.initial(generator) for _ in range(self.agents)])
-        self._update = AgentUpdate(settings(config, spaces, root_seed))
+        self._settings = settings(config, spaces, root_seed)
+        self._update = AgentUpdate(self._settings)
         self._means = Means()
         self.updates = 0
+        self.pool: CodedPool | None = None
+        """Computes the updates, if there is one."""
+
+    def work(self) -> Work:
+        """What a pool of workers has to compute: a task is an agent's update."""
+        batch = JointBatch.allocate(self._config.batch_size, self.agents, self._spaces)
+        update = partial(AgentUpdate, self._settings)
+        return Work(self.agents, update, self._snapshot(batch), self._rows[0])
 
     def weights(self) -> Weights:
         """A copy of what acting needs."""
@@ -51,11 +63,21 @@ class MADDPGLearner:
         assert isinstance(replay, JointReplay)
         began = perf_counter()
         snapshot = self._snapshot(replay.sample_joint(self._config.batch_size))
-        self._rows = np.stack(
-            [self._update.compute(snapshot, self.updates, agent) for agent in range(self.agents)]
-        )
+        figures = self._compute(snapshot)
         self.updates += 1
-        self._means.add(perf_counter() - began)
+        self._means.add(perf_counter() - began, **figures)
+
+    def _compute(self, snapshot: Mapping[str, NDArray[Any]]) -> Mapping[str, float]:
+        """All agents' next rows, and what the pool says of them."""
+        if self.pool is None:
+            rows = [self._update.compute(snapshot, k) for k in range(self.agents)]
+            self._rows = np.stack(rows)
+            return {}
+        outcome = self.pool.iterate(snapshot)
+        self._rows = outcome.values.astype(np.float32)
+        for average in self._row.squares():  # decoded zeros may lie a little below
+            np.maximum(self._rows[:, average], 0, out=self._rows[:, average])
+        return outcome.metrics
 
     def _snapshot(self, batch: JointBatch) -> dict[str, NDArray[Any]]:
         """What the updates are a function of."""
@@ -63,6 +85,7 @@ class MADDPGLearner:
         shape = len(batch.rewards), self.agents, seen.width
         flat = (-1, *seen.shape)
         return {
+            "number": np.array([self.updates]),
             "rows": self._rows,
             "observations": seen.encode(batch.observations.reshape(flat)).reshape(shape),
             "actions": self._encoded(batch.actions),
@@ -120,11 +143,11 @@ def settings(config: MADDPGConfig, spaces: Spaces, root_seed: int) -> UpdateSett
 class JointMemory(Memory):
     """See `Memory`."""
 
-    def __init__(self, config: MADDPGConfig, root_seed: int, agents: int) -> None:
+    def __init__(self, config: MADDPGConfig, root_seed: int, spaces: Spaces) -> None:
         super().__init__(config, root_seed)
-        self._agents = agents
+        self._spaces = spaces
 
     def _make(self, streams: Sequence[Stream], archives: Sequence[Stream]) -> Replay:
         generator = Generator(PCG64(derive(self._root_seed, "replay")))
-        size = self._config.buffer_size * self._agents
-        return JointReplay(streams, archives, size, generator, self._agents)
+        size = self._config.buffer_size * self._spaces.agents
+        return JointReplay(streams, archives, size, generator, self._spaces)

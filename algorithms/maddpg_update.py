@@ -1,6 +1,6 @@
 """MADDPG (Lowe et al. 2017): one agent's update, as a pure function of a snapshot of all agents.
 
-The snapshot is frozen and the noise is seeded by iteration and agent, so whoever computes an
+The snapshot is frozen and the noise is seeded by its number and agent, so whoever computes an
 agent's update, and in whatever order, gets the same bits. In plain numpy: for networks of this size
 that is as fast as torch, and a worker that only computes these starts in half a second.
 """
@@ -39,14 +39,15 @@ class AgentUpdate:
     def __init__(self, settings: UpdateSettings) -> None:
         self._settings = settings
 
-    def compute(self, snapshot: Mapping[str, NDArray[Any]], iteration: int, task: int) -> Floats:
+    def compute(self, snapshot: Mapping[str, NDArray[Any]], task: int) -> Floats:
         """The row [P] of agent `task` after a gradient step of its critic and then its actor.
 
-        The snapshot holds `rows` [A, P] and a minibatch: `observations` and `next_observations`
-        [N, A, S], `actions` [N, A, K], `rewards` and `ended` [N, A].
+        The snapshot holds `number` [1] of the update, `rows` [A, P] and a minibatch: `observations`
+        and `next_observations` [N, A, S], `actions` [N, A, K], `rewards` and `ended` [N, A].
         """
         settings = self._settings
-        noise = Generator(PCG64(derive(settings.seed, "noise", iteration, task)))
+        number = int(snapshot["number"][0])
+        noise = Generator(PCG64(derive(settings.seed, "noise", number, task)))
         following = self._target_actions(snapshot, noise)
         row: Floats = snapshot["rows"][task].copy()
         actor, critic, late_actor, late_critic, *averages, steps = settings.row.split(row)

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from covey.algorithms.coded import Coded
 from covey.algorithms.registry import AlgorithmConfig
 from covey.envs.section import EnvSection
 from covey.platform.jobfile.model import Count, Positive, Section
@@ -53,3 +54,6 @@ class RLSection(Section):
     sampling: Sampling = Sampling()
     evaluation: EvaluationSection = EvaluationSection()
     viewer: ViewerSection = ViewerSection()
+    coded: Coded | None = Field(
+        default=None, description="have updates computed by workers, with a code over them"
+    )

@@ -96,6 +96,8 @@ class Team:
             return None
         assert isinstance(report, Report)
         self._progress = report.progress
+        for kind, message in report.events:
+            self.note(kind, message)
         if not self._lock_step and time.monotonic() - self._snapshot_s > SNAPSHOT_S:
             self._snapshot_s = time.monotonic()
             self._snapshot, _ = self._learner_state()
@@ -165,7 +167,13 @@ class Team:
 
     def _spawn_learner(self) -> None:
         self._learner = self.crew.spawn(
-            "learner", LearnerLoop, self._section, self.spaces, self.job.seed, threads_of(self.job)
+            "learner",
+            LearnerLoop,
+            self._section,
+            self.spaces,
+            self.job.seed,
+            threads_of(self.job),
+            self.crew.helpers(),
         )
 
     def _first_weights(self) -> Weights:

@@ -27,6 +27,7 @@ class RLWorkload:
         check_env_id(section.env.id)
         section.algorithm.check(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
+        check_coded(job, sampling)
         return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
 
     def run(self, run: "Run") -> Mapping[str, float]:
@@ -54,6 +55,32 @@ def check_env_id(env_id: str) -> None:
     problem = None if ":" in env_id else unknown_id(env_id)
     if problem is not None:
         raise KeyProblem(("rl", "env", "id"), problem)
+
+
+def check_coded(job: JobFile, sampling: Sampling) -> None:
+    """Raise KeyProblem where a pool of workers cannot compute the updates, or would not repeat
+    them.
+    """
+    section: RLSection = job.section
+    coded = section.coded
+    if coded is None:
+        return
+    if not section.algorithm.shares_work:
+        raise KeyProblem(
+            ("rl", "coded"), f"{section.algorithm.name} updates by itself; maddpg has workers do it"
+        )
+    if not sampling.samplers:
+        raise KeyProblem(
+            ("rl", "coded"),
+            "its workers are Ray actors, but rl.sampling.samplers is 0: all in one process",
+        )
+    plain = coded.exact or coded.code in ("uncoded", "replication")
+    if job.deterministic and not plain:
+        raise KeyProblem(
+            ("rl", "coded", "exact"),
+            f"with {coded.code} the last bits depend on who answers first; a deterministic job needs"
+            " exact: true",
+        )
 
 
 def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:

@@ -1,5 +1,7 @@
 """A coded worker: computes the tasks of its row of the assignment matrix, sends their mixture."""
 
+import os
+import signal
 import time
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
@@ -10,11 +12,12 @@ from numpy.typing import NDArray
 from covey.platform.coding.board import Board, BoardHandle
 from covey.platform.coding.code import Code
 from covey.platform.coding.exact import ByteCode, digest
+from covey.platform.coding.stragglers import CRASH
 from covey.platform.runtime.fence import fence
 from covey.platform.runtime.pipe import Pipe, PipeHandle
 
 ORDER = "<qd"
-"""Iteration (-1: end), and for how long to sit on the result."""
+"""Iteration (-1: end), and for how long to sit on the result (CRASH: die instead)."""
 ANSWER = "<iiqd"
 """Worker, status, iteration, seconds of computing."""
 DONE, NOT_FINITE = range(2)
@@ -24,7 +27,7 @@ LOOK_S = 0.5
 class Tasks(Protocol):
     """What is computed. Every result is one float array [P], a pure function of its arguments."""
 
-    def compute(self, snapshot: Mapping[str, Any], iteration: int, task: int) -> NDArray[Any]:
+    def compute(self, snapshot: Mapping[str, Any], task: int) -> NDArray[Any]:
         """The result of one task from a snapshot, which stays as it is."""
 
 
@@ -52,6 +55,8 @@ class CodedWorker:
             iteration, delay_s = order
             if iteration < 0:
                 return
+            if delay_s == CRASH:
+                os.kill(os.getpid(), signal.SIGKILL)
             if self._wanted(iteration):
                 self._work(iteration, delay_s)
 
@@ -65,7 +70,7 @@ class CodedWorker:
         for task in self._code.tasks_of(self._index):
             if not self._wanted(iteration):
                 return
-            results[task] = self._tasks.compute(snapshot, iteration, task)
+            results[task] = self._tasks.compute(snapshot, task)
         finite = all(np.isfinite(result).all() for result in results.values())
         if finite:
             self._put(results)

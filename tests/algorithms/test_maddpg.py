@@ -1,6 +1,7 @@
 """MADDPG: an agent's update against torch's autograd, joint replay against a slow search."""
 
 from copy import deepcopy
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -120,13 +121,18 @@ def test_updates_are_those_of_autograd(discrete, max_norm):
     rows = snapshot(discrete)["rows"]
     references = [Reference(given, row, agent) for agent, row in enumerate(rows)]
     for iteration in range(4):
-        batch = snapshot(discrete, seed=iteration) | {"rows": rows}
+        batch = snapshot(discrete, seed=iteration) | {
+            "rows": rows,
+            "number": np.array([iteration]),
+        }
         frozen = {name: array.copy() for name, array in batch.items()}
-        rows = np.stack([update.compute(batch, iteration, agent) for agent in range(AGENTS)])
+        rows = np.stack([update.compute(batch, agent) for agent in range(AGENTS)])
         for name, array in batch.items():
             np.testing.assert_array_equal(array, frozen.pop(name))  # the snapshot stays as it is
         targets = [deepcopy(reference.nets[2]) for reference in references]
-        given_batch = {name: array for name, array in batch.items() if name != "rows"}
+        given_batch = {
+            name: array for name, array in batch.items() if name not in ("rows", "number")
+        }
         for reference in references:
             reference.step(given_batch, targets, iteration)
         for row, reference in zip(rows, references, strict=True):
@@ -139,12 +145,13 @@ def test_updates_are_those_of_autograd(discrete, max_norm):
 def test_moments_are_those_of_whole_environments(rings, spaces, blocks):
     """Archives too; each with its own number of environments of two agents."""
     generator = np.random.default_rng(blocks)
+    spaces = replace(spaces, agents=2)
     streams = [rings.make_stream(4, 6, columns, spaces) for columns in (2, 6, 4)]
     expected = {}
     for stream in streams:
         rings.write(stream, blocks, generator)
         expected |= slow_moments(stream, agents=2)
-    replay = JointReplay(streams[:2], streams[2:], 10**6, generator, agents=2)
+    replay = JointReplay(streams[:2], streams[2:], 10**6, generator, spaces)
     seen = set()
     for _ in range(40):
         batch = replay.sample_joint(64)
@@ -186,7 +193,8 @@ def slow_moments(stream, agents):
     return found
 
 
-def test_nothing_to_sample_is_said(rings):
-    replay = JointReplay([rings.make_stream(4, 6, 2)], [], 100, np.random.default_rng(0), agents=2)
+def test_nothing_to_sample_is_said(rings, spaces):
+    spaces, generator = replace(spaces, agents=2), np.random.default_rng(0)
+    replay = JointReplay([rings.make_stream(4, 6, 2, spaces)], [], 100, generator, spaces)
     with pytest.raises(ValueError, match="holds no transition yet"):
         replay.sample_joint(4)

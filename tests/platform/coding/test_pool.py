@@ -13,24 +13,29 @@ from covey.platform.errors import UserError
 
 TASKS = 4
 SNAPSHOT = {
+    "number": np.zeros(1, dtype=np.int64),
     "weights": np.random.default_rng(0).standard_normal((TASKS, 50)),
     "poison": np.zeros(1, dtype=np.int64),
 }
 
 
 class Doubling:
-    """Task i's result depends on its weights and on the iteration; tasks from `poison` on give
-    numbers that are none.
+    """Task i's result depends on its weights and on the snapshot's number; tasks before `poison`
+    give numbers that are none.
     """
 
-    def compute(self, snapshot, iteration, task):
+    def compute(self, snapshot, task):
         if task < snapshot["poison"][0]:
             return np.full(50, np.nan)
-        return snapshot["weights"][task] * 2 + iteration
+        return snapshot["weights"][task] * 2 + snapshot["number"]
 
 
-def expected(iteration):
-    return SNAPSHOT["weights"] * 2 + iteration
+def numbered(number):
+    return {**SNAPSHOT, "number": np.array([number])}
+
+
+def expected(number):
+    return SNAPSHOT["weights"] * 2 + number
 
 
 @pytest.fixture
@@ -63,7 +68,7 @@ def test_every_iteration_gives_all_results_and_waits_for_no_straggler(
     injection = Injection(stragglers=stragglers, delay_s=60.0)
     coded = make_pool(name, workers, exact=exact, injection=injection)
     for iteration in range(20):
-        outcome = coded.iterate(SNAPSHOT)
+        outcome = coded.iterate(numbered(iteration))
         if exact:
             np.testing.assert_array_equal(outcome.values, expected(iteration))
         else:
@@ -78,13 +83,13 @@ def test_sums_of_gradients(make_pool):
     injection = Injection(fixed=(5,), delay_s=60.0)
     coded = make_pool("fractional-repetition", 6, 6, make_tasks=Counting, injection=injection)
     for iteration in range(5):
-        values = coded.iterate(SNAPSHOT).values
+        values = coded.iterate(numbered(iteration)).values
         np.testing.assert_array_equal(values, np.full(50, 15.0 + 6 * iteration))
 
 
 class Counting:
-    def compute(self, snapshot, iteration, task):
-        return np.full(50, float(task + iteration))
+    def compute(self, snapshot, task):
+        return np.full(50, float(task + snapshot["number"][0]))
 
 
 def test_dead_workers_up_to_the_tolerance_are_not_waited_for_and_are_replaced(make_pool):
@@ -107,7 +112,7 @@ def test_beyond_the_tolerance_it_waits_says_so_and_goes_on(make_pool):
     coded.iterate(SNAPSHOT)
     for index in range(5):
         crew.newest(f"coded {index}").lose()
-    outcome = coded.iterate(SNAPSHOT)
+    outcome = coded.iterate(numbered(1))
     np.testing.assert_array_equal(outcome.values, expected(1))
     (told,) = [message for kind, message in coded.noted if kind == "waiting"]
     assert told.startswith("without coded workers 0, 1, 2, 3, 4 the results are not enough (mds")
@@ -127,13 +132,13 @@ def test_results_that_are_no_numbers_are_refused_and_their_workers_named(make_po
     with pytest.raises(UserError, match="the results of coded workers 0, 4 are not finite numbers"):
         coded.iterate(poisoned)
     assert [kind for kind, _ in coded.noted] == ["refused", "refused"]
-    np.testing.assert_allclose(coded.iterate(SNAPSHOT).values, expected(1))
+    np.testing.assert_allclose(coded.iterate(numbered(1)).values, expected(1))
 
 
 class Drifting:
     """Does not give the same bits twice."""
 
-    def compute(self, snapshot, iteration, task):
+    def compute(self, snapshot, task):
         return snapshot["weights"][task] + np.random.default_rng().standard_normal(50)
 
 

@@ -1,0 +1,109 @@
+"""The `rl.coded` part of a job file, and the pool of workers that it describes."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Annotated, Any, Literal
+
+from numpy.typing import NDArray
+from pydantic import Field
+
+from covey.platform.coding.code import Code, CodeError
+from covey.platform.coding.pool import CodedPool
+from covey.platform.coding.registry import make_code
+from covey.platform.coding.stragglers import Distribution, Injection
+from covey.platform.coding.worker import Tasks
+from covey.platform.errors import UserError
+from covey.platform.jobfile.model import Count, Section
+from covey.platform.runtime.crew import Crew
+
+NotNegative = Annotated[int, Field(ge=0)]
+
+
+class Inject(Section):
+    """Stragglers on purpose, to see what they cost."""
+
+    stragglers: NotNegative = Field(default=0, description="so many in each iteration, at random")
+    workers: tuple[NotNegative, ...] = Field(default=(), description="or always these")
+    delay_s: Annotated[float, Field(ge=0)] = Field(
+        default=0.0, description="so long they sit on their result, on average"
+    )
+    distribution: Distribution = Field(default="constant", description="of the delay")
+    crash_every: Count | None = Field(
+        default=None, description="in every so many iterations one of them dies instead"
+    )
+
+
+class Coded(Section):
+    """Updates are computed by a pool of workers, and a code makes up for those that are late."""
+
+    code: Literal[
+        "uncoded",
+        "replication",
+        "mds",
+        "mds-dense",
+        "vandermonde",
+        "random-sparse",
+        "ldpc",
+        "fractional-repetition",
+        "cyclic",
+        "stochastic",
+        "approximate",
+    ] = "mds"
+    workers: Count | None = Field(
+        default=None, description="by default as many as the code needs to tolerate so many"
+    )
+    tolerate: NotNegative = Field(
+        default=0, description="stragglers that are not waited for, whichever they are"
+    )
+    exact: bool = Field(
+        default=False, description="code the results' bytes: bit for bit what was computed"
+    )
+    inject: Inject = Inject()
+
+    def make(self, tasks: int, seed: int) -> Code:
+        """The code for so many tasks. UserError if there is none."""
+        workers = tasks + self.tolerate if self.workers is None else self.workers
+        if self.workers is None and self.code in ("uncoded", "replication"):
+            workers = tasks * (self.tolerate + 1)
+        try:
+            return make_code(
+                self.code, workers=workers, tasks=tasks, seed=seed, stragglers=self.tolerate
+            )
+        except CodeError as error:
+            raise UserError(f"rl.coded: {error}") from error
+
+    def injection(self, seed: int) -> Injection:
+        """What the pool is told of stragglers."""
+        told = self.inject
+        return Injection(
+            told.stragglers, told.delay_s, told.workers, told.distribution, told.crash_every, seed
+        )
+
+
+@dataclass(frozen=True)
+class Work:
+    """What a learner has others compute: `tasks` of them, each a function of a snapshot like
+    `template`, with a result like `result`.
+    """
+
+    tasks: int
+    make_tasks: Callable[[], Tasks]
+    template: Mapping[str, NDArray[Any]]
+    result: NDArray[Any]
+
+
+def make_pool(
+    coded: Coded, work: Work, seed: int, crew: Crew, note: Callable[[str, str], None]
+) -> CodedPool:
+    """The pool, its workers started. UserError for a code that cannot be made."""
+    code = coded.make(work.tasks, seed)
+    return CodedPool(
+        crew,
+        code,
+        work.make_tasks,
+        work.template,
+        work.result,
+        note,
+        exact=coded.exact,
+        injection=coded.injection(seed),
+    )
