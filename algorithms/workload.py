@@ -78,7 +78,7 @@ def check_coded(job: JobFile, sampling: Sampling) -> None:
     if job.deterministic and not plain:
         raise KeyProblem(
             ("rl", "coded", "exact"),
-            f"with {coded.code} the last bits depend on who answers first; a deterministic job needs"
+            f"with {coded.code} the last bits depend on who answers first; a job that repeats needs"
             " exact: true",
         )
 
