@@ -109,7 +109,7 @@ class ParallelStage:
         self._source = source
         self._env = make_parallel(source)
         agents, self._spaces = describe_parallel(self._env, str(source))
-        self._world = World(source, agents, self._spaces, self._env)
+        self._world = World(source, agents, self._env)
         self._seen = Outcome.allocate(len(agents), self._spaces).observations
         self.step_s = _step_s(self._env)
 
