@@ -95,7 +95,7 @@ class MADDPGConfig(ReplayConfig):
 
     def acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
         """What the policy loads, of a saved learner."""
-        return acting_arrays(self.row(spaces), learner.model["rows"])
+        return acting_arrays(learner.model)
 
     def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
         """See `ReplayConfig`; a transition takes a column for each agent."""

@@ -22,6 +22,7 @@ from covey.algorithms.replay_memory import Memory
 from covey.platform.coding.pool import CodedPool
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive, derive_int
 
@@ -53,7 +54,7 @@ class MADDPGLearner:
 
     def weights(self) -> Weights:
         """A copy of what acting needs."""
-        return Weights(self.updates, acting_arrays(self._row, self._rows))
+        return Weights(self.updates, acting_arrays(self._model()))
 
     def set_progress(self, env_steps: int, total: int | None) -> None:
         """Nothing is scheduled."""
@@ -109,19 +110,28 @@ class MADDPGLearner:
         """Means over the steps since the last call."""
         return self._means.take() | {"updates": float(self.updates)}
 
+    def _model(self) -> Arrays:
+        """Copies of all networks."""
+        found: Arrays = {}
+        for agent, row in enumerate(self._rows):
+            found |= self._row.arrays(agent, row)
+        return found
+
     def state(self) -> LearnerState:
         """Copies of everything that later updates depend on."""
         record, arrays = self.memory.state()
         return LearnerState(
-            {"rows": self._rows.copy()},
-            arrays,
+            self._model(),
+            {"averages": self._rows[:, self._row.learnt :].copy(), **arrays},
             {},
             {"updates": self.updates, "version": self.updates, "replay": record},
         )
 
     def restore(self, state: LearnerState) -> None:
         """Go on exactly from `state`."""
-        self._rows = np.array(state.model["rows"])
+        self._rows[:, self._row.learnt :] = state.optimizer["averages"]
+        for agent, row in enumerate(self._rows):
+            self._row.load(agent, state.model, row)
         self.updates = state.record["updates"]
         self.memory.restore(state.record["replay"], state.optimizer)
 

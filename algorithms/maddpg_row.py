@@ -1,8 +1,10 @@
 """All that MADDPG knows of one agent, as one vector: so it is broadcast, coded and saved."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate, pairwise
+from typing import Any
 
 import numpy as np
 from numpy.random import Generator
@@ -11,6 +13,8 @@ from numpy.typing import NDArray
 from covey.platform.runtime.interfaces import Arrays
 
 Floats = NDArray[np.float32]
+KINDS = ("weight", "bias")
+NETWORKS = ("actor", "critic", "target_actor", "target_critic")
 
 
 @dataclass(frozen=True)
@@ -55,9 +59,14 @@ class MLP:
         """Copies of the variables under the names that `Perceptron` knows."""
         variables = self.split(vector)
         return {
-            f"{name}.{k // 2}.{'bias' if k % 2 else 'weight'}": variable.copy()
+            f"{name}.{k // 2}.{KINDS[k % 2]}": variable.copy()
             for k, variable in enumerate(variables)
         }
+
+    def vector(self, name: str, arrays: Mapping[str, NDArray[Any]]) -> Floats:
+        """The inverse of `arrays`."""
+        names = [f"{name}.{k}.{kind}" for k in range(len(self.widths) - 1) for kind in KINDS]
+        return np.concatenate([np.ravel(arrays[own]) for own in names])
 
 
 @dataclass(frozen=True)
@@ -93,10 +102,30 @@ class Row:
     def _ends(self) -> list[int]:
         return list(accumulate(self.sizes[:-1]))
 
+    @property
+    def learnt(self) -> int:
+        """How much of it the networks take; what follows is the optimiser's."""
+        return self._ends[len(NETWORKS) - 1]
+
     def squares(self) -> list[slice]:
         """Where the averages lie that are never negative."""
         ends = self._ends
         return [slice(ends[k - 1], ends[k]) for k in (5, 7)]
+
+    def arrays(self, agent: int, row: Floats) -> Arrays:
+        """Copies of an agent's networks, `0.actor.0.weight` and so on."""
+        found: Arrays = {}
+        for name, vector in zip(NETWORKS, self.split(row), strict=False):
+            found |= self._network(name).arrays(f"{agent}.{name}", vector)
+        return found
+
+    def load(self, agent: int, arrays: Mapping[str, NDArray[Any]], row: Floats) -> None:
+        """The inverse of `arrays`."""
+        for name, vector in zip(NETWORKS, self.split(row), strict=False):
+            vector[...] = self._network(name).vector(f"{agent}.{name}", arrays)
+
+    def _network(self, name: str) -> MLP:
+        return self.actor if name.endswith("actor") else self.critic
 
 
 def row_of(agents: int, seen: int, acting: int, hidden: tuple[int, ...]) -> Row:
@@ -107,11 +136,6 @@ def row_of(agents: int, seen: int, acting: int, hidden: tuple[int, ...]) -> Row:
     )
 
 
-def acting_arrays(row: Row, rows: Floats) -> Arrays:
-    """What all agents act with, of their rows [A, P]: names as `SeparatePolicies` has them."""
-    found: Arrays = {}
-    for agent in range(len(rows)):
-        actor = rows[agent][: row.actor.size]
-        for name, array in row.actor.arrays("actor", actor).items():
-            found[f"{agent}.{name}"] = array
-    return found
+def acting_arrays(arrays: Mapping[str, NDArray[Any]]) -> Arrays:
+    """What all agents act with: names as `SeparatePolicies` has them."""
+    return {name: array for name, array in arrays.items() if ".actor." in name}
