@@ -34,7 +34,8 @@ class JointBatch:
         """Room for `size` moments."""
         rows = Rows.allocate(size, agents, spaces)
         following = np.zeros_like(rows.observations[1:])
-        return cls(rows.observations[1:], rows.actions, rows.rewards, rows.terminated, following)
+        actions = np.zeros_like(rows.actions)
+        return cls(rows.observations[1:], actions, rows.rewards, rows.terminated, following)
 
 
 class JointReplay(Replay):
