@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 START_LIMIT_S = 300.0
 """A head that has started answers within 10 s, on a busy machine within minutes."""
 SILENCE_LIMIT_S = 150.0
-"""One that has answered before is ended after so long without an answer."""
+"""Any other, which has answered before, is ended after so long without an answer."""
 _QUICK_STARTS = 3
 _LONGEST_PAUSE_S = 60.0
 
