@@ -58,4 +58,5 @@ def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead
     while head.record() is not None:
         time.sleep(0.05)
     RayHead(tmp_path, lambda text: None).stop()
+    assert (head.kept_logs / "gcs_server.out").exists()
     assert not members(group)
