@@ -3,12 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
 from typing import Any
 
 from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.orders import OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
@@ -21,36 +21,6 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.threads import one_blas_thread
 from covey.platform.runtime.weights_channel import WeightsWriter
-
-
-@dataclass(frozen=True)
-class Slice:
-    """How long to go on before reporting back: until one of these is reached, at least one turn.
-
-    `seconds` of time, `env_steps` more steps; `until_env_steps` and `until_return` are the job's
-    own, so that it does not overshoot.
-    """
-
-    seconds: float = math.inf
-    env_steps: float = math.inf
-    until_env_steps: int | None = None
-    until_return: float | None = None
-    pids: tuple[int, ...] = ()
-    """The job's processes, for the meter of CPU use."""
-
-
-@dataclass(frozen=True)
-class Report:
-    """Where training stands: figures since the report before, the meters' figures since this
-    learner was made, and the counters.
-    """
-
-    metrics: dict[str, float]
-    meters: dict[str, float]
-    progress: Record
-    turns: int
-    events: tuple[tuple[str, str], ...] = ()
-    """What the run folder is to tell: kind and message each."""
 
 
 class LearnerLoop:
@@ -75,6 +45,7 @@ class LearnerLoop:
             self._share_work(section.coded, seed, self._helpers)
         self._progress = Progress()
         self._turn: Turn | None = None
+        self._orders: OrderTaker | None = None
 
     def _share_work(self, coded: Coded, seed: int, helpers: Crew) -> None:
         self._learner.pool = make_pool(coded, self._learner.work(), seed, helpers, self._note)
@@ -94,11 +65,14 @@ class LearnerLoop:
         weights: Callable[[], WeightsWriter],
         lock_step: bool,
         samplers: Sequence[Callable[[], bool]] = (),
+        orders: Callable[[], OrderTaker] | None = None,
     ) -> None:
         """Open this process's ends of the channels, and publish the first weights.
 
-        `lock_step`: samplers write a block only when asked, and all are waited for.
+        `lock_step`: samplers write a block only when asked, and all are waited for. `orders` are
+        for `run`.
         """
+        self._orders = None if orders is None else orders()
         self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),
@@ -108,6 +82,14 @@ class LearnerLoop:
             lock_step,
         )
         self._turn = self._section.algorithm.make_turn(self._learner, channels)
+
+    def run(self) -> tuple[LearnerState, Record]:
+        """Learn the slices that are ordered until there is to be none; `state` then."""
+        assert self._orders is not None
+        while (part := self._orders.take()) is not None:
+            report = self.learn(part)
+            self._orders.answer(report)
+        return self.state()
 
     def learn(self, part: Slice) -> Report:
         """Go on until the slice is over."""

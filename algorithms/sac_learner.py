@@ -125,8 +125,10 @@ class SACLearner:
         """One gradient step on everything."""
         began = perf_counter()
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
+        noise = self._pool.submit(self._draw_noise)  # while this thread gathers
         replay.sample(self._batch)
         self._prepare()
+        noise.result()
         alpha = math.exp(self._log_alpha[0])
         size, step = self._config.batch_size, self._config.learning_rate
         critic = self._in_shares(lambda share: share.critic_step(alpha))
@@ -154,10 +156,13 @@ class SACLearner:
         )
 
     def _prepare(self) -> None:
-        """The batch as the networks take it, and noise for the policy's actions."""
+        """The batch as the networks take it."""
         self._sampled.encode()
         self._actions -= self._center
         self._actions /= self._half
+
+    def _draw_noise(self) -> None:
+        """For the policy's actions."""
         self._generator.standard_normal(dtype=np.float32, out=self._noise)
 
     def _in_shares(self, work: Callable[[Share], T]) -> list[T]:

@@ -29,7 +29,8 @@ LOOK_S = 0.25
 @dataclass
 class Member:
     """A sampler, its stream, and its endless call. `lives` counts those before it, `fruitless`
-    those in a row that wrote nothing; `connected` is answered once it has begun.
+    those in a row that wrote nothing; `connected` is answered once it has begun; `state` is where
+    it stands while it is halted.
     """
 
     stream: Stream
@@ -37,6 +38,7 @@ class Member:
     lives: int
     running: Pending | None = None
     connected: Pending | None = None
+    state: SamplerState | None = None
     fruitless: int = 0
     blocks: int = 0
 
@@ -140,6 +142,7 @@ class Samplers:
         for member in self.members:
             member.stream.stop = False
             member.stream.heartbeat_s = time.monotonic()
+            member.state = None
             if self._shared:
                 member.running = member.worker.submit("run")
 
@@ -158,18 +161,16 @@ class Samplers:
 
     def states(self) -> tuple[SamplerState, ...]:
         """Of all, once they are halted."""
-        pending = [member.worker.submit("state") for member in self.members]
-        return tuple(self._state(index, first) for index, first in enumerate(pending))
+        return tuple(map(self._state, range(len(self.members))))
 
-    def _state(self, index: int, pending: Pending) -> SamplerState:
-        while True:  # `_replace` puts an end to it
+    def _state(self, index: int) -> SamplerState:
+        member = self.members[index]
+        while member.state is None:  # `_replace` puts an end to it
             try:
-                (state,) = self._crew.fetch([pending])
-                found: SamplerState = state
-                return found
+                (member.state,) = self._crew.fetch([member.worker.submit("state")])
             except WorkerLost as error:
                 self._replace(index, str(error))
-                pending = self.members[index].worker.submit("state")
+        return member.state
 
     def rows(self) -> tuple[StreamRows, ...]:
         """Copies of what their streams hold, once they are halted."""
@@ -182,7 +183,7 @@ class Samplers:
                 continue
             if self._crew.is_ready(member.running):
                 try:
-                    self._crew.fetch([member.running])
+                    (member.state,) = self._crew.fetch([member.running])
                     member.running = None
                 except WorkerLost as error:
                     self._replace(index, str(error))

@@ -19,6 +19,10 @@ PATIENCE_S = 20.0
 """So long a run that has ended waits for its last picture: on a busy machine it comes late."""
 EVALUATION_PATIENCE_S = 300.0
 """The same for the last evaluation, which may be of an environment that hangs."""
+PICTURE_STEPS, LONGEST_PICTURE_S = 4_000, 60.0
+"""Between two pictures there are so many steps, unless so much time has passed: Ray's calls are not
+to be many where steps are few.
+"""
 HISTORY = 1000
 """So many reports, spread over the run, go into the live picture."""
 
@@ -128,7 +132,7 @@ class ViewerWork:
         self._run = run
         self._team = team
         self._every_s = section.viewer.every_s if section.sampling.samplers else None
-        self._drawn_s = time.monotonic()
+        self._drawn_s, self._drawn_step = time.monotonic(), -PICTURE_STEPS
         self._history: list[dict[str, float]] = []
         self._work = Background(
             crew,
@@ -148,9 +152,14 @@ class ViewerWork:
         if len(self._history) > 2 * HISTORY:
             self._history = list(thinned(self._history, HISTORY))
         self._write()
-        if not self._work.is_busy and time.monotonic() - self._drawn_s >= self._every_s:
-            self._drawn_s = time.monotonic()
+        if not self._work.is_busy and self._is_due(step, self._every_s):
+            self._drawn_s, self._drawn_step = time.monotonic(), step
             self._ask()
+
+    def _is_due(self, step: int, every_s: float) -> bool:
+        since_s = time.monotonic() - self._drawn_s
+        enough = step - self._drawn_step >= PICTURE_STEPS
+        return since_s >= every_s and (enough or since_s >= LONGEST_PICTURE_S)
 
     def finish(self) -> None:
         """A last picture of the final state."""

@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 
 from covey.algorithms import saved
-from covey.algorithms.loop import Report, Slice
+from covey.algorithms.orders import Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.side_work import EvaluationWork, ViewerWork

@@ -37,8 +37,10 @@ def prepare_libraries(own_ray: bool = False) -> None:
     if own_ray:
         os.environ["RAY_AUTH_MODE"] = "token"
         os.environ.setdefault("RAY_worker_niceness", "0")  # Ray's 15 starves a job beside anything
-        # A busy machine needs more than Ray's 30 s for a node's start and 60 s for the dashboard's.
+        # A busy machine needs more than Ray's 30 s for a node and for its agents, and 60 s for the
+        # dashboard.
         os.environ.setdefault("RAY_raylet_start_wait_time_s", "150")
+        os.environ.setdefault("RAY_agent_register_timeout_ms", "150000")
         os.environ.setdefault("RAY_DASHBOARD_STARTUP_TIMEOUT_S", "150")
     os.environ.setdefault("RAY_AUTH_MODE", "token")
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")

@@ -12,6 +12,8 @@ from typing import Any
 from ray._private import services
 from ray.scripts import scripts
 
+from covey.platform.ray_start import agents_given_ports
+
 DASHBOARD_MODULES = ("JobHead", "NodeHead", "StateHead")
 """The first answers for jobs, and learns of the second where to start them; the third answers for
 nodes and actors (`ray list`).
@@ -32,7 +34,8 @@ def main() -> None:
         return start(arguments, process_type, *rest, **more)
 
     processes.start_ray_process = start_ray_process
-    command.main()
+    with agents_given_ports():
+        command.main()
 
 
 if __name__ == "__main__":

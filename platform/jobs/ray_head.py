@@ -7,15 +7,14 @@ head's own shell first writes `head.pid`, so no kill of the scheduler leaves a h
 import fcntl
 import json
 import os
-import random
 import secrets
 import shutil
-import socket
 import subprocess
 import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from hashlib import sha256
 from pathlib import Path
@@ -24,9 +23,9 @@ import psutil
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.process import end_group, with_argument
+from covey.platform.ray_start import free_ports
 
 _PID_LIMIT_S = 10.0
-_PORTS = range(20_000, 32_000)
 _MAX_TEMP_DIR = 40  # characters; Ray's socket paths below it must stay under 108
 
 
@@ -51,6 +50,11 @@ class RayHead:
     def log(self) -> Path:
         """What `ray start` said."""
         return self._folder / "head.log"
+
+    @property
+    def kept_logs(self) -> Path:
+        """Ray's own logs of the last head that ended by itself."""
+        return self._folder / "ended"
 
     def record(self) -> HeadRecord | None:
         """The living head; None when there is none."""
@@ -87,6 +91,8 @@ class RayHead:
 
     def _clear(self) -> None:
         """End all processes of our heads, also of one whose COVEY_HOME was deleted under it."""
+        if self.record() is None:
+            self._keep_logs()
         temp_dir = str(self._temp_dir())
         for group in {self._pid(), *with_argument(f"--temp-dir={temp_dir}")}:
             end_group(group, temp_dir, self._reap)
@@ -99,7 +105,7 @@ class RayHead:
             temp_dir.mkdir(mode=0o700)
         except OSError as error:
             raise UserError(f"{temp_dir}: cannot be made ({error.strerror})") from error
-        gcs, dashboard, agent = _free_ports(3)
+        gcs, dashboard = free_ports(2)
         record = HeadRecord(
             f"head-{secrets.token_hex(6)}", f"http://127.0.0.1:{dashboard}", time.time()
         )
@@ -108,8 +114,8 @@ class RayHead:
         command = [sys.executable, "-P", "-m", "covey.platform.jobs.head_process"]
         command += ["start", "--head"]
         command += [f"--port={gcs}", "--dashboard-host=127.0.0.1", f"--dashboard-port={dashboard}"]
-        command += [f"--dashboard-agent-listen-port={agent}", f"--temp-dir={temp_dir}", "--block"]
-        command += ["--no-monitor", "--disable-usage-stats", "--log-color=false"]
+        command += [f"--temp-dir={temp_dir}", "--block", "--no-monitor"]
+        command += ["--disable-usage-stats", "--log-color=false"]
         command += [f"--object-store-memory={_object_store_bytes()}"]
         write_pid = 'echo $$ >"$0" && exec "$@"'
         with self.log.open("ab") as log:
@@ -124,6 +130,14 @@ class RayHead:
         (self._folder / "head.pid").write_text(str(self._child.pid))  # the same, for us, at once
         self._say(f"starting a Ray head ({record.url}, log {self.log})")
         return record
+
+    def _keep_logs(self) -> None:
+        """What the processes of a head wrote that ended by itself, for whoever asks why."""
+        logs = self._temp_dir() / "session_latest" / "logs"
+        if logs.exists():
+            shutil.rmtree(self.kept_logs, ignore_errors=True)
+            with suppress(OSError):  # a full disk is no reason to start no head
+                shutil.copytree(logs, self.kept_logs)
 
     def _is_alive(self, record: HeadRecord) -> bool:
         self._reap()
@@ -175,27 +189,3 @@ class RayHead:
 def _object_store_bytes() -> int:
     """Modest: sampled data flows past the object store. Ray's default is a third of all memory."""
     return max(200_000_000, psutil.virtual_memory().total // 20)
-
-
-def _free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; held together until all are found, so that they differ.
-
-    Taken from between Ray's range for workers and the one the system draws outgoing ports from: Ray
-    binds them seconds later, and a port drawn by the system was often taken by then.
-    """
-    sockets: list[socket.socket] = []
-    try:
-        for port in random.sample(_PORTS, 200):
-            candidate = socket.socket()
-            try:
-                candidate.bind(("", port))  # Ray's own servers listen on every interface
-            except OSError:
-                candidate.close()
-                continue
-            sockets.append(candidate)
-            if len(sockets) == count:
-                return [int(found.getsockname()[1]) for found in sockets]
-    finally:
-        for found in sockets:
-            found.close()
-    raise UserError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]} for a Ray head")

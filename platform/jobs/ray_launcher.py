@@ -18,7 +18,7 @@ if TYPE_CHECKING:
 START_LIMIT_S = 300.0
 """A head that has started answers within 10 s, on a busy machine within minutes."""
 SILENCE_LIMIT_S = 150.0
-"""One that has answered before is ended after so long without an answer."""
+"""Any other, which has answered before, is ended after so long without an answer."""
 _QUICK_STARTS = 3
 _LONGEST_PAUSE_S = 60.0
 
@@ -65,7 +65,8 @@ class LocalRay:
                 "again, and jobs wait until it does"
             )
         if self._starts:
-            self._say(f"the Ray head ended before it answered: {self._head.last_words()}")
+            words, logs = self._head.last_words(), self._head.kept_logs
+            self._say(f"the Ray head ended before it answered: {words} (Ray's logs: {logs})")
         self._starts += 1
         pause_s = min(_LONGEST_PAUSE_S, 2.0 ** min(self._starts, 10))
         self._next_start_s = time.time() + pause_s

@@ -2,8 +2,9 @@
 
 import os
 from collections.abc import Callable, Mapping, Sequence
+from concurrent import futures
 from contextlib import suppress
-from functools import partial
+from functools import cached_property, partial
 from typing import Any
 
 from covey.platform.environment import prepare_libraries, threads_give_way
@@ -26,7 +27,7 @@ class Actors:
     def __init__(self, group: Any) -> None:
         self._group = group
         self._actors: dict[str, Any] = {}
-        self._pids: dict[str, Any] = {}
+        self._pids: dict[str, futures.Future[int]] = {}
 
     def _start(
         self,
@@ -37,7 +38,8 @@ class Actors:
         *arguments: Any,
     ) -> Worker:
         worker = start_actor(name, self._group, bundle, share, factory, *arguments)
-        self._actors[name], self._pids[name] = worker.actor, worker.actor.pid.remote()
+        self._actors[name] = worker.actor
+        self._pids[name] = worker.actor.pid.remote().future()  # a busy one would not answer later
         return worker
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
@@ -49,32 +51,22 @@ class Actors:
         return names[0] if names else "a worker"
 
     def is_ready(self, pending: Pending) -> bool:
-        import ray
-
         assert isinstance(pending, Remote)
-        ready, _ = ray.wait([pending.reference], timeout=0)
-        return bool(ready)
+        return pending.answer.done()
 
     def pids(self) -> dict[str, int]:
-        import ray
         from ray.exceptions import RayActorError
 
-        if not self._pids:
-            return {}
-        # Asked when a worker was started: a busy one would not answer now.
-        ready, _ = ray.wait(list(self._pids.values()), num_returns=len(self._pids), timeout=0)
         found: dict[str, int] = {}
-        for name, reference in self._pids.items():
-            if reference in ready:
+        for name, answer in self._pids.items():
+            if answer.done():
                 with suppress(RayActorError):
-                    found[name] = ray.get(reference)
+                    found[name] = answer.result()
         return found
 
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
-        import ray
-
-        references = [one.reference for one in pending if isinstance(one, Remote)]
-        ray.wait(references, timeout=timeout_s)
+        answers = [one.answer for one in pending if isinstance(one, Remote)]
+        futures.wait(answers, timeout_s, futures.FIRST_COMPLETED)
 
     def end(self, worker: Worker) -> None:
         import ray
@@ -201,6 +193,12 @@ class Remote:
     def __init__(self, reference: Any) -> None:
         self.reference = reference
 
+    @cached_property
+    def answer(self) -> futures.Future[Any]:
+        """The value once it is there: to look at it, or to wait for it, is no call of Ray."""
+        found: futures.Future[Any] = self.reference.future()
+        return found
+
 
 class RayWorker:
     """An actor behind the interface of a worker. Ray keeps the order of one caller's calls."""
@@ -242,12 +240,11 @@ def start_actor(
 
 def results(pending: Sequence[Pending], name_of: Callable[[str | None], str]) -> list[Any]:
     """What the calls returned, or raised; WorkerLost names the actor whose process died."""
-    import ray
     from ray.exceptions import RayActorError, RayTaskError
 
-    references = [one.reference for one in pending if isinstance(one, Remote)]
+    answers = [one.answer for one in pending if isinstance(one, Remote)]
     try:
-        values: list[Any] = ray.get(references)
+        values = [answer.result() for answer in answers]
     except RayActorError as error:
         raise WorkerLost(f"{name_of(error.actor_id)} died: {error}") from error
     except RayTaskError as error:

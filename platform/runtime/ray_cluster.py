@@ -7,6 +7,7 @@ from typing import Any
 
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
+from covey.platform.ray_start import agents_given_ports
 
 PLACEMENT_LIMIT_S = 120.0
 OBJECT_STORE_BYTES = 200 * 2**20
@@ -32,7 +33,8 @@ def connect(resources: Resources, address: str) -> None:
             "include_dashboard": False,
             "object_store_memory": OBJECT_STORE_BYTES,
         }
-    ray.init(address=address, **common)
+    with agents_given_ports():
+        ray.init(address=address, **common)
 
 
 def place(bundles: list[dict[str, float]]) -> Any:

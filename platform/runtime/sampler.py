@@ -55,12 +55,13 @@ class Sampler:
     def ready(self) -> None:
         """Nothing: once it is answered, the process is there and the environments are made."""
 
-    def run(self) -> None:
-        """Sample whenever that is permitted, until the stream says to stop."""
+    def run(self) -> tuple[Record, Arrays]:
+        """Sample whenever that is permitted, until the stream says to stop; `state` then."""
         while not self._stream.stop:
             if not self.sample():
                 self._stream.heartbeat_s = time.monotonic()
                 time.sleep(_PATIENCE_S)
+        return self.state()
 
     def sample(self) -> bool:
         """The next block with the newest weights; False when there is no room or no permission.

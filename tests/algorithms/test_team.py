@@ -6,8 +6,8 @@ from pathlib import Path
 import pytest
 from thread_crew import ThreadCrew
 
-from covey.algorithms import team
-from covey.algorithms.loop import Slice
+from covey.algorithms import learner_seat
+from covey.algorithms.orders import Slice
 from covey.algorithms.parts import env_source, probe_spaces
 from covey.algorithms.samplers import STARTS
 from covey.algorithms.team import Team
@@ -64,8 +64,8 @@ def begin():
 
 def learn(made, env_steps):
     """Until so many more steps are learnt from; the last report."""
-    report, began = None, made._progress["env_steps"]
-    while made._progress["env_steps"] < began + env_steps:
+    report, began = None, made._learner.progress["env_steps"]
+    while made._learner.progress["env_steps"] < began + env_steps:
         report = made.learn(Slice(seconds=0.05)) or report
     return report
 
@@ -80,10 +80,10 @@ def test_who_dies_is_replaced_wherever_it_happens(begin, algorithm, env, role):
     learn(made, 50)
     for call in ("state", "restore", "connect"):
         kind = role.partition(" ")[0]
-        crew.newest(role).loses = "state"  # while the team pauses
-        crew.loses = {kind: [call]}  # and the next one over this
+        crew.loses = {kind: [call]}  # the next one dies over this
         learn(made, 20)
-        before = made._progress["env_steps"]
+        crew.newest(role).lose()  # while the team pauses
+        before = made._learner.progress["env_steps"]
         state = made.pause()
         assert state.progress["env_steps"] >= before > 100 and len(state.samplers) == 1
         made.go_on()
@@ -131,7 +131,7 @@ def test_others_take_over_with_every_row_and_count_once(begin, algorithm, env, c
 
 
 def test_the_first_weights_of_a_learner_are_those_of_the_snapshot(begin, monkeypatch):
-    monkeypatch.setattr(team, "SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(learner_seat, "LONGEST_SNAPSHOT_S", 0.0)
     crew = ThreadCrew()
     made = begin(crew, PPO, "CartPole-v1")
     learn(made, 100)
@@ -140,4 +140,4 @@ def test_the_first_weights_of_a_learner_are_those_of_the_snapshot(begin, monkeyp
     assert made.learn(Slice(seconds=0.01)) is None
     assert made.newest_weights().version >= known
     (weights,) = crew.fetch([crew.newest("learner").submit("weights")])
-    assert weights.version == made._snapshot.record["version"] > 0
+    assert weights.version == made._learner.snapshot.record["version"] > 0

@@ -54,8 +54,11 @@ def test_a_head_is_found_again_and_what_a_killed_one_left_is_ended(head: RayHead
     assert group > 1
     while not any("gcs_server" in process.name() for process in members(group)):
         time.sleep(0.05)
+    while not (head._temp_dir() / "session_latest" / "logs" / "gcs_server.out").exists():
+        time.sleep(0.05)
     os.kill(group, signal.SIGKILL)
     while head.record() is not None:
         time.sleep(0.05)
     RayHead(tmp_path, lambda text: None).stop()
+    assert (head.kept_logs / "gcs_server.out").exists()
     assert not members(group)

@@ -1,0 +1,190 @@
+"""The learner's place in a team: who takes over from a lost one, and where that one goes on."""
+
+import math
+import time
+from collections.abc import Callable
+from typing import Any
+
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.loop import LearnerLoop
+from covey.algorithms.orders import Orders, Report, Slice
+from covey.algorithms.parts import number_of_samplers
+from covey.algorithms.progress import Progress
+from covey.algorithms.samplers import LOOK_S, STARTS
+from covey.algorithms.section import RLSection
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runtime.crew import Crew, Pending, WorkerLost
+from covey.platform.runtime.fragment import Weights
+from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.spaces import Spaces
+
+SNAPSHOT_S, LONGEST_SNAPSHOT_S = 10.0, 30.0
+SNAPSHOT_STEPS = 4_000
+"""The learner's state is copied, for another one to go on from, after the first time once there are
+so many steps more, after the second at the latest.
+"""
+POLL_S = 0.001
+"""Between two looks for the end of a slice that is due."""
+
+
+class LearnerSeat:
+    """See above. `note` hears why a learner is replaced; in lock-step none is."""
+
+    def __init__(
+        self,
+        crew: Crew,
+        job: JobFile,
+        spaces: Spaces,
+        note: Callable[[str], None],
+        lock_step: bool,
+    ) -> None:
+        self._crew, self._job, self._spaces, self._note = crew, job, spaces, note
+        self._lock_step = lock_step
+        self._shared = number_of_samplers(job.section) > 0
+        self.snapshot: LearnerState | None = None
+        """The last copy of a learner's state; None before the first."""
+        self.progress: Record = Progress().to_record()
+        """The counters of the last report."""
+        self._snapshot_s, self._snapshot_step = time.monotonic(), 0
+        self._orders: Orders | None = None
+        self._running: Pending | None = None
+        self._ends: tuple[Any, ...] = ()
+
+    def spawn(self) -> None:
+        """Start a process for one."""
+        self._running = None
+        section: RLSection = self._job.section
+        self._worker = self._crew.spawn(
+            "learner",
+            LearnerLoop,
+            section,
+            self._spaces,
+            self._job.seed,
+            threads_of(self._job),
+            self._crew.helpers(),
+        )
+
+    def first_weights(self) -> Weights:
+        """Those of a learner that goes on from the snapshot, or begins; who dies over it is
+        replaced.
+        """
+        for left in reversed(range(STARTS)):
+            try:
+                restored = self._worker.submit("restore", self.snapshot, self.progress)
+                _, weights = self._crew.fetch([restored, self._worker.submit("weights")])
+                assert isinstance(weights, Weights)
+                return weights
+            except WorkerLost as error:
+                if not left:
+                    raise
+                self._note(str(error))
+                self.spawn()
+        raise AssertionError("there is a last try")
+
+    def connect(self, *ends: Any) -> None:
+        """Open this learner's ends of the channels, and later those of its successors; as
+        `LearnerLoop.connect` takes them, without orders.
+        """
+        self._ends = ends
+        self._connect()
+
+    def learn(self, part: Slice, meanwhile: Callable[[], None]) -> Report | None:
+        """One slice of training; None if the learner was lost over it and replaced. `meanwhile` is
+        called now and then.
+        """
+        try:
+            report = self._ordered(part, meanwhile) if self._shared else self._called(part)
+        except WorkerLost as error:
+            self._replace(error)
+            return None
+        self.progress = report.progress
+        if not self._lock_step and self._snapshot_is_due():
+            self.state()
+        return report
+
+    def state(self) -> tuple[LearnerState, Record]:
+        """Where the learner stands, between two slices; `snapshot` is the same."""
+        for left in reversed(range(STARTS)):
+            try:
+                (found,) = self._crew.fetch([self._state_to_come()])
+                state: tuple[LearnerState, Record] = found
+                self.snapshot, self._snapshot_s = state[0], time.monotonic()
+                self._snapshot_step = self.progress["env_steps"]
+                return state
+            except WorkerLost as error:
+                if not left:
+                    raise
+                self._replace(error)
+        raise AssertionError("there is a last try")
+
+    def close(self) -> None:
+        """Let go of the orders."""
+        if self._orders is not None:
+            self._orders.close()
+
+    def _connect(self) -> None:
+        ends = self._ends
+        if self._shared:
+            self.close()
+            self._orders = Orders()  # what was ordered from a lost one is not done twice
+            ends = (*ends, self._orders.other_end)
+        self._crew.fetch([self._worker.submit("connect", *ends)])
+
+    def _called(self, part: Slice) -> Report:
+        (report,) = self._crew.fetch([self._worker.submit("learn", part)])
+        assert isinstance(report, Report)
+        return report
+
+    def _ordered(self, part: Slice, meanwhile: Callable[[], None]) -> Report:
+        assert self._orders is not None
+        if self._running is None:
+            self._running = self._worker.submit("run")
+        self._orders.give(part)
+        looked_s = -math.inf
+        if part.seconds < LOOK_S:
+            time.sleep(0.9 * part.seconds)
+        while (report := self._orders.report()) is None:
+            if self._crew.is_ready(self._running):
+                self._crew.fetch([self._running])
+                raise AssertionError("the learner ended unasked")
+            if time.monotonic() - looked_s > LOOK_S:
+                looked_s = time.monotonic()
+                meanwhile()
+            time.sleep(POLL_S)
+        return report
+
+    def _snapshot_is_due(self) -> bool:
+        enough = self.progress["env_steps"] - self._snapshot_step >= SNAPSHOT_STEPS
+        since_s = time.monotonic() - self._snapshot_s
+        return since_s > (SNAPSHOT_S if enough else LONGEST_SNAPSHOT_S)
+
+    def _state_to_come(self) -> Pending:
+        running, self._running = self._running, None
+        if running is None:
+            return self._worker.submit("state")
+        assert self._orders is not None
+        self._orders.end()
+        return running
+
+    def _replace(self, error: WorkerLost) -> None:
+        """A new learner goes on from the last snapshot, with the counters of the last report."""
+        if self._lock_step:
+            raise error
+        for left in reversed(range(STARTS)):
+            self._note(str(error))
+            self.spawn()
+            try:
+                self.first_weights()
+                self._connect()
+                return
+            except WorkerLost as again:
+                if not left:
+                    raise
+                error = again
+
+
+def threads_of(job: JobFile) -> int:
+    """The learner's: one a CPU that no sampler keeps busy while it works."""
+    section: RLSection = job.section
+    busy = 0 if section.algorithm.takes_turns else number_of_samplers(section)
+    return max(1, int(job.resources.cpus) - busy)
