@@ -1,6 +1,7 @@
 """The `rl.coded` part of a job file, and the pool of workers that it describes."""
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
@@ -9,7 +10,7 @@ from pydantic import Field
 
 from covey.platform.coding.code import Code, CodeError
 from covey.platform.coding.pool import CodedPool
-from covey.platform.coding.registry import make_code
+from covey.platform.coding.registry import SUM_CODES, make_code
 from covey.platform.coding.stragglers import Distribution, Injection
 from covey.platform.coding.worker import Tasks
 from covey.platform.errors import UserError
@@ -37,6 +38,7 @@ class Coded(Section):
     """Updates are computed by a pool of workers, and a code makes up for those that are late."""
 
     code: Literal[
+        "auto",
         "uncoded",
         "replication",
         "mds",
@@ -50,7 +52,7 @@ class Coded(Section):
         "approximate",
     ] = "mds"
     workers: Count | None = Field(
-        default=None, description="by default as many as the code needs to tolerate so many"
+        default=None, description="by default as many as the code needs for `tolerate`"
     )
     tolerate: NotNegative = Field(
         default=0, description="stragglers that are not waited for, whichever they are"
@@ -60,11 +62,29 @@ class Coded(Section):
     )
     inject: Inject = Inject()
 
+    def codes(self, work: "Work", seed: int) -> list[Code]:
+        """The one to use, or those to choose among, with the first to begin with. UserError if
+        there is none.
+        """
+        if self.code != "auto":
+            return [self.make(work.tasks, seed)]
+        wanted = codes_for_sums if work.sums else codes_for_results
+        found: dict[tuple[str, int, int], Code] = {}
+        for name, workers, stragglers in wanted(work.tasks, self.workers):
+            with suppress(CodeError):  # ldpc has few shapes, fractional-repetition needs a divisor
+                code = make_code(
+                    name, workers=workers, tasks=work.tasks, seed=seed, stragglers=stragglers
+                )
+                found.setdefault((name, workers, stragglers), code)
+        return list(found.values())
+
     def make(self, tasks: int, seed: int) -> Code:
         """The code for so many tasks. UserError if there is none."""
         workers = tasks + self.tolerate if self.workers is None else self.workers
         if self.workers is None and self.code in ("uncoded", "replication"):
             workers = tasks * (self.tolerate + 1)
+        if self.workers is None and self.code in SUM_CODES:
+            workers = tasks
         try:
             return make_code(
                 self.code, workers=workers, tasks=tasks, seed=seed, stragglers=self.tolerate
@@ -90,20 +110,51 @@ class Work:
     make_tasks: Callable[[], Tasks]
     template: Mapping[str, NDArray[Any]]
     result: NDArray[Any]
+    sums: bool = False
+    """Whether the sum of all results is enough."""
+
+
+Wanted = list[tuple[str, int, int]]
+"""Names, workers and stragglers of codes to choose among, the most redundant one first."""
+
+
+def codes_for_results(tasks: int, workers: int | None) -> Wanted:
+    """`auto` where every result is needed: by default as many workers again as tasks."""
+    most = 2 * tasks if workers is None else workers
+    less = sorted({(tasks + most) // 2, tasks + 1}, reverse=True)
+    found = [("mds", most, 0)]
+    found += [("mds", count, 0) for count in less if tasks < count < most]
+    copies = most // tasks
+    if copies > 1:
+        found.append(("replication", copies * tasks, 0))
+    return [*found, ("ldpc", most, 0), ("uncoded", tasks, 0)]
+
+
+def codes_for_sums(tasks: int, workers: int | None) -> Wanted:
+    """`auto` where a sum is needed: each part computed three, two times, or once."""
+    most = tasks if workers is None else workers
+    found = [
+        (name, most, stragglers)
+        for stragglers in (2, 1)
+        for name in ("fractional-repetition", "cyclic")
+        if stragglers < most
+    ]
+    return [*found, ("uncoded", tasks, 0)]
 
 
 def make_pool(
     coded: Coded, work: Work, seed: int, crew: Crew, note: Callable[[str, str], None]
 ) -> CodedPool:
     """The pool, its workers started. UserError for a code that cannot be made."""
-    code = coded.make(work.tasks, seed)
+    first, *others = coded.codes(work, seed)
     return CodedPool(
         crew,
-        code,
+        first,
         work.make_tasks,
         work.template,
         work.result,
         note,
         exact=coded.exact,
         injection=coded.injection(seed),
+        others=others,
     )

@@ -42,13 +42,14 @@ class LearnerLoop:
         self._helpers: Crew | None = None
         if section.coded is not None:
             self._helpers = helpers()
-            self._share_work(section.coded, seed, self._helpers)
+            self._share_work(section, section.coded, seed, self._helpers)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
 
-    def _share_work(self, coded: Coded, seed: int, helpers: Crew) -> None:
-        self._learner.pool = make_pool(coded, self._learner.work(), seed, helpers, self._note)
+    def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
+        work = self._learner.work(None if section.learners is None else section.learners.count)
+        self._learner.pool = make_pool(coded, work, seed, helpers, self._note)
 
     def _note(self, kind: str, message: str) -> None:
         self._events.append((kind, message))

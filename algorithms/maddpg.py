@@ -63,7 +63,7 @@ class MADDPGConfig(ReplayConfig):
         default=0.1, description="deviation of the noise on continuous actions, of half their range"
     )
 
-    shares_work: ClassVar = True
+    shares_work: ClassVar = "agents"
 
     def check(self, job: JobFile) -> None:
         """Raise KeyProblem for what cannot go together with the rest of the job."""

@@ -46,7 +46,7 @@ class MADDPGLearner:
         self.pool: CodedPool | None = None
         """Computes the updates, if there is one."""
 
-    def work(self) -> Work:
+    def work(self, parts: int | None = None) -> Work:
         """What a pool of workers has to compute: a task is an agent's update."""
         batch = JointBatch.allocate(self._config.batch_size, self.agents, self._spaces)
         update = partial(AgentUpdate, self._settings)

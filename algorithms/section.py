@@ -46,6 +46,12 @@ class ViewerSection(Section):
     )
 
 
+class Learners(Section):
+    """Workers that compute the gradient of each minibatch together, a part each."""
+
+    count: Count
+
+
 class RLSection(Section):
     """What is trained, where, and by how many samplers."""
 
@@ -54,6 +60,9 @@ class RLSection(Section):
     sampling: Sampling = Sampling()
     evaluation: EvaluationSection = EvaluationSection()
     viewer: ViewerSection = ViewerSection()
+    learners: Learners | None = Field(
+        default=None, description="have gradients computed by several workers, in parts"
+    )
     coded: Coded | None = Field(
         default=None, description="have updates computed by workers, with a code over them"
     )

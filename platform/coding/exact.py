@@ -42,6 +42,15 @@ class ByteCode(Protocol):
         """The results of all tasks. NotDecodable if what was sent is not enough."""
 
 
+Form = Code | ByteCode
+"""A code over numbers, or over bytes."""
+
+
+def form_of(code: Code, exact: bool) -> Form:
+    """The one that is to be used."""
+    return byte_code(code) if exact else code
+
+
 def byte_code(code: Code) -> ByteCode:
     """The exact form of a code. CodeError if it has none."""
     if code.name == "mds":

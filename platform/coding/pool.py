@@ -4,14 +4,16 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
+from math import inf
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from covey.platform.coding.board import Board, BoardSpec
+from covey.platform.coding.chooser import Chooser
 from covey.platform.coding.code import Code, Floats
-from covey.platform.coding.exact import ByteCode, byte_code, digest
+from covey.platform.coding.exact import Form, digest, form_of
 from covey.platform.coding.stragglers import Injection
 from covey.platform.coding.worker import ANSWER, DONE, ORDER, CodedWorker, Tasks
 from covey.platform.errors import UserError
@@ -58,10 +60,17 @@ class CodedPool:
     note: Callable[[str, str], None]
     exact: bool = False
     injection: Injection = field(default_factory=Injection)
+    others: Sequence[Code] = ()
+    """To choose among, with `code` to begin with; it has the most workers."""
 
     def __post_init__(self) -> None:
         code = self.code
-        self._bytes: ByteCode | None = byte_code(code) if self.exact else None
+        self._codes = (code, *self.others)
+        self._forms = [form_of(one, self.exact) for one in self._codes]
+        self._chooser: Chooser | None = None
+        if self.others:
+            names = [f"{one.name} of {one.workers}" for one in self._codes]
+            self._chooser = Chooser(names, lambda text: self.note("code", text))
         size = self.result.nbytes if self.exact else self.result.size * 8
         layout = Layout.of(self.template)
         self._board = Board.create(BoardSpec(layout, code.workers, code.tasks, size))
@@ -78,7 +87,7 @@ class CodedPool:
 
     def _spawn(self, index: int) -> Worker:
         return self.crew.spawn(
-            f"coded {index}", CodedWorker, self.make_tasks, self.code, self._bytes, index
+            f"coded {index}", CodedWorker, self.make_tasks, self._forms, index
         )
 
     def _begin(self, worker: Worker, orders: Pipe) -> Pending:
@@ -87,15 +96,36 @@ class CodedPool:
 
     def iterate(self, snapshot: Mapping[str, NDArray[Any]]) -> Outcome:
         """Have all tasks computed from a snapshot. Waits until enough workers have answered."""
+        if self._chooser is None:
+            outcome = self._attempt(snapshot, 0, inf)
+            assert outcome is not None
+            return outcome
+        which, limit_s = self._chooser.next()
+        outcome = self._attempt(snapshot, which, limit_s)
+        if outcome is not None:
+            self._chooser.took(which, outcome.metrics["iteration_s"])
+            return outcome
+        self._chooser.took(which, inf)
+        outcome = self._attempt(snapshot, self._chooser.best, inf)
+        assert outcome is not None
+        return outcome
+
+    def _attempt(
+        self, snapshot: Mapping[str, NDArray[Any]], which: int, limit_s: float
+    ) -> Outcome | None:
+        """One iteration under one of the codes; None if it was given up after so many seconds."""
         began = time.perf_counter()
+        self.code, self._form = self._codes[which], self._forms[which]
         self._iteration += 1
         iteration = self._iteration
         self._board.publish(iteration, snapshot)
         delays = self.injection.draw(iteration, self.code.workers)
-        for member, delay_s in zip(self._members, delays, strict=True):
-            member.orders.send(iteration, delay_s)
-        received = self._collect(iteration)
+        for member, delay_s in zip(self._members, delays, strict=False):  # a code may need fewer
+            member.orders.send(iteration, which, delay_s)
+        received = self._collect(iteration, which, began + limit_s)
         self._board.end(iteration)
+        if received is None:
+            return None
         decoding = time.perf_counter()
         values, bound, used = self._decode(received)
         ended = time.perf_counter()
@@ -109,16 +139,20 @@ class CodedPool:
         }
         return Outcome(values, metrics, tuple(received))
 
-    def _collect(self, iteration: int) -> list[int]:
-        """The workers whose results are enough, in the order in which they came."""
+    def _collect(self, iteration: int, which: int, end_s: float) -> list[int] | None:
+        """The workers whose results are enough, in the order in which they came; None if they were
+        not enough when the time was over (time.perf_counter).
+        """
         received: list[int] = []
         refused: set[int] = set()
         waiting_told = False
-        enough = self._bytes or self.code
-        while not enough.decodable(received):
-            answer = self._answers.receive(LOOK_S)
+        while not self._form.decodable(received):
+            left_s = end_s - time.perf_counter()
+            if left_s <= 0:
+                return None
+            answer = self._answers.receive(min(LOOK_S, left_s))
             if time.monotonic() > self._looked_s + LOOK_S:
-                lost = self._heal(iteration)
+                lost = self._heal(iteration, which)
                 if lost and not waiting_told:
                     waiting_told = self._tell_of_waiting(refused | lost)
             if answer is None:
@@ -138,7 +172,7 @@ class CodedPool:
     def _check_hope(self, refused: set[int]) -> None:
         """Raise UserError if those who may still answer are not enough."""
         others = [worker for worker in range(self.code.workers) if worker not in refused]
-        if not (self._bytes or self.code).decodable(others):
+        if not self._form.decodable(others):
             named = ", ".join(map(str, sorted(refused)))
             raise UserError(
                 f"the results of coded workers {named} are not finite numbers: training diverged"
@@ -147,7 +181,7 @@ class CodedPool:
     def _tell_of_waiting(self, missing: set[int]) -> bool:
         """Say so if those who live are not enough; whether it was said."""
         alive = [worker for worker in range(self.code.workers) if worker not in missing]
-        if (self._bytes or self.code).decodable(alive):
+        if self._form.decodable(alive):
             return False
         named = ", ".join(map(str, sorted(missing)))
         self.note(
@@ -157,7 +191,7 @@ class CodedPool:
         )
         return True
 
-    def _heal(self, iteration: int) -> set[int]:
+    def _heal(self, iteration: int, which: int) -> set[int]:
         """Put others in the place of workers that died; who they were."""
         lost: set[int] = set()
         self._looked_s = time.monotonic()
@@ -175,13 +209,14 @@ class CodedPool:
                 self.note("replaced", f"{str(error).splitlines()[0]}; another one takes its place")
                 member.worker = self._spawn(index)
                 member.running = self._begin(member.worker, member.orders)
-                member.orders.send(iteration, 0.0)  # the one before may have died over it
+                if index < self.code.workers:
+                    member.orders.send(iteration, which, 0.0)  # who died may have died over it
         return lost
 
     def _decode(self, received: Sequence[int]) -> tuple[NDArray[Any], float, int]:
         """The results, the bound of their error, and how many were used."""
-        if self._bytes is not None:
-            blobs = self._bytes.decode(
+        if not isinstance(self._form, Code):
+            blobs = self._form.decode(
                 {worker: self._board.sent[worker].data for worker in received}
             )
             self._check_digests(blobs, received)
@@ -210,7 +245,7 @@ class CodedPool:
         self._board.end(2**62)
         for member in self._members:
             with suppress(OSError):
-                member.orders.send(-1, 0.0)
+                member.orders.send(-1, 0, 0.0)
         for member in self._members:
             member.orders.close()
         self._answers.close()

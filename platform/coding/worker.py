@@ -3,7 +3,7 @@
 import os
 import signal
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -11,13 +11,13 @@ from numpy.typing import NDArray
 
 from covey.platform.coding.board import Board, BoardHandle
 from covey.platform.coding.code import Code
-from covey.platform.coding.exact import ByteCode, digest
+from covey.platform.coding.exact import Form, digest
 from covey.platform.coding.stragglers import CRASH
 from covey.platform.runtime.fence import fence
 from covey.platform.runtime.pipe import Pipe, PipeHandle
 
-ORDER = "<qd"
-"""Iteration (-1: end), and for how long to sit on the result (CRASH: die instead)."""
+ORDER = "<qqd"
+"""Iteration (-1: end), which code, and for how long to sit on the result (CRASH: die instead)."""
 ANSWER = "<iiqd"
 """Worker, status, iteration, seconds of computing."""
 DONE, NOT_FINITE = range(2)
@@ -32,13 +32,13 @@ class Tasks(Protocol):
 
 
 class CodedWorker:
-    """Number `index` of a code's workers; `exact` mixes bytes instead of numbers."""
+    """Number `index` of the workers of some codes."""
 
     def __init__(
-        self, make_tasks: Callable[[], Tasks], code: Code, exact: ByteCode | None, index: int
+        self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int
     ) -> None:
         self._tasks = make_tasks()
-        self._code, self._exact, self._index = code, exact, index
+        self._codes, self._index = codes, index
 
     def connect(self, board: BoardHandle, orders: PipeHandle, answers: PipeHandle) -> None:
         """Open this process's ends of the channels."""
@@ -52,28 +52,28 @@ class CodedWorker:
             order = self._orders.receive(LOOK_S)
             if order is None:
                 continue
-            iteration, delay_s = order
+            iteration, which, delay_s = order
             if iteration < 0:
                 return
             if delay_s == CRASH:
                 os.kill(os.getpid(), signal.SIGKILL)
             if self._wanted(iteration):
-                self._work(iteration, delay_s)
+                self._work(iteration, self._codes[which], delay_s)
 
     def _wanted(self, iteration: int) -> bool:
         return iteration > self._board.over
 
-    def _work(self, iteration: int, delay_s: float) -> None:
+    def _work(self, iteration: int, code: Form, delay_s: float) -> None:
         began = time.perf_counter()
         results: dict[int, NDArray[Any]] = {}
         snapshot = self._board.snapshot(iteration)
-        for task in self._code.tasks_of(self._index):
+        for task in code.tasks_of(self._index):
             if not self._wanted(iteration):
                 return
             results[task] = self._tasks.compute(snapshot, task)
         finite = all(np.isfinite(result).all() for result in results.values())
         if finite:
-            self._put(results)
+            self._put(results, code)
         took_s = time.perf_counter() - began
         if delay_s > 0:
             self._orders.waits(delay_s)  # the next order ends it
@@ -81,14 +81,14 @@ class CodedWorker:
             fence()
             self._answers.send(self._index, DONE if finite else NOT_FINITE, iteration, took_s)
 
-    def _put(self, results: Mapping[int, NDArray[Any]]) -> None:
+    def _put(self, results: Mapping[int, NDArray[Any]], code: Form) -> None:
         sent = self._board.sent[self._index]
-        if self._exact is None:
-            mixture = self._code.encode(self._index, results)
+        if isinstance(code, Code):
+            mixture = code.encode(self._index, results)
             np.copyto(sent.view(np.float64), mixture)
             return
         blobs = {task: result.data.cast("B") for task, result in results.items()}
-        sent[...] = np.frombuffer(self._exact.encode(self._index, blobs), dtype=np.uint8)
+        sent[...] = np.frombuffer(code.encode(self._index, blobs), dtype=np.uint8)
         for task, blob in blobs.items():
             own = np.frombuffer(digest(blob), dtype=np.uint8)
             self._board.digests[self._index][task] = own

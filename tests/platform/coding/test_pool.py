@@ -30,6 +30,9 @@ class Doubling:
         return snapshot["weights"][task] * 2 + snapshot["number"]
 
 
+CHEAPER = [("replication", 8), ("uncoded", TASKS)]
+
+
 def numbered(number):
     return {**SNAPSHOT, "number": np.array([number])}
 
@@ -90,6 +93,19 @@ def test_sums_of_gradients(make_pool):
 class Counting:
     def compute(self, snapshot, task):
         return np.full(50, float(task + snapshot["number"][0]))
+
+
+@pytest.mark.parametrize("exact", [False, True])
+def test_it_chooses_among_codes_and_gives_up_on_those_that_take_long(make_pool, exact):
+    others = [make_code(name, workers=n, tasks=TASKS) for name, n in CHEAPER]
+    late = Injection(stragglers=1, delay_s=60.0)
+    coded = make_pool("mds", 8, others=others, exact=exact, injection=late)
+    for iteration in range(40):
+        values = coded.iterate(numbered(iteration)).values
+        np.testing.assert_allclose(values, expected(iteration), rtol=0, atol=1e-12)
+    ((kind, choice),) = coded.noted
+    assert kind == "code" and "uncoded of 4 too long" in choice
+    assert choice.startswith(("mds of 8 from now on", "replication of 8 from now on"))
 
 
 def test_dead_workers_up_to_the_tolerance_are_not_waited_for_and_are_replaced(make_pool):
