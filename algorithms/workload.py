@@ -82,7 +82,8 @@ def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
     if shares == "parts":
         if section.learners is None:
             raise KeyProblem(
-                ("rl", "coded"), f"{name} needs rl.learners too: in how many parts a gradient is cut"
+                ("rl", "coded"),
+                f"{name} needs rl.learners too: in how many parts a gradient is cut",
             )
         if getattr(section.algorithm, "policies", "shared") == "separate":
             raise KeyProblem(
@@ -99,7 +100,9 @@ def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
             "its workers are Ray actors, but rl.sampling.samplers is 0: all in one process",
         )
     if job.deterministic and coded.code == "auto":
-        raise KeyProblem(("rl", "coded", "code"), "auto goes by the clock; a job that repeats cannot")
+        raise KeyProblem(
+            ("rl", "coded", "code"), "auto goes by the clock; a job that repeats cannot"
+        )
     plain = coded.exact or coded.code in ("uncoded", "replication")
     if job.deterministic and not plain:
         raise KeyProblem(

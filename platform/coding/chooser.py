@@ -120,4 +120,4 @@ class Chooser:
 
 def ms(seconds: float) -> str:
     """For people."""
-    return f"{1000 * seconds:.3g} ms" if isfinite(seconds) else "too long"
+    return f"{1000 * seconds:.1f} ms" if isfinite(seconds) else "too long"

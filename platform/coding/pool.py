@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from covey.platform.coding.board import Board, BoardSpec
 from covey.platform.coding.chooser import Chooser
 from covey.platform.coding.code import Code, Floats
-from covey.platform.coding.exact import Form, digest, form_of
+from covey.platform.coding.exact import digest, form_of
 from covey.platform.coding.stragglers import Injection
 from covey.platform.coding.worker import ANSWER, DONE, ORDER, CodedWorker, Tasks
 from covey.platform.errors import UserError
@@ -86,9 +86,7 @@ class CodedPool:
             self._members.append(Member(orders, worker, self._begin(worker, orders)))
 
     def _spawn(self, index: int) -> Worker:
-        return self.crew.spawn(
-            f"coded {index}", CodedWorker, self.make_tasks, self._forms, index
-        )
+        return self.crew.spawn(f"coded {index}", CodedWorker, self.make_tasks, self._forms, index)
 
     def _begin(self, worker: Worker, orders: Pipe) -> Pending:
         worker.submit("connect", self._board.handle, orders.handle, self._answers.handle)

@@ -34,9 +34,7 @@ class Tasks(Protocol):
 class CodedWorker:
     """Number `index` of the workers of some codes."""
 
-    def __init__(
-        self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int
-    ) -> None:
+    def __init__(self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int) -> None:
         self._tasks = make_tasks()
         self._codes, self._index = codes, index
 

@@ -23,7 +23,7 @@ ROOM = 32
 
 
 def config_of(**settings):
-    return PPOConfig(name="ppo", minibatch_size=ROOM, hidden=[8], entropy_coef=0.1, **settings)
+    return PPOConfig(name="ppo", minibatch_size=ROOM, hidden=(8,), entropy_coef=0.1, **settings)
 
 
 def batch_of(spaces, size):
@@ -81,7 +81,7 @@ def test_a_pool_with_a_straggler_learns_what_one_process_does(code):
         for name in ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction"):
             assert found[name] == pytest.approx(wanted[name], abs=1e-5)
         assert found["gradient_steps"] == wanted["gradient_steps"] == 12
-        assert found["iteration_s"] < 10 and found["results_received"] >= 4 - late
+        assert found["iteration_s"] < 10 and found["results_received"] >= 2
     for name, weights in alone.state().model.items():
         np.testing.assert_allclose(led.state().model[name], weights, rtol=0, atol=1e-4)
     led.pool.close()
