@@ -19,11 +19,8 @@ from covey.platform.runtime.interfaces import Record
 from covey.platform.runtime.segment import SegmentGone
 from covey.platform.runtime.spaces import Spaces
 
-SNAPSHOT_S, LONGEST_SNAPSHOT_S = 10.0, 30.0
-SNAPSHOT_STEPS = 4_000
-"""The learner's state is copied, for another one to go on from, after the first time once there are
-so many steps more, after the second at the latest.
-"""
+SNAPSHOT_S = 10.0
+"""So often the learner's state is copied, for another one to go on from."""
 POLL_S = 0.001
 """Between two looks for the end of a slice that is due."""
 
@@ -48,7 +45,7 @@ class LearnerSeat:
         """The last copy of a learner's state; None before the first."""
         self.progress: Record = Progress().to_record()
         """The counters of the last report."""
-        self._snapshot_s, self._snapshot_step = time.monotonic(), 0
+        self._snapshot_s = time.monotonic()
         self._orders: Orders | None = None
         self._running: Pending | None = None
         self._ends: tuple[Any, ...] = ()
@@ -95,7 +92,7 @@ class LearnerSeat:
             self._replace(error)
             return None
         self.progress = report.progress
-        if not self._lock_step and self._snapshot_is_due():
+        if not self._lock_step and time.monotonic() - self._snapshot_s > SNAPSHOT_S:
             self.state()
         return report
 
@@ -105,7 +102,6 @@ class LearnerSeat:
             try:
                 state = self._told_state()
                 self.snapshot, self._snapshot_s = state[0], time.monotonic()
-                self._snapshot_step = self.progress["env_steps"]
                 return state
             except WorkerLost as error:
                 if not left:
@@ -162,11 +158,6 @@ class LearnerSeat:
                 meanwhile()
             time.sleep(POLL_S)
         return answer
-
-    def _snapshot_is_due(self) -> bool:
-        enough = self.progress["env_steps"] - self._snapshot_step >= SNAPSHOT_STEPS
-        since_s = time.monotonic() - self._snapshot_s
-        return since_s > (SNAPSHOT_S if enough else LONGEST_SNAPSHOT_S)
 
     def _replace(self, error: WorkerLost) -> None:
         """A new learner goes on from the last snapshot, with the counters of the last report."""
