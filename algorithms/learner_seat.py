@@ -3,7 +3,7 @@
 import math
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import Any, TypeVar
 
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.loop import LearnerLoop
@@ -16,15 +16,15 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.segment import SegmentGone
 from covey.platform.runtime.spaces import Spaces
 
-SNAPSHOT_S, LONGEST_SNAPSHOT_S = 10.0, 30.0
-SNAPSHOT_STEPS = 4_000
-"""The learner's state is copied, for another one to go on from, after the first time once there are
-so many steps more, after the second at the latest.
-"""
+SNAPSHOT_S = 10.0
+"""So often the learner's state is copied, for another one to go on from."""
 POLL_S = 0.001
 """Between two looks for the end of a slice that is due."""
+
+T = TypeVar("T")
 
 
 class LearnerSeat:
@@ -45,7 +45,7 @@ class LearnerSeat:
         """The last copy of a learner's state; None before the first."""
         self.progress: Record = Progress().to_record()
         """The counters of the last report."""
-        self._snapshot_s, self._snapshot_step = time.monotonic(), 0
+        self._snapshot_s = time.monotonic()
         self._orders: Orders | None = None
         self._running: Pending | None = None
         self._ends: tuple[Any, ...] = ()
@@ -98,7 +98,7 @@ class LearnerSeat:
             self._replace(error)
             return None
         self.progress = report.progress
-        if not self._lock_step and self._snapshot_is_due():
+        if not self._lock_step and time.monotonic() - self._snapshot_s > SNAPSHOT_S:
             self.state()
         return report
 
@@ -106,16 +106,23 @@ class LearnerSeat:
         """Where the learner stands, between two slices; `snapshot` is the same."""
         for left in reversed(range(STARTS)):
             try:
-                (found,) = self._crew.fetch([self._state_to_come()])
-                state: tuple[LearnerState, Record] = found
+                state = self._told_state()
                 self.snapshot, self._snapshot_s = state[0], time.monotonic()
-                self._snapshot_step = self.progress["env_steps"]
                 return state
             except WorkerLost as error:
                 if not left:
                     raise
                 self._replace(error)
         raise AssertionError("there is a last try")
+
+    def _told_state(self) -> tuple[LearnerState, Record]:
+        if self._running is None:  # it is not following orders
+            (found,) = self._crew.fetch([self._worker.submit("state")])
+            state: tuple[LearnerState, Record] = found
+            return state
+        assert self._orders is not None
+        self._orders.ask_state()
+        return self._answer(self._orders.state, lambda: None)
 
     def close(self) -> None:
         """Let go of the orders."""
@@ -140,10 +147,15 @@ class LearnerSeat:
         if self._running is None:
             self._running = self._worker.submit("run")
         self._orders.give(part)
-        looked_s = -math.inf
         if part.seconds < LOOK_S:
             time.sleep(0.9 * part.seconds)
-        while (report := self._orders.report()) is None:
+        return self._answer(self._orders.report, meanwhile)
+
+    def _answer(self, look: Callable[[], T | None], meanwhile: Callable[[], None]) -> T:
+        """What the learner answers. WorkerLost if it has died; what it raised, if it did."""
+        assert self._running is not None
+        looked_s = -math.inf
+        while (answer := unless_gone(look)) is None:
             if self._crew.is_ready(self._running):
                 self._crew.fetch([self._running])
                 raise AssertionError("the learner ended unasked")
@@ -151,20 +163,7 @@ class LearnerSeat:
                 looked_s = time.monotonic()
                 meanwhile()
             time.sleep(POLL_S)
-        return report
-
-    def _snapshot_is_due(self) -> bool:
-        enough = self.progress["env_steps"] - self._snapshot_step >= SNAPSHOT_STEPS
-        since_s = time.monotonic() - self._snapshot_s
-        return since_s > (SNAPSHOT_S if enough else LONGEST_SNAPSHOT_S)
-
-    def _state_to_come(self) -> Pending:
-        running, self._running = self._running, None
-        if running is None:
-            return self._worker.submit("state")
-        assert self._orders is not None
-        self._orders.end()
-        return running
+        return answer
 
     def _replace(self, error: WorkerLost) -> None:
         """A new learner goes on from the last snapshot, with the counters of the last report."""
@@ -181,6 +180,14 @@ class LearnerSeat:
                 if not left:
                     raise
                 error = again
+
+
+def unless_gone(look: Callable[[], T | None]) -> T | None:
+    """What `look` finds; None where it lay in the memory of a process that has died."""
+    try:
+        return look()
+    except SegmentGone:
+        return None
 
 
 def threads_of(job: JobFile) -> int:

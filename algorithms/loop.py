@@ -8,7 +8,7 @@ from typing import Any
 from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
-from covey.algorithms.orders import OrderTaker, Report, Slice
+from covey.algorithms.orders import Ask, OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
@@ -84,13 +84,15 @@ class LearnerLoop:
         )
         self._turn = self._section.algorithm.make_turn(self._learner, channels)
 
-    def run(self) -> tuple[LearnerState, Record]:
-        """Learn the slices that are ordered until there is to be none; `state` then."""
+    def run(self) -> None:
+        """Follow orders until told to end."""
         assert self._orders is not None
-        while (part := self._orders.take()) is not None:
-            report = self.learn(part)
-            self._orders.answer(report)
-        return self.state()
+        while (order := self._orders.take()) is not Ask.END:
+            if isinstance(order, Slice):
+                report = self.learn(order)
+                self._orders.tell(report)
+            else:
+                self._orders.tell_state(*self.state())
 
     def learn(self, part: Slice) -> Report:
         """Go on until the slice is over."""

@@ -1,16 +1,19 @@
-"""How the driver tells the learner how far to go, and hears how it went.
+"""How the driver tells the learner how far to go, and hears how it went and where it stands.
 
 A call of an actor costs a millisecond and more, on both sides. To a learner in a process of its own
-slices are ordered through shared memory, and reports come back the same way.
+orders go through shared memory, and answers come back the same way.
 """
 
 import math
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from enum import Enum
 from functools import partial
 from typing import Self
 
+from covey.algorithms.learner import LearnerState
+from covey.algorithms.state_memory import StateMemory, read_state
 from covey.platform.runtime.interfaces import Record
 from covey.platform.runtime.notes import Notes
 from covey.platform.runtime.weights_channel import WeightsHandle
@@ -49,59 +52,77 @@ class Report:
     """What the run folder is to tell: kind and message each."""
 
 
+class Ask(Enum):
+    """Other orders than slices: tell your state, or end."""
+
+    STATE = "state"
+    END = "end"
+
+
 class Orders:
-    """The driver's end."""
+    """The driver's end. One order at a time, which is answered before the next is given."""
 
     def __init__(self) -> None:
-        self._orders, self._reports = Notes.create(), Notes.create()
+        self._orders, self._answers = Notes.create(), Notes.create()
 
     def give(self, part: Slice) -> None:
         """Have the learner learn a slice; `report` tells when it has."""
         self._orders.write({"part": asdict(part)})
 
-    def end(self) -> None:
-        """Have the learner's call end."""
-        self._orders.write({})
-
     def report(self) -> Report | None:
         """Of the slice ordered last, once it is over."""
-        note = self._reports.read()
+        note = self._answers.read()
         if note is None:
             return None
         events = tuple((kind, message) for kind, message in note.pop("events"))
         return Report(**note, events=events)
 
+    def ask_state(self) -> None:
+        """Have the learner tell where it stands; `state` gives it."""
+        self._orders.write({"ask": Ask.STATE.value})
+
+    def state(self) -> tuple[LearnerState, Record] | None:
+        """The learner's state and counters, once they are there. SegmentGone if it has died."""
+        note = self._answers.read()
+        return None if note is None else (read_state(note["place"]), note["progress"])
+
     @property
     def other_end(self) -> "Callable[[], OrderTaker]":
         """Opens the learner's end, in its process."""
-        return partial(OrderTaker.open, self._orders.handle, self._reports.handle)
+        return partial(OrderTaker.open, self._orders.handle, self._answers.handle)
 
     def close(self) -> None:
-        """Let go of the memory."""
+        """Have the learner's call end; let go of the memory."""
+        self._orders.write({"ask": Ask.END.value})
         self._orders.close()
-        self._reports.close()
+        self._answers.close()
 
 
 class OrderTaker:
     """The learner's end."""
 
-    def __init__(self, orders: Notes, reports: Notes) -> None:
-        self._orders, self._reports = orders, reports
+    def __init__(self, orders: Notes, answers: Notes) -> None:
+        self._orders, self._answers = orders, answers
+        self._state = StateMemory()
 
     @classmethod
-    def open(cls, orders: WeightsHandle, reports: WeightsHandle) -> Self:
+    def open(cls, orders: WeightsHandle, answers: WeightsHandle) -> Self:
         """Call in the learner's process. SegmentGone if the driver has let go."""
-        return cls(Notes.attach(orders), Notes.attach(reports))
+        return cls(Notes.attach(orders), Notes.attach(answers))
 
-    def take(self) -> Slice | None:
-        """Wait for the next slice; None if there is to be none."""
+    def take(self) -> Slice | Ask:
+        """Wait for the next order."""
         while (note := self._orders.read()) is None:
             time.sleep(WAIT_S)
-        if not note:
-            return None
+        if "ask" in note:
+            return Ask(note["ask"])
         part = note["part"]
         return Slice(**part | {"pids": tuple(part["pids"])})
 
-    def answer(self, report: Report) -> None:
-        """Tell of the slice taken last."""
-        self._reports.write(asdict(report))
+    def tell(self, report: Report) -> None:
+        """Of the slice taken last."""
+        self._answers.write(asdict(report))
+
+    def tell_state(self, state: LearnerState, progress: Record) -> None:
+        """Where the learner stands."""
+        self._answers.write({"place": self._state.write(state), "progress": progress})

@@ -42,7 +42,9 @@ class ViewerSection(Section):
     """A live picture of curves and meters, and the newest episode, in the run folder."""
 
     every_s: Positive | None = Field(
-        default=10.0, description="not at all if null, nor while everything is in one process"
+        default=10.0,
+        description="between two pictures, and 4,000 steps or a minute; none if null, or while "
+        "everything is in one process",
     )
 
 

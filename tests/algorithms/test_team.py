@@ -131,7 +131,7 @@ def test_others_take_over_with_every_row_and_count_once(begin, algorithm, env, c
 
 
 def test_the_first_weights_of_a_learner_are_those_of_the_snapshot(begin, monkeypatch):
-    monkeypatch.setattr(learner_seat, "LONGEST_SNAPSHOT_S", 0.0)
+    monkeypatch.setattr(learner_seat, "SNAPSHOT_S", 0.0)
     crew = ThreadCrew()
     made = begin(crew, PPO, "CartPole-v1")
     learn(made, 100)
