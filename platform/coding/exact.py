@@ -1,12 +1,13 @@
 """The same assignments over the raw bytes of the results, so that decoding is exact to the bit.
 
 Workers that have one task send its bytes. The others send them mixed: Reed-Solomon over GF(2^8)
-(zfec) where the code is MDS, exclusive or where it is LDPC. Nothing is rounded, whoever answers.
+(ISA-L's, through PyECLib) where the code is MDS, exclusive or where it is LDPC. Nothing is rounded, whoever answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
+from functools import lru_cache
 from hashlib import blake2b
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 from numpy.typing import NDArray
@@ -28,6 +29,8 @@ class ByteCode(Protocol):
 
     workers: int
     tasks: int
+    sent_bytes: int
+    """The length of what each worker sends."""
 
     def tasks_of(self, worker: int) -> tuple[int, ...]:
         """The tasks whose results a worker needs."""
@@ -46,17 +49,12 @@ Form = Code | ByteCode
 """A code over numbers, or over bytes."""
 
 
-def form_of(code: Code, exact: bool) -> Form:
-    """The one that is to be used."""
-    return byte_code(code) if exact else code
-
-
-def byte_code(code: Code) -> ByteCode:
-    """The exact form of a code. CodeError if it has none."""
-    if code.name == "mds":
-        return ReedSolomon(code)
-    if code.name in ("uncoded", "replication", "ldpc"):
-        return ExclusiveOr(code)
+def byte_code(code: Code, result_bytes: int) -> ByteCode:
+    """The exact form of a code, for results of this length. CodeError if it has none."""
+    if code.name == "mds" and code.workers > code.tasks:
+        return ReedSolomon(code, result_bytes)
+    if code.name in ("mds", "uncoded", "replication", "ldpc"):
+        return ExclusiveOr(code, result_bytes)
     raise CodeError(
         f"{code.name} has no exact form, since its results are rounded sums; uncoded, replication,"
         " mds and ldpc have one"
@@ -64,25 +62,27 @@ def byte_code(code: Code) -> ByteCode:
 
 
 class ReedSolomon:
-    """Systematic, any M of N."""
+    """Systematic, any M of N. What is sent is a result's length rounded up to whole `UNIT`s."""
 
-    def __init__(self, code: Code) -> None:
-        import zfec  # type: ignore[import-untyped]
+    UNIT = 64
+    MOST_WORKERS = 255
 
-        if code.workers > 256:
-            raise CodeError(f"mds: exact is for up to 256 workers, not {code.workers}")
+    def __init__(self, code: Code, result_bytes: int) -> None:
+        if code.workers > self.MOST_WORKERS:
+            raise CodeError(
+                f"mds: exact is for up to {self.MOST_WORKERS} workers, not {code.workers}"
+            )
         self.workers, self.tasks = int(code.workers), int(code.tasks)
         self.tasks_of = code.tasks_of
-        self._encoder = zfec.Encoder(code.tasks, code.workers)
-        self._decoder = zfec.Decoder(code.tasks, code.workers)
+        self._result_bytes = result_bytes
+        self.sent_bytes = -(-result_bytes // self.UNIT) * self.UNIT
 
     def encode(self, worker: int, results: Mapping[int, Blob]) -> Blob:
         if worker < self.tasks:
-            return results[worker]
-        blocks = tuple(results[task] for task in range(self.tasks))
-        (made,) = self._encoder.encode(blocks, (worker,))
-        sent: bytes = made
-        return sent
+            return self._padded(results[worker])
+        blocks = b"".join(self._padded(results[task]) for task in range(self.tasks))
+        fragment = self._driver().encode(blocks)[worker]
+        return memoryview(fragment)[len(fragment) - self.sent_bytes :]
 
     def decodable(self, received: Sequence[int]) -> bool:
         return len(set(received)) >= self.tasks
@@ -91,15 +91,45 @@ class ReedSolomon:
         chosen = sorted(received)[: self.tasks]  # plain ones first
         if len(chosen) < self.tasks:
             raise NotDecodable(f"{len(chosen)} of {self.tasks} results")
-        return list(self._decoder.decode([received[worker] for worker in chosen], chosen))
+        end = self._result_bytes
+        if chosen[-1] < self.tasks:
+            return [received[worker][:end] for worker in chosen]
+        heads = fragment_heads(self.tasks, self.workers - self.tasks, self.sent_bytes)
+        fragments = [b"".join((heads[worker], received[worker])) for worker in chosen]
+        blocks = memoryview(self._driver().decode(fragments))
+        starts = range(0, len(blocks), self.sent_bytes)
+        return [blocks[start : start + end] for start in starts]
+
+    def _padded(self, blob: Blob) -> bytes:
+        return bytes(blob).ljust(self.sent_bytes, b"\0")
+
+    def _driver(self) -> Any:
+        return driver(self.tasks, self.workers - self.tasks)
+
+
+@lru_cache(maxsize=8)
+def driver(blocks: int, parities: int) -> Any:
+    """The library's coder: ISA-L's Cauchy matrix, of which any rows are enough."""
+    from pyeclib.ec_iface import ECDriver
+
+    return ECDriver(k=blocks, m=parities, ec_type="isa_l_rs_cauchy")
+
+
+@lru_cache(maxsize=8)
+def fragment_heads(blocks: int, parities: int, size: int) -> list[bytes]:
+    """What the library writes before each fragment: the same for all data of one size, so it is
+    not sent.
+    """
+    fragments = driver(blocks, parities).encode(bytes(blocks * size))
+    return [fragment[: len(fragment) - size] for fragment in fragments]
 
 
 class ExclusiveOr:
     """An assignment matrix of 0 and 1 over GF(2)."""
 
-    def __init__(self, code: Code) -> None:
+    def __init__(self, code: Code, result_bytes: int) -> None:
         self.workers, self.tasks = int(code.workers), int(code.tasks)
-        self.tasks_of = code.tasks_of
+        self.tasks_of, self.sent_bytes = code.tasks_of, result_bytes
         self._matrix: NDArray[np.bool_] = code.matrix != 0
 
     def encode(self, worker: int, results: Mapping[int, Blob]) -> Blob:

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from covey.platform.coding.board import Board, BoardSpec
 from covey.platform.coding.chooser import Chooser
 from covey.platform.coding.code import Code, Floats
-from covey.platform.coding.exact import digest, form_of
+from covey.platform.coding.exact import Form, byte_code, digest
 from covey.platform.coding.stragglers import Injection
 from covey.platform.coding.worker import ANSWER, DONE, ORDER, CodedWorker, Tasks
 from covey.platform.errors import UserError
@@ -66,12 +66,15 @@ class CodedPool:
     def __post_init__(self) -> None:
         code = self.code
         self._codes = (code, *self.others)
-        self._forms = [form_of(one, self.exact) for one in self._codes]
+        size = self.result.size * 8  # of mixtures in float64
+        self._forms: list[Form] = list(self._codes)
+        if self.exact:
+            exact = [byte_code(one, self.result.nbytes) for one in self._codes]
+            self._forms, size = list(exact), max(one.sent_bytes for one in exact)
         self._chooser: Chooser | None = None
         if self.others:
             names = [f"{one.name} of {one.workers}" for one in self._codes]
             self._chooser = Chooser(names, lambda text: self.note("code", text))
-        size = self.result.nbytes if self.exact else self.result.size * 8
         layout = Layout.of(self.template)
         self._board = Board.create(BoardSpec(layout, code.workers, code.tasks, size))
         self._answers = Pipe.create(ANSWER)
@@ -215,7 +218,7 @@ class CodedPool:
         """The results, the bound of their error, and how many were used."""
         if not isinstance(self._form, Code):
             blobs = self._form.decode(
-                {worker: self._board.sent[worker].data for worker in received}
+                {w: self._board.sent[w][: self._form.sent_bytes].data for w in received}
             )
             self._check_digests(blobs, received)
             values = [np.frombuffer(blob, dtype=self.result.dtype) for blob in blobs]

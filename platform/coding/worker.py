@@ -86,7 +86,7 @@ class CodedWorker:
             np.copyto(sent.view(np.float64), mixture)
             return
         blobs = {task: result.data.cast("B") for task, result in results.items()}
-        sent[...] = np.frombuffer(code.encode(self._index, blobs), dtype=np.uint8)
+        sent[: code.sent_bytes] = np.frombuffer(code.encode(self._index, blobs), dtype=np.uint8)
         for task, blob in blobs.items():
             own = np.frombuffer(digest(blob), dtype=np.uint8)
             self._board.digests[self._index][task] = own

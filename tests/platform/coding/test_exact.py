@@ -14,13 +14,14 @@ WORKERS = {3: 6, 8: 15, 10: 15}
 @pytest.mark.parametrize("name", ["uncoded", "replication", "mds", "ldpc"])
 def test_every_decodable_set_gives_every_bit(name, tasks):
     real = make_code(name, workers=tasks if name == "uncoded" else WORKERS[tasks], tasks=tasks)
-    code, generator = byte_code(real), np.random.default_rng(0)
+    code, generator = byte_code(real, 37), np.random.default_rng(0)
     results = [generator.bytes(37) for _ in range(tasks)]
     results[0] = np.array([np.nan, -0.0, np.inf, 5e-324]).tobytes() + b"12345"
     sent = {
         worker: code.encode(worker, {task: results[task] for task in code.tasks_of(worker)})
         for worker in range(code.workers)
     }
+    assert {len(blob) for blob in sent.values()} == {code.sent_bytes}
     for stragglers in range(code.workers - tasks + 1):
         for received in received_sets(code.workers, stragglers):
             assert code.decodable(received) == real.decodable(received)
@@ -35,7 +36,7 @@ def test_every_decodable_set_gives_every_bit(name, tasks):
 def test_codes_that_round_have_no_exact_form():
     for name in ("mds-dense", "vandermonde", "random-sparse"):
         with pytest.raises(CodeError, match="uncoded, replication, mds and ldpc have one"):
-            byte_code(make_code(name, workers=15, tasks=8))
+            byte_code(make_code(name, workers=15, tasks=8), 37)
 
 
 def test_a_digest_tells_bytes_apart():
