@@ -1,7 +1,8 @@
 """The same assignments over the raw bytes of the results, so that decoding is exact to the bit.
 
 Workers that have one task send its bytes. The others send them mixed: Reed-Solomon over GF(2^8)
-(ISA-L's, through PyECLib) where the code is MDS, exclusive or where it is LDPC. Nothing is rounded, whoever answers.
+(ISA-L, through PyECLib) where the code is MDS, exclusive or where it is LDPC. Nothing is rounded,
+whoever answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
