@@ -7,6 +7,7 @@ from covey.algorithms import saved
 from covey.algorithms.beforehand import Beforehand
 from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
 from covey.algorithms.progress import Progress
+from covey.algorithms.section import RLSection
 from covey.algorithms.saved import TrainingState
 from covey.algorithms.team import Team
 from covey.algorithms.training import Training
@@ -77,10 +78,11 @@ def lives_of(job: JobFile, state: TrainingState | None, early: bool) -> int:
 
 def starts_early(run: Run) -> bool:
     """Whether this process trains until Ray's actors are there: not where others share the
-    cluster, nor where every step is to be repeated.
+    cluster, where every step is to be repeated, or where the actors are to compute the updates.
     """
-    on_ray = number_of_samplers(run.job.section) > 0 and run.ray_address == "local"
-    return on_ray and not run.job.deterministic
+    section: RLSection = run.job.section
+    on_ray = number_of_samplers(section) > 0 and run.ray_address == "local"
+    return on_ray and not run.job.deterministic and section.coded is None
 
 
 def make_crew(job: JobFile, ray_address: str) -> Crew:
