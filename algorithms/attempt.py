@@ -7,8 +7,8 @@ from covey.algorithms import saved
 from covey.algorithms.beforehand import Beforehand
 from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
 from covey.algorithms.progress import Progress
-from covey.algorithms.section import RLSection
 from covey.algorithms.saved import TrainingState
+from covey.algorithms.section import RLSection
 from covey.algorithms.team import Team
 from covey.algorithms.training import Training
 from covey.platform.jobfile.model import JobFile

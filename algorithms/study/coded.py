@@ -19,11 +19,14 @@ from covey.envs.make import EnvSource, make_environments
 from covey.platform.coding.code import Code
 from covey.platform.coding.model import Costs, iteration_s
 from covey.platform.coding.stragglers import Injection
+from covey.platform.coding.worker import Tasks
 from covey.platform.errors import UserError
-from covey.platform.runtime.crew import Crew
+from covey.platform.runtime.crew import Crew, InlineCrew
+from covey.platform.runtime.threads import one_blas_thread
 
 CODES = ("uncoded", "replication", "ldpc", "random-sparse", "mds", "mds-dense")
 WORKERS = 15
+CORES = len(os.sched_getaffinity(0))
 DRAWS = 400
 """Sets of stragglers that the model's mean is taken over."""
 
@@ -79,14 +82,38 @@ def work_of(setting: Setting, batch_size: int) -> tuple[Work, dict[str, NDArray[
     return work, snapshot
 
 
-def task_s(work: Work, snapshot: dict[str, NDArray[Any]], rounds: int = 15) -> float:
-    """Seconds of one agent's update, alone on a core."""
-    tasks, taken = work.make_tasks(), []
-    for number in range(rounds):
-        began = time.perf_counter()
-        tasks.compute(snapshot, number % work.tasks)
-        taken.append(time.perf_counter() - began)
-    return median(taken)
+class Timed:
+    """Computes tasks for nothing but the time they take."""
+
+    def __init__(self, make_tasks: Callable[[], Tasks]) -> None:
+        one_blas_thread()
+        self._tasks = make_tasks()
+
+    def task_s(self, snapshot: dict[str, NDArray[Any]], tasks: int, rounds: int) -> float:
+        """Median seconds of one."""
+        taken = []
+        for number in range(rounds):
+            began = time.perf_counter()
+            self._tasks.compute(snapshot, number % tasks)
+            taken.append(time.perf_counter() - began)
+        return median(taken)
+
+
+def task_s(
+    work: Work, snapshot: dict[str, NDArray[Any]], make_crew: Callable[[], Crew] | None
+) -> float:
+    """Seconds of one agent's update on a core, while every core computes another; without a crew
+    while the others rest.
+    """
+    crew, count = (InlineCrew(), 1) if make_crew is None else (make_crew(), CORES)
+    try:
+        clocks = [crew.spawn(f"timed {k}", Timed, work.make_tasks) for k in range(count)]
+        for rounds in (1, 40):  # once for all of them to have started
+            pending = [clock.submit("task_s", snapshot, work.tasks, rounds) for clock in clocks]
+            taken = crew.fetch(pending)
+    finally:
+        crew.close()
+    return float(np.mean(taken))
 
 
 def modelled(code: Code, costs: Costs, stragglers: int, delay_s: float) -> float:
@@ -128,8 +155,7 @@ def compare(
 ) -> list[Cell]:
     """All codes in one setting; without a crew by the model alone."""
     work, snapshot = work_of(setting, batch_size)
-    own_s = task_s(work, snapshot)
-    cores = len(os.sched_getaffinity(0))
+    own_s = task_s(work, snapshot, make_crew)
     cells: list[Cell] = []
     for name in codes:
         coded = Coded(code=name, workers=workers_of(name, setting.agents))  # type: ignore[arg-type]
@@ -150,7 +176,7 @@ def compare(
             taken = sorted(real.get(stragglers, []))
             here, wide = (
                 modelled(code, Costs(own_s, cores=n), stragglers, setting.delay_s)
-                for n in (cores, None)
+                for n in (CORES, None)
             )
             cells.append(
                 Cell(

@@ -15,6 +15,7 @@ from covey.platform.coding.exact import Form, digest
 from covey.platform.coding.stragglers import CRASH
 from covey.platform.runtime.fence import fence
 from covey.platform.runtime.pipe import Pipe, PipeHandle
+from covey.platform.runtime.threads import one_blas_thread
 
 ORDER = "<qqd"
 """Iteration (-1: end), which code, and for how long to sit on the result (CRASH: die instead)."""
@@ -35,6 +36,7 @@ class CodedWorker:
     """Number `index` of the workers of some codes."""
 
     def __init__(self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int) -> None:
+        one_blas_thread()  # the last bits would depend on how many there are
         self._tasks = make_tasks()
         self._codes, self._index = codes, index
 
