@@ -16,6 +16,7 @@ from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.gpu import GpuLoad
 from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.meter import Meter
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
@@ -35,6 +36,7 @@ class LearnerLoop:
         helpers: Callable[[], Crew] = InlineCrew,
     ) -> None:
         one_blas_thread()
+        keep_freed_memory()
         self._section = section
         # Of a kind that the algorithm's own turns know.
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)

@@ -22,6 +22,7 @@ from covey.platform.coding.stragglers import Injection
 from covey.platform.coding.worker import Tasks
 from covey.platform.errors import UserError
 from covey.platform.runtime.crew import Crew, InlineCrew
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.threads import one_blas_thread
 
 CODES = ("uncoded", "replication", "ldpc", "random-sparse", "mds", "mds-dense")
@@ -87,6 +88,7 @@ class Timed:
 
     def __init__(self, make_tasks: Callable[[], Tasks]) -> None:
         one_blas_thread()
+        keep_freed_memory()
         self._tasks = make_tasks()
 
     def task_s(self, snapshot: dict[str, NDArray[Any]], tasks: int, rounds: int) -> float:

@@ -14,6 +14,7 @@ from covey.platform.coding.code import Code
 from covey.platform.coding.exact import Form, digest
 from covey.platform.coding.stragglers import CRASH
 from covey.platform.runtime.fence import fence
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.pipe import Pipe, PipeHandle
 from covey.platform.runtime.threads import one_blas_thread
 
@@ -37,6 +38,7 @@ class CodedWorker:
 
     def __init__(self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int) -> None:
         one_blas_thread()  # the last bits would depend on how many there are
+        keep_freed_memory()
         self._tasks = make_tasks()
         self._codes, self._index = codes, index
 
