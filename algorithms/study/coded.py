@@ -2,50 +2,34 @@
 real workers and by the model.
 """
 
-import os
-import time
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import asdict, dataclass
-from statistics import median
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from covey.algorithms.coded import Coded, Work, make_pool
-from covey.algorithms.maddpg import MADDPGConfig
-from covey.algorithms.maddpg_learner import MADDPGLearner
-from covey.envs.make import EnvSource, make_environments
-from covey.platform.coding.code import Code
-from covey.platform.coding.model import Costs, iteration_s
-from covey.platform.coding.stragglers import Injection
-from covey.platform.coding.worker import Tasks
+from covey.algorithms.coded import Coded
+from covey.algorithms.study.measure import (
+    CORES,
+    Setting,
+    Taken,
+    as_modelled,
+    costs_of,
+    measured,
+    modelled,
+    work_of,
+)
 from covey.platform.errors import UserError
-from covey.platform.runtime.crew import Crew, InlineCrew
-from covey.platform.runtime.memory import keep_freed_memory
-from covey.platform.runtime.threads import one_blas_thread
+from covey.platform.runtime.crew import Crew
 
 CODES = ("uncoded", "replication", "ldpc", "random-sparse", "mds", "mds-dense")
 WORKERS = 15
-CORES = len(os.sched_getaffinity(0))
-DRAWS = 400
-"""Sets of stragglers that the model's mean is taken over."""
-
-
-@dataclass(frozen=True)
-class Setting:
-    """One comparison: an environment, its agents, how late stragglers are, and how many."""
-
-    env: str
-    agents: int
-    delay_s: float
-    stragglers: tuple[int, ...]
 
 
 @dataclass(frozen=True)
 class Cell:
-    """A code with `stragglers` in every iteration. Seconds: measured (None: not run), and modelled
-    with this machine's cores and with a core for each worker.
+    """A code with `stragglers` in every iteration. Mean seconds: measured with the quartiles
+    (None: not run), modelled with this machine's cores, and with a core for each worker.
     """
 
     env: str
@@ -54,7 +38,7 @@ class Cell:
     code: str
     stragglers: int
     real_s: float | None
-    spread_s: tuple[float, float] | None
+    quartiles_s: tuple[float, float] | None
     here_s: float
     wide_s: float
 
@@ -68,86 +52,6 @@ def workers_of(code: str, agents: int) -> int:
     return agents if code == "uncoded" else WORKERS
 
 
-def work_of(setting: Setting, batch_size: int) -> tuple[Work, dict[str, NDArray[Any]]]:
-    """The updates of an environment's agents, and a snapshot of noise to compute them from."""
-    source = EnvSource(setting.env, agents=setting.agents)
-    environments = make_environments(source, 1, 0, 0)
-    config = MADDPGConfig(name="maddpg", batch_size=batch_size)
-    work = MADDPGLearner(config, environments.spaces, 0, 1).work()
-    generator = np.random.default_rng(0)
-    snapshot = {name: np.array(array) for name, array in work.template.items()}
-    for name in ("observations", "next_observations", "rewards"):
-        snapshot[name][...] = generator.standard_normal(snapshot[name].shape)
-    choices = generator.integers(snapshot["actions"].shape[-1], size=snapshot["actions"].shape[:2])
-    snapshot["actions"][...] = np.eye(snapshot["actions"].shape[-1])[choices]
-    return work, snapshot
-
-
-class Timed:
-    """Computes tasks for nothing but the time they take."""
-
-    def __init__(self, make_tasks: Callable[[], Tasks]) -> None:
-        one_blas_thread()
-        keep_freed_memory()
-        self._tasks = make_tasks()
-
-    def task_s(self, snapshot: dict[str, NDArray[Any]], tasks: int, rounds: int) -> float:
-        """Median seconds of one."""
-        taken = []
-        for number in range(rounds):
-            began = time.perf_counter()
-            self._tasks.compute(snapshot, number % tasks)
-            taken.append(time.perf_counter() - began)
-        return median(taken)
-
-
-def task_s(
-    work: Work, snapshot: dict[str, NDArray[Any]], make_crew: Callable[[], Crew] | None
-) -> float:
-    """Seconds of one agent's update on a core, while every core computes another; without a crew
-    while the others rest.
-    """
-    crew, count = (InlineCrew(), 1) if make_crew is None else (make_crew(), CORES)
-    try:
-        clocks = [crew.spawn(f"timed {k}", Timed, work.make_tasks) for k in range(count)]
-        for rounds in (1, 40):  # once for all of them to have started
-            pending = [clock.submit("task_s", snapshot, work.tasks, rounds) for clock in clocks]
-            taken = crew.fetch(pending)
-    finally:
-        crew.close()
-    return float(np.mean(taken))
-
-
-def modelled(code: Code, costs: Costs, stragglers: int, delay_s: float) -> float:
-    """The mean over sets of stragglers."""
-    injection = Injection(stragglers, delay_s)
-    times = [iteration_s(code, costs, injection.draw(draw, code.workers)) for draw in range(DRAWS)]
-    return float(np.mean(times))
-
-
-def measured(
-    coded: Coded,
-    work: Work,
-    snapshot: dict[str, NDArray[Any]],
-    setting: Setting,
-    rounds: int,
-    crew: Crew,
-) -> Iterator[tuple[int, list[float]]]:
-    """Seconds of `rounds` real iterations for each number of stragglers."""
-    pool = make_pool(coded, work, 0, crew, lambda kind, message: None)
-    try:
-        for _ in range(3):  # all workers have started, and touched their memory
-            pool.injection = Injection()
-            pool.iterate(snapshot)
-        for stragglers in setting.stragglers:
-            if stragglers <= pool.code.workers:
-                pool.injection = Injection(stragglers, setting.delay_s)
-                times = [pool.iterate(snapshot).metrics["iteration_s"] for _ in range(rounds)]
-                yield stragglers, times
-    finally:
-        pool.close()
-
-
 def compare(
     setting: Setting,
     codes: Sequence[str],
@@ -157,7 +61,8 @@ def compare(
 ) -> list[Cell]:
     """All codes in one setting; without a crew by the model alone."""
     work, snapshot = work_of(setting, batch_size)
-    own_s = task_s(work, snapshot, make_crew)
+    wide = costs_of(work, snapshot, make_crew)
+    here = replace(wide, cores=CORES)
     cells: list[Cell] = []
     for name in codes:
         coded = Coded(code=name, workers=workers_of(name, setting.agents))  # type: ignore[arg-type]
@@ -165,21 +70,18 @@ def compare(
             code = coded.make(setting.agents, 0)
         except UserError:
             continue  # ldpc has few shapes
-        real: dict[int, list[float]] = {}
+        real: dict[int, Taken] = {}
         if make_crew is not None:
-            crew = make_crew()
-            try:
-                real = dict(measured(coded, work, snapshot, setting, rounds, crew))
-            finally:
-                crew.close()
+            real = measured(coded, work, snapshot, setting, rounds, make_crew)
         for stragglers in setting.stragglers:
             if stragglers > code.workers:
                 continue
-            taken = sorted(real.get(stragglers, []))
-            here, wide = (
-                modelled(code, Costs(own_s, cores=n), stragglers, setting.delay_s)
-                for n in (CORES, None)
-            )
+            own, alike = real.get(stragglers), modelled(code, here, setting, stragglers)
+            quartiles = None
+            if own is not None:
+                alike = as_modelled(code, here, own.delays_s)
+                low, high = np.quantile(own.seconds, [0.25, 0.75])
+                quartiles = float(low), float(high)
             cells.append(
                 Cell(
                     setting.env,
@@ -187,10 +89,10 @@ def compare(
                     setting.delay_s,
                     name,
                     stragglers,
-                    median(taken) if taken else None,
-                    (taken[0], taken[-1]) if taken else None,
-                    here,
-                    wide,
+                    None if own is None else own.mean_s,
+                    quartiles,
+                    alike.mean_s,
+                    modelled(code, wide, setting, stragglers).mean_s,
                 )
             )
     return cells

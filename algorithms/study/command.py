@@ -42,7 +42,8 @@ def coded(
     as_json: Json = False,
 ) -> None:
     """Iteration time of MADDPG's updates under each code, against stragglers and their delay."""
-    from covey.algorithms.study.coded import CODES, Cell, Setting, compare, verdict
+    from covey.algorithms.study.coded import CODES, Cell, compare, verdict
+    from covey.algorithms.study.measure import Setting
     from covey.algorithms.study.picture import draw
 
     found: list[Cell] = []

@@ -10,7 +10,7 @@ COLOURS = ("#374151", "#c2410c", "#0f766e", "#7c3aed", "#2563a8", "#b45309")
 
 def draw(cells: Sequence[Cell], path: Path) -> None:
     """Iteration time against stragglers: lines are the model with a core for each worker, dashed
-    ones that with this machine's cores, dots with their spread what was measured.
+    ones that with this machine's cores, dots with quartiles what was measured.
     """
     from matplotlib.figure import Figure
 
@@ -29,19 +29,10 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
             counts = [cell.stragglers for cell in own]
             wide.plot(counts, [cell.wide_s for cell in own], color=colour, label=code, marker=".")
             here.plot(counts, [cell.here_s for cell in own], color=colour, linestyle="--")
-            real = [cell for cell in own if cell.real_s is not None and cell.spread_s is not None]
-            if real:
-                middles = [cell.real_s or 0.0 for cell in real]
-                lows = [(c.real_s or 0.0) - (c.spread_s or (0, 0))[0] for c in real]
-                highs = [(c.spread_s or (0, 0))[1] - (c.real_s or 0.0) for c in real]
-                here.errorbar(
-                    [cell.stragglers for cell in real],
-                    middles,
-                    yerr=[lows, highs],
-                    color=colour,
-                    fmt="o",
-                    capsize=2,
-                )
+            for cell in own:
+                if cell.real_s is not None and cell.quartiles_s is not None:
+                    here.plot(cell.stragglers, cell.real_s, color=colour, marker="o")
+                    here.vlines(cell.stragglers, *cell.quartiles_s, color=colour)
         wide.set_title(f"{env}, {agents} agents, {delay_s:g} s late: a core for each worker")
         here.set_title("this machine: dots measured, dashes modelled")
         for panel in (wide, here):

@@ -34,6 +34,8 @@ class Outcome:
     values: NDArray[Any]
     metrics: dict[str, float]
     received: tuple[int, ...]
+    iteration: int
+    """Counts from 0, attempts that were given up included."""
 
 
 @dataclass
@@ -89,7 +91,9 @@ class CodedPool:
             self._members.append(Member(orders, worker, self._begin(worker, orders)))
 
     def _spawn(self, index: int) -> Worker:
-        return self.crew.spawn(f"coded {index}", CodedWorker, self.make_tasks, self._forms, index)
+        nice = self._codes[0].niceness[index]
+        arguments = self.make_tasks, self._forms, index, nice
+        return self.crew.spawn(f"coded {index}", CodedWorker, *arguments)
 
     def _begin(self, worker: Worker, orders: Pipe) -> Pending:
         worker.submit("connect", self._board.handle, orders.handle, self._answers.handle)
@@ -123,31 +127,35 @@ class CodedPool:
         delays = self.injection.draw(iteration, self.code.workers)
         for member, delay_s in zip(self._members, delays, strict=False):  # a code may need fewer
             member.orders.send(iteration, which, delay_s)
-        received = self._collect(iteration, which, began + limit_s)
+        broadcast = time.perf_counter()
+        answers = self._collect(iteration, which, began + limit_s)
         self._board.end(iteration)
-        if received is None:
+        if answers is None:
             return None
+        received = list(answers)
         decoding = time.perf_counter()
         values, bound, used = self._decode(received)
         ended = time.perf_counter()
         metrics = {
             "iteration_s": ended - began,
+            "broadcast_s": broadcast - began,
+            "task_s": float(np.mean(list(answers.values()))),
             "decode_s": ended - decoding,
             "results_used": float(used),
             "results_received": float(len(received)),
             "decode_error_bound": bound,
             "late_results": float(self._late),
         }
-        return Outcome(values, metrics, tuple(received))
+        return Outcome(values, metrics, tuple(received), iteration)
 
-    def _collect(self, iteration: int, which: int, end_s: float) -> list[int] | None:
-        """The workers whose results are enough, in the order in which they came; None if they were
-        not enough when the time was over (time.perf_counter).
+    def _collect(self, iteration: int, which: int, end_s: float) -> dict[int, float] | None:
+        """The workers whose results are enough, in the order in which they came, with what a task
+        took each; None if they were not enough when the time was over (time.perf_counter).
         """
-        received: list[int] = []
+        received: dict[int, float] = {}
         refused: set[int] = set()
         waiting_told = False
-        while not self._form.decodable(received):
+        while not self._form.decodable(list(received)):
             left_s = end_s - time.perf_counter()
             if left_s <= 0:
                 return None
@@ -158,11 +166,11 @@ class CodedPool:
                     waiting_told = self._tell_of_waiting(refused | lost)
             if answer is None:
                 continue
-            worker, status, of_iteration, _ = answer
+            worker, status, of_iteration, task_s = answer
             if of_iteration != iteration or worker in received:
                 self._late += 1
             elif status == DONE:
-                received.append(worker)
+                received[worker] = task_s
                 self._members[worker].fruitless = 0
             else:
                 refused.add(worker)

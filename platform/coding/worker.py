@@ -2,6 +2,8 @@
 
 import os
 import signal
+import sys
+import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Protocol
@@ -21,7 +23,7 @@ from covey.platform.runtime.threads import one_blas_thread
 ORDER = "<qqd"
 """Iteration (-1: end), which code, and for how long to sit on the result (CRASH: die instead)."""
 ANSWER = "<iiqd"
-"""Worker, status, iteration, seconds of computing."""
+"""Worker, status, iteration, and seconds of a core that each of its tasks took."""
 DONE, NOT_FINITE = range(2)
 LOOK_S = 0.5
 
@@ -33,14 +35,26 @@ class Tasks(Protocol):
         """The result of one task from a snapshot, which stays as it is."""
 
 
+def stand_back(niceness: int) -> None:
+    """Let others go before this thread, as far as it does not do so already. For Linux, where a
+    thread has a niceness of its own.
+    """
+    if sys.platform == "linux":
+        thread = threading.get_native_id()
+        before = os.getpriority(os.PRIO_PROCESS, thread)
+        os.setpriority(os.PRIO_PROCESS, thread, max(before, niceness))
+
+
 class CodedWorker:
     """Number `index` of the workers of some codes."""
 
-    def __init__(self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int) -> None:
+    def __init__(
+        self, make_tasks: Callable[[], Tasks], codes: Sequence[Form], index: int, niceness: int = 0
+    ) -> None:
         one_blas_thread()  # the last bits would depend on how many there are
         keep_freed_memory()
         self._tasks = make_tasks()
-        self._codes, self._index = codes, index
+        self._codes, self._index, self._niceness = codes, index, niceness
 
     def connect(self, board: BoardHandle, orders: PipeHandle, answers: PipeHandle) -> None:
         """Open this process's ends of the channels."""
@@ -50,6 +64,7 @@ class CodedWorker:
 
     def run(self) -> None:
         """Follow orders until told to end."""
+        stand_back(self._niceness)
         while True:
             order = self._orders.receive(LOOK_S)
             if order is None:
@@ -66,7 +81,7 @@ class CodedWorker:
         return iteration > self._board.over
 
     def _work(self, iteration: int, code: Form, delay_s: float) -> None:
-        began = time.perf_counter()
+        began = time.thread_time()
         results: dict[int, NDArray[Any]] = {}
         snapshot = self._board.snapshot(iteration)
         for task in code.tasks_of(self._index):
@@ -76,12 +91,12 @@ class CodedWorker:
         finite = all(np.isfinite(result).all() for result in results.values())
         if finite:
             self._put(results, code)
-        took_s = time.perf_counter() - began
+        task_s = (time.thread_time() - began) / max(1, len(results))
         if delay_s > 0:
             self._orders.waits(delay_s)  # the next order ends it
         if self._wanted(iteration):
             fence()
-            self._answers.send(self._index, DONE if finite else NOT_FINITE, iteration, took_s)
+            self._answers.send(self._index, DONE if finite else NOT_FINITE, iteration, task_s)
 
     def _put(self, results: Mapping[int, NDArray[Any]], code: Form) -> None:
         sent = self._board.sent[self._index]

@@ -15,6 +15,7 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -22,18 +23,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.algorithms.coded import Coded, make_pool
-from covey.algorithms.study.coded import (
+from covey.algorithms.study.coded import workers_of
+from covey.algorithms.study.command import private_ray
+from covey.algorithms.study.measure import (
     CORES,
     Setting,
+    as_modelled,
+    costs_of,
     measured,
-    modelled,
-    task_s,
     work_of,
-    workers_of,
 )
-from covey.algorithms.study.command import private_ray
 from covey.platform.coding import make_code
-from covey.platform.coding.model import Costs
 from covey.platform.coding.pool import CodedPool
 from covey.platform.coding.stragglers import Injection
 from covey.platform.environment import prepare_libraries
@@ -49,38 +49,33 @@ def delay(make_crew: Callable[[], Crew], rounds: int) -> dict[str, Any]:
     """Iterations of each code against the number of stragglers."""
     setting = Setting("simple_spread", AGENTS, DELAY_S, (0, 1, 3, 5, 7))
     work, snapshot = work_of(setting, 1024)
-    own_s = task_s(work, snapshot, make_crew)
-    found: dict[str, Any] = {"task_s": own_s, "cores": CORES}
+    costs = replace(costs_of(work, snapshot, make_crew), cores=CORES)
+    found: dict[str, Any] = {"costs": asdict(costs)}
     for name in ("uncoded", "mds", "mds-dense"):
         coded = Coded(code=name, workers=workers_of(name, AGENTS))  # type: ignore[arg-type]
         code = coded.make(AGENTS, 0)
-        crew = make_crew()
-        times = dict(measured(coded, work, snapshot, setting, rounds, crew))
-        crew.close()
-        found[name] = {
-            str(k): {
-                "median_s": median(taken),
-                "worst_s": max(taken),
-                "model_s": modelled(code, Costs(own_s, cores=CORES), k, DELAY_S),
+        found[name] = {}
+        for k, own in measured(coded, work, snapshot, setting, rounds, make_crew).items():
+            alike = as_modelled(code, costs, own.delays_s)
+            late_s = [real - model for real, model in zip(own.seconds, alike.seconds, strict=True)]
+            found[name][k] = {
+                "median_s": median(own.seconds),
+                "mean_s": own.mean_s,
+                "worst_s": max(own.seconds),
+                "behind_the_model_s": max(late_s),
+                "to_model": own.mean_s / alike.mean_s,
             }
-            for k, taken in times.items()
-        }
     tolerant = [cell for name in ("mds", "mds-dense") for cell in found[name].values()]
     dense = [cell["median_s"] for cell in found["mds-dense"].values()]
-    late = [cell for k, cell in found["uncoded"].items() if k != "0"]
-    ratios = [cell["median_s"] / cell["model_s"] for cell in found["mds"].values()]
-    found["mds_against_model"] = ratios
-    found["dense_against_none"] = [taken / dense[0] for taken in dense]
-    none_s = {name: found[name]["0"]["median_s"] for name in ("mds", "mds-dense")}
     found["held"] = {
-        "no delay up to the tolerance": all(
-            cell["worst_s"] < none_s[name] + DELAY_S
-            for name in none_s
-            for cell in found[name].values()
+        "no iteration contains the delay": all(
+            cell["behind_the_model_s"] < DELAY_S / 2 for cell in tolerant
         ),
-        "dense is flat": max(found["dense_against_none"]) <= 1.10,
-        "mds is as modelled": all(abs(ratio - 1) <= 0.15 for ratio in ratios),
-        "uncoded pays": all(cell["median_s"] >= DELAY_S for cell in late) and bool(tolerant),
+        "dense is flat": max(dense) <= 1.10 * dense[0],
+        "mds as modelled": all(abs(c["to_model"] - 1) <= 0.15 for c in found["mds"].values()),
+        "uncoded pays": all(
+            cell["median_s"] >= DELAY_S for k, cell in found["uncoded"].items() if k
+        ),
     }
     return found
 
