@@ -79,7 +79,7 @@ def compare(
             own, alike = real.get(stragglers), modelled(code, here, setting, stragglers)
             quartiles = None
             if own is not None:
-                alike = as_modelled(code, here, own.delays_s)
+                alike = as_modelled(code, own)
                 low, high = np.quantile(own.seconds, [0.25, 0.75])
                 quartiles = float(low), float(high)
             cells.append(

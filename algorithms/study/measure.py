@@ -4,7 +4,7 @@ import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from statistics import mean, median
 from typing import Any
 
@@ -42,10 +42,11 @@ class Setting:
 
 @dataclass(frozen=True)
 class Taken:
-    """Seconds of some iterations, and how late each worker was in each."""
+    """Seconds of some iterations, how late each worker was in each, and what the work cost."""
 
     seconds: tuple[float, ...]
     delays_s: tuple[Sequence[float], ...]
+    costs: Costs
 
     @property
     def mean_s(self) -> float:
@@ -99,8 +100,16 @@ def costs_of(work: Work, snapshot: Arrays, make_crew: Callable[[], Crew] | None)
     with pool_of(Coded(code="uncoded"), work, make_crew) as pool:
         for _ in range(WARM_ROUNDS + COST_ROUNDS):
             found.append(pool.iterate(snapshot).metrics)
-    middle = {name: median(one[name] for one in found[WARM_ROUNDS:]) for name in found[0]}
-    return Costs(middle["task_s"], middle["broadcast_s"] + middle["decode_s"])
+    return costs_in(found[WARM_ROUNDS:])
+
+
+def costs_in(iterations: Sequence[Mapping[str, float]]) -> Costs:
+    """Medians of what some iterations tell."""
+    task_s, broadcast_s, decode_s = (
+        median(metrics[name] for metrics in iterations)
+        for name in ("task_s", "broadcast_s", "decode_s")
+    )
+    return Costs(task_s, broadcast_s + decode_s)
 
 
 def measured(
@@ -120,23 +129,26 @@ def measured(
             if stragglers > pool.code.workers:
                 continue
             pool.injection = Injection(stragglers, setting.delay_s)
-            seconds: list[float] = []
-            delays: list[Sequence[float]] = []
-            for _ in range(rounds):
-                outcome = pool.iterate(snapshot)
-                seconds.append(outcome.metrics["iteration_s"])
-                delays.append(pool.injection.draw(outcome.iteration, pool.code.workers))
-            found[stragglers] = Taken(tuple(seconds), tuple(delays))
+            outcomes = [pool.iterate(snapshot) for _ in range(rounds)]
+            draw, workers = pool.injection.draw, pool.code.workers
+            found[stragglers] = Taken(
+                tuple(outcome.metrics["iteration_s"] for outcome in outcomes),
+                tuple(draw(outcome.iteration, workers) for outcome in outcomes),
+                costs_in([outcome.metrics for outcome in outcomes]),
+            )
     return found
 
 
 def modelled(code: Code, costs: Costs, setting: Setting, stragglers: int) -> Taken:
     """Iterations of the model for one number of stragglers."""
     injection = Injection(stragglers, setting.delay_s)
-    return as_modelled(code, costs, [injection.draw(k, code.workers) for k in range(DRAWS)])
+    delays = [tuple(injection.draw(k, code.workers)) for k in range(DRAWS)]
+    times = {late: iteration_s(code, costs, late) for late in set(delays)}
+    return Taken(tuple(times[late] for late in delays), tuple(delays), costs)
 
 
-def as_modelled(code: Code, costs: Costs, delays: Sequence[Sequence[float]]) -> Taken:
-    """The model's iterations with the same workers late."""
-    times = {late: iteration_s(code, costs, late) for late in set(map(tuple, delays))}
-    return Taken(tuple(times[tuple(late)] for late in delays), tuple(delays))
+def as_modelled(code: Code, real: Taken) -> Taken:
+    """The same iterations in the model, with this machine's cores."""
+    costs = replace(real.costs, cores=CORES)
+    times = [iteration_s(code, costs, late) for late in real.delays_s]
+    return Taken(tuple(times), real.delays_s, costs)

@@ -13,7 +13,7 @@ UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
 MAX_ERROR = 1e-6
 """Decodes that may be further off than this, relative to the largest result, wait for more."""
 KEPT_PLANS = 4096
-NICE_FIRST, NICE_STEP, NICEST = 5, 5, 19
+NICE_FIRST, NICE_STEP, NICEST = 5, 6, 19
 
 
 class CodeError(ValueError):

@@ -15,7 +15,6 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import asdict, replace
 from statistics import median
 from typing import Any
 
@@ -29,7 +28,6 @@ from covey.algorithms.study.measure import (
     CORES,
     Setting,
     as_modelled,
-    costs_of,
     measured,
     work_of,
 )
@@ -49,16 +47,16 @@ def delay(make_crew: Callable[[], Crew], rounds: int) -> dict[str, Any]:
     """Iterations of each code against the number of stragglers."""
     setting = Setting("simple_spread", AGENTS, DELAY_S, (0, 1, 3, 5, 7))
     work, snapshot = work_of(setting, 1024)
-    costs = replace(costs_of(work, snapshot, make_crew), cores=CORES)
-    found: dict[str, Any] = {"costs": asdict(costs)}
+    found: dict[str, Any] = {"cores": CORES}
     for name in ("uncoded", "mds", "mds-dense"):
         coded = Coded(code=name, workers=workers_of(name, AGENTS))  # type: ignore[arg-type]
         code = coded.make(AGENTS, 0)
         found[name] = {}
         for k, own in measured(coded, work, snapshot, setting, rounds, make_crew).items():
-            alike = as_modelled(code, costs, own.delays_s)
+            alike = as_modelled(code, own)
             late_s = [real - model for real, model in zip(own.seconds, alike.seconds, strict=True)]
             found[name][k] = {
+                "task_s": own.costs.task_s,
                 "median_s": median(own.seconds),
                 "mean_s": own.mean_s,
                 "worst_s": max(own.seconds),

@@ -72,12 +72,12 @@ def test_few_cores_make_redundancy_dear():
 
 def test_workers_with_more_to_do_stand_back_and_one_after_another():
     code, costs = make_code("mds", workers=15, tasks=8), Costs(task_s=0.1, cores=2)
-    assert code.niceness == (0,) * 8 + (5, 10, 15, 19, 19, 19, 19)
+    assert code.niceness == (0,) * 8 + (5, 11, 17, 19, 19, 19, 19)
     assert set(make_code("mds-dense", workers=15, tasks=8).niceness) == {0}
     none_late = iteration_s(code, costs, [0.0] * 15)
     assert 0.4 < none_late < 0.43  # little more than without redundancy
     one_late = iteration_s(code, costs, delayed(15, [0], 9.0))
-    assert none_late + 0.75 < one_late < none_late + 0.85  # the first parity has almost a core
+    assert none_late + 0.75 < one_late < none_late + 0.9  # the first parity has almost a core
     all_late = iteration_s(code, costs, delayed(15, range(7), 99.0))
     assert all_late == pytest.approx((8 + 56) * 0.1 / 2, rel=0.05)
 
