@@ -8,8 +8,8 @@ done again under the best code.
 from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from math import inf, isfinite
-from statistics import median
+from math import inf
+from statistics import mean, median
 
 TRIALS = 3
 """Of each code before a choice: with six codes a choice stands after 18 iterations."""
@@ -26,15 +26,25 @@ WORSE = 1.5
 
 @dataclass
 class Candidate:
-    """A code, and what its newest iterations took (seconds; inf: given up)."""
+    """A code, and what its newest iterations took (seconds), those that were given up included."""
 
     name: str
     times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    given_up: bool = False
 
     @property
-    def typical_s(self) -> float:
-        """The median; inf before the first."""
-        return median(self.times) if self.times else inf
+    def mean_s(self) -> float:
+        """What it costs, rare delays included; inf before the first."""
+        return mean(self.times) if self.times else inf
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.times.clear()
+        self.given_up = False
+
+    def __str__(self) -> str:
+        taken = "too long" if self.given_up else f"{1000 * self.mean_s:.1f} ms"
+        return f"{self.name} {taken}"
 
 
 class Chooser:
@@ -59,18 +69,19 @@ class Chooser:
     @property
     def best(self) -> int:
         """The code that is fastest as far as is known."""
-        return min(range(len(self._candidates)), key=lambda k: self._candidates[k].typical_s)
+        return min(range(len(self._candidates)), key=lambda k: self._candidates[k].mean_s)
 
     @property
     def best_s(self) -> float:
         """What it takes."""
-        return self._candidates[self.best].typical_s
+        return self._candidates[self.best].mean_s
 
     def took(self, code: int, seconds: float) -> None:
         """An iteration under a code took so long (inf: it was given up)."""
-        self._candidates[code].times.append(seconds)
+        candidate, given_up = self._candidates[code], seconds == inf
+        candidate.times.append(PATIENCE * self.best_s if given_up else seconds)
+        candidate.given_up |= given_up
         if self._trials:
-            given_up = seconds == inf
             self._trials = [k for k in self._trials[1:] if not (given_up and k == code)]
             if not self._trials:
                 self._choose()
@@ -78,16 +89,17 @@ class Chooser:
         self._since_probe += 1
         if self._has_become_slow():
             was, now = self._chosen_s, self._recent_s(code)
-            self._say(f"{self._name} takes {ms(now)} instead of {ms(was)}: trying all codes again")
-            for candidate in self._candidates:
-                candidate.times.clear()
+            told = f"{self._name} takes {1000 * now:.1f} ms instead of {1000 * was:.1f} ms"
+            self._say(f"{told}: trying all codes again")
+            for one in self._candidates:
+                one.forget()
             self._trials = self._all_trials()
         elif self._since_probe >= PROBE_EVERY and len(self._candidates) > 1:
             self._since_probe = 0
             others = [k for k in range(len(self._candidates)) if k != self._chosen]
             probed = others[self._next_probe % len(others)]
             self._next_probe += 1
-            self._candidates[probed].times.clear()
+            self._candidates[probed].forget()
             self._trials = [probed] * TRIALS
 
     @property
@@ -109,15 +121,10 @@ class Chooser:
     def _choose(self) -> None:
         best, chosen = self.best, self._chosen
         if chosen is not None:
-            kept_s = self._candidates[chosen].typical_s
+            kept_s = self._candidates[chosen].mean_s
             if best != chosen and self.best_s > BETTER * kept_s:
                 best = chosen
         if best != chosen:
-            told = ", ".join(f"{one.name} {ms(one.typical_s)}" for one in self._candidates)
+            told = ", ".join(map(str, self._candidates))
             self._say(f"{self._candidates[best].name} from now on; an iteration takes: {told}")
-        self._chosen, self._chosen_s = best, self._candidates[best].typical_s
-
-
-def ms(seconds: float) -> str:
-    """For people."""
-    return f"{1000 * seconds:.1f} ms" if isfinite(seconds) else "too long"
+        self._chosen, self._chosen_s = best, self._candidates[best].mean_s
