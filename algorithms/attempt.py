@@ -15,6 +15,7 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.ray_cluster import StartInterrupted
+from covey.platform.runtime.spaces import Spaces
 
 
 def train(run: Run) -> Mapping[str, float]:
@@ -24,6 +25,7 @@ def train(run: Run) -> Mapping[str, float]:
     job = run.job
     checkpoint = run.restore()
     spaces = probe_spaces(env_source(job))
+    check_codes(job.section, spaces)
     state = None if checkpoint is None else saved.read(checkpoint)
     metrics: Mapping[str, float] = {}
     with ExitStack() as stack:
@@ -74,6 +76,13 @@ def lives_of(job: JobFile, state: TrainingState | None, early: bool) -> int:
     if state is None:
         return int(early)
     return state.lives if job.deterministic else state.lives + 1
+
+
+def check_codes(section: RLSection, spaces: Spaces) -> None:
+    """Raise UserError if the updates cannot be coded as the job says."""
+    if section.coded is not None:
+        parts = section.learners and section.learners.count
+        section.coded.check(parts or spaces.agents, sums=parts is not None)
 
 
 def starts_early(run: Run) -> bool:

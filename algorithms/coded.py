@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from pydantic import Field
 
 from covey.platform.coding.code import Code, CodeError
+from covey.platform.coding.exact import byte_code
 from covey.platform.coding.pool import CodedPool
 from covey.platform.coding.registry import SUM_CODES, make_code
 from covey.platform.coding.stragglers import Distribution, Injection
@@ -62,20 +63,27 @@ class Coded(Section):
     )
     inject: Inject = Inject()
 
-    def codes(self, work: "Work", seed: int) -> list[Code]:
+    def codes(self, tasks: int, sums: bool, seed: int) -> list[Code]:
         """The one to use, or those to choose among, with the first to begin with. UserError if
         there is none.
         """
         if self.code != "auto":
-            return [self.make(work.tasks, seed)]
-        wanted = codes_for_sums if work.sums else codes_for_results
-        found: dict[tuple[str, int, int], Code] = {}
-        for name, workers, stragglers in wanted(work.tasks, self.workers):
+            return [self.make(tasks, seed)]
+        wanted = codes_for_sums if sums else codes_for_results
+        most = self.workers or (tasks if sums else 2 * tasks)
+        found: dict[tuple[str, bytes], Code] = {}
+        for name, workers, stragglers in wanted(tasks, most):
             with suppress(CodeError):  # ldpc has few shapes, fractional-repetition needs a divisor
                 code = make_code(
-                    name, workers=workers, tasks=work.tasks, seed=seed, stragglers=stragglers
+                    name, workers=workers, tasks=tasks, seed=seed, stragglers=stragglers
                 )
-                found.setdefault((name, workers, stragglers), code)
+                if workers <= most and code.tolerance >= self.tolerate:
+                    found.setdefault((name, code.matrix.tobytes()), code)
+        if not found:
+            raise UserError(
+                f"rl.coded: auto finds no code for {tasks} tasks on up to {most} workers that"
+                f" tolerates {self.tolerate} stragglers; with more workers there is one"
+            )
         return list(found.values())
 
     def make(self, tasks: int, seed: int) -> Code:
@@ -91,6 +99,21 @@ class Coded(Section):
             )
         except CodeError as error:
             raise UserError(f"rl.coded: {error}") from error
+
+    def check(self, tasks: int, sums: bool) -> None:
+        """Raise UserError for what so many tasks cannot have, before anybody is started."""
+        for code in self.codes(tasks, sums, 0):
+            late = max(self.inject.stragglers, *(number + 1 for number in self.inject.workers), 0)
+            if late > code.workers:
+                raise UserError(
+                    f"rl.coded.inject: {code.name} has {code.workers} workers, numbered from 0:"
+                    f" no worker {late - 1} can be late"
+                )
+            if self.exact:
+                try:
+                    byte_code(code, 1)
+                except CodeError as error:
+                    raise UserError(f"rl.coded.exact: {error}") from error
 
     def injection(self, seed: int) -> Injection:
         """What the pool is told of stragglers."""
@@ -118,9 +141,8 @@ Wanted = list[tuple[str, int, int]]
 """Names, workers and stragglers of codes to choose among, the most redundant one first."""
 
 
-def codes_for_results(tasks: int, workers: int | None) -> Wanted:
-    """`auto` where every result is needed: by default as many workers again as tasks."""
-    most = 2 * tasks if workers is None else workers
+def codes_for_results(tasks: int, most: int) -> Wanted:
+    """`auto` where every result is needed, on up to `most` workers."""
     less = sorted({(tasks + most) // 2, tasks + 1}, reverse=True)
     found = [("mds", most, 0)]
     found += [("mds", count, 0) for count in less if tasks < count < most]
@@ -130,9 +152,8 @@ def codes_for_results(tasks: int, workers: int | None) -> Wanted:
     return [*found, ("ldpc", most, 0), ("uncoded", tasks, 0)]
 
 
-def codes_for_sums(tasks: int, workers: int | None) -> Wanted:
+def codes_for_sums(tasks: int, most: int) -> Wanted:
     """`auto` where a sum is needed: each part computed three, two times, or once."""
-    most = tasks if workers is None else workers
     found = [
         (name, most, stragglers)
         for stragglers in (2, 1)
@@ -146,7 +167,7 @@ def make_pool(
     coded: Coded, work: Work, seed: int, crew: Crew, note: Callable[[str, str], None]
 ) -> CodedPool:
     """The pool, its workers started. UserError for a code that cannot be made."""
-    first, *others = coded.codes(work, seed)
+    first, *others = coded.codes(work.tasks, work.sums, seed)
     return CodedPool(
         crew,
         first,

@@ -13,7 +13,7 @@ from covey.algorithms.coded import Work
 from covey.algorithms.joint_replay import JointBatch, JointReplay
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.maddpg import MADDPGConfig
-from covey.algorithms.maddpg_row import acting_arrays
+from covey.algorithms.maddpg_row import Row, acting_arrays
 from covey.algorithms.maddpg_update import AgentUpdate, UpdateSettings
 from covey.algorithms.means import Means
 from covey.algorithms.policy_squashed import action_scale
@@ -36,9 +36,9 @@ class MADDPGLearner:
         self.memory = JointMemory(config, root_seed, spaces)
         self.agents = spaces.agents
         self._config, self._spaces = config, spaces
-        self._row = config.row(spaces)
+        self.row = config.row(spaces)
         generator = Generator(PCG64(derive(root_seed, "network")))
-        self._rows = np.stack([self._row.initial(generator) for _ in range(self.agents)])
+        self._rows = np.stack([self.row.initial(generator) for _ in range(self.agents)])
         self._settings = settings(config, spaces, root_seed)
         self._update = AgentUpdate(self._settings)
         self._means = Means()
@@ -75,9 +75,7 @@ class MADDPGLearner:
             self._rows = np.stack(rows)
             return {}
         outcome = self.pool.iterate(snapshot)
-        self._rows = outcome.values.astype(np.float32)
-        for average in self._row.squares():  # decoded zeros may lie a little below
-            np.maximum(self._rows[:, average], 0, out=self._rows[:, average])
+        self._rows = as_rows(outcome.values, self.row)
         return outcome.metrics
 
     def _snapshot(self, batch: JointBatch) -> dict[str, NDArray[Any]]:
@@ -114,7 +112,7 @@ class MADDPGLearner:
         """Copies of all networks."""
         found: Arrays = {}
         for agent, row in enumerate(self._rows):
-            found |= self._row.arrays(agent, row)
+            found |= self.row.arrays(agent, row)
         return found
 
     def state(self) -> LearnerState:
@@ -122,18 +120,26 @@ class MADDPGLearner:
         record, arrays = self.memory.state()
         return LearnerState(
             self._model(),
-            {"averages": self._rows[:, self._row.learnt :].copy(), **arrays},
+            {"averages": self._rows[:, self.row.learnt :].copy(), **arrays},
             {},
             {"updates": self.updates, "version": self.updates, "replay": record},
         )
 
     def restore(self, state: LearnerState) -> None:
         """Go on exactly from `state`."""
-        self._rows[:, self._row.learnt :] = state.optimizer["averages"]
+        self._rows[:, self.row.learnt :] = state.optimizer["averages"]
         for agent, row in enumerate(self._rows):
-            self._row.load(agent, state.model, row)
+            self.row.load(agent, state.model, row)
         self.updates = state.record["updates"]
         self.memory.restore(state.record["replay"], state.optimizer)
+
+
+def as_rows(decoded: NDArray[Any], row: Row) -> NDArray[np.float32]:
+    """All agents' rows, as a pool decoded them."""
+    rows: NDArray[np.float32] = decoded.astype(np.float32)
+    for average in row.squares():  # decoded zeros may lie a little below
+        np.maximum(rows[:, average], 0, out=rows[:, average])
+    return rows
 
 
 def settings(config: MADDPGConfig, spaces: Spaces, root_seed: int) -> UpdateSettings:

@@ -70,11 +70,16 @@ def work_of(setting: Setting, batch_size: int) -> tuple[Work, Arrays]:
 
 
 @contextmanager
-def pool_of(coded: Coded, work: Work, make_crew: Callable[[], Crew]) -> Iterator[CodedPool]:
+def pool_of(
+    coded: Coded,
+    work: Work,
+    make_crew: Callable[[], Crew],
+    note: Callable[[str, str], None] = lambda kind, message: None,
+) -> Iterator[CodedPool]:
     """A pool whose workers have all started: who has not is late, too."""
     crew = make_crew()
     try:
-        pool = make_pool(coded, work, 0, crew, lambda kind, message: None)
+        pool = make_pool(coded, work, 0, crew, note)
         try:
             while len(crew.pids()) < pool.code.workers:
                 time.sleep(LOOK_S)
