@@ -13,6 +13,7 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
     ones that with this machine's cores, dots with quartiles what was measured.
     """
     from matplotlib.figure import Figure
+    from matplotlib.ticker import MaxNLocator
 
     settings = sorted({(cell.env, cell.agents, cell.delay_s) for cell in cells})
     codes = list(dict.fromkeys(cell.code for cell in cells))
@@ -39,6 +40,7 @@ def draw(cells: Sequence[Cell], path: Path) -> None:
             panel.set_xlabel("stragglers in each iteration")
             panel.set_ylabel("iteration (s)")
             panel.set_ylim(bottom=0)
+            panel.xaxis.set_major_locator(MaxNLocator(integer=True))
             panel.grid(alpha=0.25)
         wide.legend(fontsize="small")
     figure.savefig(path, dpi=110)
