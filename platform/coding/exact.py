@@ -11,10 +11,8 @@ from hashlib import blake2b
 from typing import Any, Protocol
 
 import numpy as np
-from numpy.typing import NDArray
 
 from covey.platform.coding.code import Code, CodeError, NotDecodable
-from covey.platform.coding.ldpc import reduced
 
 DIGEST_BYTES = 16
 Blob = bytes | bytearray | memoryview
@@ -131,7 +129,8 @@ class ExclusiveOr:
     def __init__(self, code: Code, result_bytes: int) -> None:
         self.workers, self.tasks = int(code.workers), int(code.tasks)
         self.tasks_of, self.sent_bytes = code.tasks_of, result_bytes
-        self._matrix: NDArray[np.bool_] = code.matrix != 0
+        self._rows = [sum(1 << task for task in self.tasks_of(w)) for w in range(code.workers)]
+        """Bit i of worker j's: whether task i is in what it sends."""
 
     def encode(self, worker: int, results: Mapping[int, Blob]) -> Blob:
         return mixed(results[task] for task in self.tasks_of(worker))
@@ -144,18 +143,29 @@ class ExclusiveOr:
         chosen = self._solved(order)
         if chosen is None:
             raise NotDecodable(f"the results of workers {order} are not enough")
-        return [mixed(received[order[place]] for place in np.flatnonzero(row)) for row in chosen]
+        return [
+            mixed(received[worker] for place, worker in enumerate(order) if row >> place & 1)
+            for row in chosen
+        ]
 
-    def _solved(self, order: Sequence[int]) -> NDArray[np.bool_] | None:
-        """For every task the rows [M, R] that add up to it; None if there are none."""
-        rows = self._matrix[list(order)]
-        solved, pivots = reduced(np.hstack([rows.T.copy(), np.eye(self.tasks, dtype=bool)]))
-        # [rows^T | I] in reduced form: with full rank the first M pivots are received rows.
-        if pivots[: self.tasks] != [p for p in pivots if p < len(order)]:
-            return None
-        weights = np.zeros((self.tasks, len(order)), dtype=bool)
-        weights[:, pivots] = solved[:, len(order) :].T
-        return weights
+    def _solved(self, order: Sequence[int]) -> list[int] | None:
+        """For every task which of some workers' results add up to it, as bits; None if they are not
+        enough.
+        """
+        rows = [
+            self._rows[worker] | 1 << (self.tasks + place) for place, worker in enumerate(order)
+        ]
+        solved: list[int] = []
+        for task in range(self.tasks):
+            pivot = next((row for row in rows if row >> task & 1), None)
+            if pivot is None:
+                return None
+            rows.remove(pivot)
+            rows, solved = (
+                [row ^ pivot if row >> task & 1 else row for row in some] for some in (rows, solved)
+            )
+            solved.append(pivot)
+        return [row >> self.tasks for row in solved]
 
 
 def mixed(blobs: Iterable[Blob]) -> Blob:
