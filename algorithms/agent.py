@@ -116,12 +116,21 @@ class Agent:
         scaled = (features - mean) * self._observed.scale.astype(np.float32)
         return scaled.clip(-OBSERVATION_LIMIT, OBSERVATION_LIMIT)
 
-    def descend(self, loss: Tensor, learning_rate: float, max_norm: float) -> None:
-        """One step of the optimiser; a gradient longer than `max_norm` is shortened to it."""
+    @property
+    def parameters(self) -> Tensor:
+        """All of them, in one vector: the networks' own."""
+        return self._parameters.data
+
+    def gradient(self, loss: Tensor) -> Tensor:
+        """Of a loss; the next one takes its place."""
         gradient = self._parameters.grad
         assert gradient is not None
         gradient.zero_()
         loss.backward()  # type: ignore[no-untyped-call]
+        return gradient
+
+    def follow(self, gradient: Tensor, learning_rate: float, max_norm: float) -> None:
+        """One step of the optimiser; a gradient longer than `max_norm` is shortened to it."""
         gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
         self._optimizer.step(gradient, learning_rate)
 

@@ -8,12 +8,14 @@ from covey.algorithms.beforehand import Beforehand
 from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
 from covey.algorithms.progress import Progress
 from covey.algorithms.saved import TrainingState
+from covey.algorithms.section import RLSection
 from covey.algorithms.team import Team
 from covey.algorithms.training import Training
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.ray_cluster import StartInterrupted
+from covey.platform.runtime.spaces import Spaces
 
 
 def train(run: Run) -> Mapping[str, float]:
@@ -23,6 +25,7 @@ def train(run: Run) -> Mapping[str, float]:
     job = run.job
     checkpoint = run.restore()
     spaces = probe_spaces(env_source(job))
+    check_codes(job.section, spaces)
     state = None if checkpoint is None else saved.read(checkpoint)
     metrics: Mapping[str, float] = {}
     with ExitStack() as stack:
@@ -75,12 +78,20 @@ def lives_of(job: JobFile, state: TrainingState | None, early: bool) -> int:
     return state.lives if job.deterministic else state.lives + 1
 
 
+def check_codes(section: RLSection, spaces: Spaces) -> None:
+    """Raise UserError if the updates cannot be coded as the job says."""
+    if section.coded is not None:
+        parts = section.learners and section.learners.count
+        section.coded.check(parts or spaces.agents, sums=parts is not None)
+
+
 def starts_early(run: Run) -> bool:
     """Whether this process trains until Ray's actors are there: not where others share the
-    cluster, nor where every step is to be repeated.
+    cluster, where every step is to be repeated, or where the actors are to compute the updates.
     """
-    on_ray = number_of_samplers(run.job.section) > 0 and run.ray_address == "local"
-    return on_ray and not run.job.deterministic
+    section: RLSection = run.job.section
+    on_ray = number_of_samplers(section) > 0 and run.ray_address == "local"
+    return on_ray and not run.job.deterministic and section.coded is None
 
 
 def make_crew(job: JobFile, ray_address: str) -> Crew:

@@ -55,7 +55,13 @@ class LearnerSeat:
         self._running = None
         section: RLSection = self._job.section
         self._worker = self._crew.spawn(
-            "learner", LearnerLoop, section, self._spaces, self._job.seed, threads_of(self._job)
+            "learner",
+            LearnerLoop,
+            section,
+            self._spaces,
+            self._job.seed,
+            threads_of(self._job),
+            self._crew.helpers(),
         )
 
     def first_weights(self) -> Weights:

@@ -2,18 +2,21 @@
 
 import math
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any
 
+from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.orders import Ask, OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
+from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.gpu import GpuLoad
 from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.meter import Meter
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
@@ -24,14 +27,34 @@ from covey.platform.runtime.weights_channel import WeightsWriter
 class LearnerLoop:
     """Turn after turn, in slices. The same class inline or as a Ray actor."""
 
-    def __init__(self, section: RLSection, spaces: Spaces, seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        section: RLSection,
+        spaces: Spaces,
+        seed: int,
+        threads: int,
+        helpers: Callable[[], Crew] = InlineCrew,
+    ) -> None:
         one_blas_thread()
+        keep_freed_memory()
         self._section = section
         # Of a kind that the algorithm's own turns know.
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
+        self._events: list[tuple[str, str]] = []
+        self._helpers: Crew | None = None
+        if section.coded is not None:
+            self._helpers = helpers()
+            self._share_work(section, section.coded, seed, self._helpers)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
+
+    def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
+        work = self._learner.work(None if section.learners is None else section.learners.count)
+        self._learner.pool = make_pool(coded, work, seed, helpers, self._note)
+
+    def _note(self, kind: str, message: str) -> None:
+        self._events.append((kind, message))
 
     def weights(self) -> Weights:
         """What acting needs now."""
@@ -90,8 +113,12 @@ class LearnerLoop:
                 break
         metrics = {**progress.metrics(), **self._turn.metrics()}
         if turns:  # a slice in which nothing could be done is part of the next one's interval
-            metrics |= self._meter.read(part.pids)
-        return Report(metrics, self._meter.whole(), progress.to_record(), turns)
+            metrics |= self._meter.read((*part.pids, *self._pids()))
+        events, self._events = tuple(self._events), []
+        return Report(metrics, self._meter.whole(), progress.to_record(), turns, events)
+
+    def _pids(self) -> Iterable[int]:
+        return () if self._helpers is None else self._helpers.pids().values()
 
     def state(self) -> tuple[LearnerState, Record]:
         """Copies of all that later updates depend on, besides the rows in the streams; what is in

@@ -41,9 +41,9 @@ class OnPolicyTurn:
         to.feed.release()
         self._version = to.weights.publish(self._learner.weights().arrays)
         self._metrics = {
-            **learned,
             "sample_s": max(fragment.sample_s for fragment in fragments),
             "iteration_s": time.monotonic() - began,
+            **learned,  # where workers compute gradients, an iteration is one of theirs
         }
         return True
 

@@ -48,6 +48,8 @@ class Report:
     meters: dict[str, float]
     progress: Record
     turns: int
+    events: tuple[tuple[str, str], ...] = ()
+    """What the run folder is to tell: kind and message each."""
 
 
 class Ask(Enum):
@@ -70,7 +72,10 @@ class Orders:
     def report(self) -> Report | None:
         """Of the slice ordered last, once it is over."""
         note = self._answers.read()
-        return None if note is None else Report(**note)
+        if note is None:
+            return None
+        events = tuple((kind, message) for kind, message in note.pop("events"))
+        return Report(**note, events=events)
 
     def ask_state(self) -> None:
         """Have the learner tell where it stands; `state` gives it."""

@@ -17,7 +17,8 @@ EVALUATION_ENVS = 10
 def env_source(job: JobFile) -> EnvSource:
     """Where the environments of a job come from."""
     section: RLSection = job.section
-    return EnvSource(section.env.id, section.env.kwargs, job.code, section.env.preprocess)
+    env = section.env
+    return EnvSource(env.id, env.kwargs, job.code, env.preprocess, env.agents)
 
 
 def probe_spaces(source: EnvSource) -> Spaces:

@@ -55,10 +55,10 @@ class SquashedPolicy:
         return stretched
 
 
-def action_scale(action: ActionSpec) -> tuple[Floats, Floats]:
+def action_scale(action: ActionSpec, algorithm: str = "sac") -> tuple[Floats, Floats]:
     """Middle and half the width [A] of each dimension's range. UserError if one has no end."""
     bounds = [*action.low, *action.high]
     if action.kind != "continuous" or None in bounds:
-        raise UserError("sac needs actions that are numbers between two bounds")
+        raise UserError(f"{algorithm} needs actions that are numbers between two bounds")
     low, high = np.array(bounds, dtype=np.float64).reshape(2, -1)
     return ((high + low) / 2).astype(np.float32), ((high - low) / 2).astype(np.float32)

@@ -77,6 +77,8 @@ class PPOConfig(Section):
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
     takes_turns: ClassVar = True
     """Whether samplers rest while the learner works."""
+    shares_work: ClassVar = "parts"
+    """What a pool of workers can compute of it: the "parts" of a gradient, "agents", or nothing."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
 

@@ -1,17 +1,22 @@
-"""PPO's loss, and the learner that goes down it (Schulman et al. 2017)."""
+"""The learner that goes down PPO's loss (Schulman et al. 2017)."""
 
 from __future__ import annotations
 
 from time import perf_counter
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING
 
 import torch
 from numpy.random import PCG64, Generator
 from torch import Tensor
 
 from covey.algorithms.agent import Agent, Batch
+from covey.algorithms.coded import Work
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.means import Means
+from covey.algorithms.ppo_gradient import TERMS, snapshot_of, work_of
+from covey.algorithms.ppo_loss import PPOLoss, loss_of
 from covey.algorithms.rollout import join
+from covey.platform.coding.pool import CodedPool
 from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive
@@ -23,60 +28,25 @@ MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
 
 
-class PPOLoss(NamedTuple):
-    """The terms of the loss, and how far the policy has moved; scalars."""
-
-    total: Tensor
-    policy: Tensor
-    value: Tensor
-    entropy: Tensor
-    kl: Tensor
-    clip_fraction: Tensor
-
-
-def ppo_loss(
-    logp: Tensor,
-    behaviour_logp: Tensor,
-    advantages: Tensor,
-    values: Tensor,
-    returns: Tensor,
-    entropy: Tensor,
-    *,
-    clip: float,
-    value_coef: float,
-    entropy_coef: float,
-) -> PPOLoss:
-    """Clipped surrogate (eq. 7), squared value error and entropy bonus (eq. 9). All arguments [N].
-
-    `kl` is the low-variance estimate E[(ratio - 1) - log ratio] of KL(behaviour || policy).
-    """
-    log_ratio = logp - behaviour_logp
-    ratio = log_ratio.exp()
-    surrogate = (ratio * advantages).minimum(ratio.clamp(1 - clip, 1 + clip) * advantages)
-    policy, value = -surrogate.mean(), 0.5 * (values - returns).square().mean()
-    mean_entropy = entropy.mean()
-    moved = ratio.detach() - 1
-    return PPOLoss(
-        total=policy + value_coef * value - entropy_coef * mean_entropy,
-        policy=policy.detach(),
-        value=value.detach(),
-        entropy=mean_entropy.detach(),
-        kl=(moved - log_ratio.detach()).mean(),
-        clip_fraction=(moved.abs() > clip).to(moved.dtype).mean(),
-    )
-
-
 class PPOLearner:
     """Updates an agent from rollout fragments. The same class inline or as a Ray actor."""
 
     def __init__(self, config: PPOConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
-        self._config = config
+        self._config, self._spaces = config, spaces
         self._observation = spaces.observation
         self._threads = config.threads or threads
         torch.set_num_threads(self._threads)
         self._agent = Agent(config, spaces, root_seed)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
         self._version = 0
+        self._shared = Means()
+        self.pool: CodedPool | None = None
+        """Computes the gradients, if there is one."""
+
+    def work(self, parts: int | None) -> Work:
+        """What a pool of workers has to compute: the gradients of a minibatch's parts."""
+        assert parts is not None
+        return work_of(self._agent, self._config, self._spaces, parts)
 
     def weights(self) -> Weights:
         """A copy of what acting needs, under the current version."""
@@ -101,6 +71,7 @@ class PPOLearner:
             "learning_rate": config.learning_rate * left,
             "gradient_steps": float(len(losses)),
             "frames": float(frames),
+            **self._shared.take(),
             "update_s": perf_counter() - began,
         }
 
@@ -127,20 +98,23 @@ class PPOLearner:
         config, advantages = self._config, batch.advantages
         if config.normalize_advantages and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-        logp, entropy, values = self._agent.network.evaluate(batch.features, batch.actions)
-        loss = ppo_loss(
-            logp,
-            batch.logp,
-            advantages,
-            values,
-            batch.returns,
-            entropy,
-            clip=clip,
-            value_coef=config.value_coef,
-            entropy_coef=config.entropy_coef,
-        )
-        self._agent.descend(loss.total, learning_rate, config.max_grad_norm)
-        return loss._replace(total=loss.total.detach())
+            batch = batch._replace(advantages=advantages)
+        if self.pool is None:
+            loss = loss_of(self._agent, batch, clip, config.value_coef, config.entropy_coef)
+            gradient = self._agent.gradient(loss.total)
+            loss = loss._replace(total=loss.total.detach())
+        else:
+            gradient, loss = self._gathered(self.pool, batch, clip)
+        self._agent.follow(gradient, learning_rate, config.max_grad_norm)
+        return loss
+
+    def _gathered(self, pool: CodedPool, batch: Batch, clip: float) -> tuple[Tensor, PPOLoss]:
+        """The gradient and the loss's terms, as the pool's workers found them."""
+        outcome = pool.iterate(snapshot_of(self._agent, batch, clip, self._config.minibatch_size))
+        self._shared.add(outcome.metrics["iteration_s"], **outcome.metrics)
+        found = outcome.values if outcome.values.ndim == 1 else outcome.values.sum(axis=0)
+        whole = torch.from_numpy(found.astype("f4"))
+        return whole[:-TERMS], PPOLoss(*whole[-TERMS:])
 
     def state(self) -> LearnerState:
         """Copies of everything that later updates depend on."""

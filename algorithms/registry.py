@@ -5,10 +5,11 @@ from typing import Annotated
 from pydantic import Field
 
 from covey.algorithms.dqn import DQNConfig
+from covey.algorithms.maddpg import MADDPGConfig
 from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.sac import SACConfig
 
 AlgorithmConfig = Annotated[
-    DQNConfig | PPOConfig | SACConfig,
+    DQNConfig | MADDPGConfig | PPOConfig | SACConfig,
     Field(discriminator="name"),
 ]

@@ -69,6 +69,8 @@ class ReplayConfig(Section):
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
     takes_turns: ClassVar = False
     """Whether samplers rest while the learner works."""
+    shares_work: ClassVar = ""
+    """Whether its updates can be computed by a coded pool of workers."""
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""
 

@@ -4,6 +4,7 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from covey.algorithms.coded import Coded
 from covey.algorithms.registry import AlgorithmConfig
 from covey.envs.section import EnvSection
 from covey.platform.jobfile.model import Count, Positive, Section
@@ -47,6 +48,12 @@ class ViewerSection(Section):
     )
 
 
+class Learners(Section):
+    """Workers that compute the gradient of each minibatch together, a part each."""
+
+    count: Count
+
+
 class RLSection(Section):
     """What is trained, where, and by how many samplers."""
 
@@ -55,3 +62,9 @@ class RLSection(Section):
     sampling: Sampling = Sampling()
     evaluation: EvaluationSection = EvaluationSection()
     viewer: ViewerSection = ViewerSection()
+    learners: Learners | None = Field(
+        default=None, description="have gradients computed by several workers, in parts"
+    )
+    coded: Coded | None = Field(
+        default=None, description="have updates computed by workers, with a code over them"
+    )

@@ -79,7 +79,10 @@ class Team:
 
     def learn(self, part: Slice) -> Report | None:
         """One slice of training; None if the learner was lost over it and replaced."""
-        return self._learner.learn(part, self.samplers.heal)
+        report = self._learner.learn(part, self.samplers.heal)
+        for kind, message in () if report is None else report.events:
+            self.note(kind, message)
+        return report
 
     def counts(self) -> dict[str, float]:
         """Workers and environments that were replaced so far."""

@@ -4,7 +4,9 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from covey.algorithms.coded import Coded
 from covey.algorithms.section import RLSection, Sampling
+from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 from covey.platform.workload import Policy
@@ -27,7 +29,13 @@ class RLWorkload:
         check_env_id(section.env.id)
         section.algorithm.check(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
-        return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
+        coded = section.coded
+        if coded is None and section.learners is not None:
+            coded = Coded(code="uncoded")
+        if coded is not None:
+            check_coded(job, sampling, coded)
+        resolved = {"sampling": sampling, "coded": coded}
+        return job.model_copy(update={"rl": section.model_copy(update=resolved)})
 
     def run(self, run: "Run") -> Mapping[str, float]:
         from covey.algorithms.attempt import train
@@ -54,6 +62,54 @@ def check_env_id(env_id: str) -> None:
     problem = None if ":" in env_id else unknown_id(env_id)
     if problem is not None:
         raise KeyProblem(("rl", "env", "id"), problem)
+
+
+def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
+    """Raise KeyProblem where a pool of workers cannot compute the updates, or would not repeat
+    them.
+    """
+    section: RLSection = job.section
+    name, shares = section.algorithm.name, section.algorithm.shares_work
+    key = "coded" if section.learners is None else "learners"
+    if not shares:
+        raise KeyProblem(
+            ("rl", key), f"{name} updates by itself; maddpg and ppo can have workers do it"
+        )
+    if shares == "agents" and section.learners is not None:
+        raise KeyProblem(
+            ("rl", "learners"), f"{name} shares its work by agents: give rl.coded alone"
+        )
+    if shares == "parts":
+        if section.learners is None:
+            raise KeyProblem(
+                ("rl", "coded"),
+                f"{name} needs rl.learners too: in how many parts a gradient is cut",
+            )
+        if getattr(section.algorithm, "policies", "shared") == "separate":
+            raise KeyProblem(
+                ("rl", "learners"), "separate policies have a gradient each; workers share one"
+            )
+    if shares == "agents" and coded.code in SUM_CODES:
+        raise KeyProblem(
+            ("rl", "coded", "code"),
+            f"{coded.code} gives the sum of results, and {name} needs each; mds is for that",
+        )
+    if not sampling.samplers:
+        raise KeyProblem(
+            ("rl", "coded"),
+            "its workers are Ray actors, but rl.sampling.samplers is 0: all in one process",
+        )
+    if job.deterministic and coded.code == "auto":
+        raise KeyProblem(
+            ("rl", "coded", "code"), "auto goes by the clock; a job that repeats cannot"
+        )
+    plain = coded.exact or coded.code in ("uncoded", "replication")
+    if job.deterministic and not plain:
+        raise KeyProblem(
+            ("rl", "coded", "exact"),
+            f"with {coded.code} the last bits depend on who answers first; a job that repeats needs"
+            " exact: true",
+        )
 
 
 def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:

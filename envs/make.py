@@ -5,8 +5,10 @@ import gymnasium
 from covey.envs.atari import with_its_own_score
 from covey.envs.batched import BatchedEnv, has_batched_form
 from covey.envs.parallel import ParallelEnv
+from covey.envs.particles.environments import ParticleEnv
 from covey.envs.single import make_env
 from covey.envs.source import (
+    PARTICLES,
     EnvSource,
     described,
     import_registering_module,
@@ -15,6 +17,7 @@ from covey.envs.source import (
 )
 from covey.envs.vector import VectorEnv
 from covey.envs.world import make_parallel
+from covey.platform.errors import UserError
 from covey.platform.runtime.interfaces import Environments
 
 __all__ = [
@@ -42,6 +45,13 @@ def make_environments(
     `replayable` ones are stepped one by one: in the batched form none can be brought back to where
     it stands. In the role "evaluation", Atari games count their own score.
     """
+    if source.is_particles:
+        return ParticleEnv(source, count, first, root_seed, role)
+    if source.agents is not None:
+        raise UserError(
+            f"env.agents: only {', '.join(PARTICLES)} are made for so many agents; {source} takes"
+            " its own arguments, env.kwargs"
+        )
     if role == "evaluation":
         source = with_its_own_score(source)
     if is_parallel(source):

@@ -51,7 +51,7 @@ class ParallelEnv:
 
     def _world(self, env: Any = None) -> World:
         made = make_parallel(self._source) if env is None else env
-        return World(self._source, self.agents, self.spaces, made)
+        return World(self._source, self.agents, made)
 
     def __str__(self) -> str:
         return str(self._source)

@@ -3,7 +3,7 @@
 from pydantic import Field, JsonValue
 
 from covey.envs.source import Preprocess
-from covey.platform.jobfile.model import Section
+from covey.platform.jobfile.model import Count, Section
 
 
 class EnvSection(Section):
@@ -12,9 +12,11 @@ class EnvSection(Section):
 
     `kwargs` are handed to the environment's constructor. `preprocess: atari` shows an `ALE/...`
     game as four grey 84 x 84 pictures and clips its rewards to [-1, 1], except in evaluations;
-    `auto` does so for every such game.
+    `auto` does so for every such game. The particle environments `simple_spread`, `simple_tag`,
+    `simple_adversary` and `simple_push` are our own batched form, for so many `agents`.
     """
 
     id: str
     kwargs: dict[str, JsonValue] = Field(default={})
     preprocess: Preprocess = "auto"
+    agents: Count | None = None

@@ -24,17 +24,21 @@ NAMESPACES = {
     "BabyAI": ("minigrid", "minigrid"),
 }
 
+PARTICLES = ("simple_spread", "simple_tag", "simple_adversary", "simple_push")
+"""Multi-agent particle environments in our own batched form; see `particles`."""
+
 
 @dataclass(frozen=True)
 class EnvSource:
     """Where environments come from: id, constructor arguments, and the job's code folder, if it has
-    one.
+    one; of particle environments, how many agents.
     """
 
     id: str
     kwargs: Mapping[str, Any] = field(default_factory=dict)
     code: str | None = None
     preprocess: Preprocess = "auto"
+    agents: int | None = None
 
     def __str__(self) -> str:
         return f"environment {self.id}"
@@ -43,6 +47,11 @@ class EnvSource:
     def bare_id(self) -> str:
         """The id without the module in front."""
         return self.id.rpartition(":")[2]
+
+    @property
+    def is_particles(self) -> bool:
+        """Whether it is one of our own particle environments."""
+        return self.id in PARTICLES
 
     @property
     def is_ale(self) -> bool:
@@ -103,11 +112,13 @@ def unknown_id(registered: str) -> str | None:
     """Why an id without a module in front cannot be made, with the nearest known one; None if
     Gymnasium knows it or only its module can tell.
     """
-    if registered in gymnasium.registry or registered.partition("/")[0] in NAMESPACES:
+    if registered in (*gymnasium.registry, *PARTICLES):
+        return None
+    if registered.partition("/")[0] in NAMESPACES:
         return None
     if names_parallel(registered):
         return None
-    nearest = get_close_matches(registered, gymnasium.registry, n=1, cutoff=0.5)
+    nearest = get_close_matches(registered, (*gymnasium.registry, *PARTICLES), n=1, cutoff=0.5)
     hint = f"; did you mean {nearest[0]}?" if nearest else ""
     return (
         f"{registered!r} is not a registered Gymnasium environment{hint} "

@@ -11,6 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.envs.make import EnvSource, described, is_parallel, make_env, make_parallel
+from covey.envs.particles.environments import ParticleEnv
+from covey.envs.particles.picture import draw
 from covey.envs.spaces import describe_spaces
 from covey.envs.world import Outcome, World, describe_parallel
 from covey.platform.environment import drawing_off_screen
@@ -62,6 +64,8 @@ def open_stage(source: EnvSource) -> Stage:
 def _make_stage(source: EnvSource) -> Stage:
     drawn = replace(source, kwargs={**source.kwargs, "render_mode": MODE})
     try:
+        if source.is_particles:
+            return ParticleStage(source)
         return ParallelStage(drawn) if is_parallel(source) else GymnasiumStage(drawn)
     except UserError as error:
         raise CannotRender(_why_not_made(source, error)) from error
@@ -105,7 +109,7 @@ class ParallelStage:
         self._source = source
         self._env = make_parallel(source)
         agents, self._spaces = describe_parallel(self._env, str(source))
-        self._world = World(source, agents, self._spaces, self._env)
+        self._world = World(source, agents, self._env)
         self._seen = Outcome.allocate(len(agents), self._spaces).observations
         self.step_s = _step_s(self._env)
 
@@ -127,6 +131,34 @@ class ParallelStage:
 
     def close(self) -> None:
         self._env.close()
+
+
+class ParticleStage:
+    """One of our own particle worlds."""
+
+    step_s = 0.1
+
+    def __init__(self, source: EnvSource) -> None:
+        """Raises UserError when it cannot be made."""
+        self._source = source
+
+    def begin(self, seed: int) -> NDArray[Any]:
+        self._world = ParticleEnv(self._source, 1, 0, seed, "stage")
+        self._row = Outcome.allocate(self._world.count, self._world.spaces)
+        self._world.reset(self._row.observations)
+        return self._row.observations
+
+    def step(self, actions: NDArray[Any]) -> tuple[NDArray[Any], bool]:
+        row = self._row
+        outcome = row.rewards, row.terminated, row.truncated, row.valid
+        self._world.step(actions, row.observations, *outcome)
+        return row.observations, bool(row.truncated.all())
+
+    def picture(self) -> NDArray[np.uint8]:
+        return draw(self._world.scenario)
+
+    def close(self) -> None:
+        pass
 
 
 def _step_s(env: Any) -> float:

@@ -1,7 +1,7 @@
 """One PettingZoo environment as columns, a column for each of its agents."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import numpy as np
@@ -11,7 +11,7 @@ from covey.envs.observations import as_declared
 from covey.envs.source import EnvSource, described, import_named
 from covey.envs.spaces import describe_action, describe_observation
 from covey.platform.errors import UserError
-from covey.platform.runtime.spaces import Spaces
+from covey.platform.runtime.spaces import ObservationSpec, Spaces
 
 
 def make_parallel(source: EnvSource) -> Any:
@@ -37,24 +37,28 @@ def make_parallel(source: EnvSource) -> Any:
 def describe_parallel(env: Any, name: str) -> tuple[tuple[str, ...], Spaces]:
     """The agents of an environment, and the spaces that all of them share, for so many.
 
-    Raises UserError if they share none.
+    Rows of numbers may be of different lengths: the shorter ones end in zeros. Raises UserError for
+    spaces that differ in another way.
     """
     agents = tuple(env.possible_agents)
-    each = [
-        Spaces(
-            describe_observation(env.observation_space(agent), name),
-            describe_action(env.action_space(agent), name),
-        )
-        for agent in agents
-    ]
-    for agent, spaces in zip(agents, each, strict=True):
-        if spaces != each[0]:
+    seen = [describe_observation(env.observation_space(agent), name) for agent in agents]
+    widest = max(seen, key=lambda spec: spec.shape)
+    shared = Spaces(widest, describe_action(env.action_space(agents[0]), name), len(agents))
+    for agent, own in zip(agents, seen, strict=True):
+        action = describe_action(env.action_space(agent), name)
+        if action != shared.action or not (own == widest or is_shorter_row(own, widest)):
             raise UserError(
                 f"{name}: its agents must have the same spaces, but {agents[0]} sees "
                 f"{env.observation_space(agents[0])} and takes {env.action_space(agents[0])}, "
                 f"{agent} sees {env.observation_space(agent)} and takes {env.action_space(agent)}"
             )
-    return agents, replace(each[0], agents=len(agents))
+    return agents, shared
+
+
+def is_shorter_row(one: ObservationSpec, other: ObservationSpec) -> bool:
+    """Whether both are rows of numbers, and the first the shorter one."""
+    rows = one.kind == other.kind == "numeric" and len(one.shape) == len(other.shape) == 1
+    return rows and one.dtype == other.dtype and one.shape < other.shape
 
 
 @dataclass(frozen=True)
@@ -101,11 +105,11 @@ class World:
     An agent ends once in an episode; what its environment says of it after that is not looked at.
     """
 
-    def __init__(self, source: EnvSource, agents: Sequence[str], spaces: Spaces, env: Any) -> None:
+    def __init__(self, source: EnvSource, agents: Sequence[str], env: Any) -> None:
         self.env = env
         self._name = str(source)
         self._agents = agents
-        self._spaces = spaces
+        self._seen = [describe_observation(env.observation_space(a), self._name) for a in agents]
         self._active = [False] * len(agents)
         self._gone = [False] * len(agents)
 
@@ -120,7 +124,9 @@ class World:
         self._gone = [False] * len(self._agents)
         for i, agent in enumerate(self._agents):
             self._active[i] = agent in seen
-            observations[i] = self._checked(seen[agent]) if agent in seen else 0
+            observations[i] = 0
+            if agent in seen:
+                self._show(i, seen[agent], observations)
         if self.over:
             raise UserError(f"{self._name}: its episode began without agents")
 
@@ -136,7 +142,7 @@ class World:
         outcome.nothing(previous)
         for i, agent in enumerate(self._agents):
             if agent in seen and not self._gone[i]:
-                outcome.observations[i] = self._checked(seen[agent])
+                self._show(i, seen[agent], outcome.observations)
             if self._active[i]:
                 outcome.valid[i] = True
                 outcome.rewards[i] = gained[agent]
@@ -147,5 +153,10 @@ class World:
             else:
                 self._active[i] = agent in present and not self._gone[i]
 
-    def _checked(self, seen: Any) -> NDArray[Any]:
-        return as_declared(seen, self._spaces.observation, self._name)
+    def _show(self, i: int, seen: Any, observations: NDArray[Any]) -> None:
+        """Write what agent i sees; what is beyond a shorter row stays 0."""
+        checked = as_declared(seen, self._seen[i], self._name)
+        if checked.shape == observations[i].shape:
+            observations[i] = checked
+        else:
+            observations[i, : len(checked)] = checked

@@ -4,13 +4,13 @@ import os
 from collections.abc import Callable, Mapping, Sequence
 from concurrent import futures
 from contextlib import suppress
-from functools import cached_property
+from functools import cached_property, partial
 from typing import Any
 
 from covey.platform.environment import prepare_libraries, threads_give_way
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
-from covey.platform.runtime.crew import Pending, Worker, WorkerLost
+from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.ray_cluster import connect, keeping_signal_handlers, place
 
 LEARNER = "learner"
@@ -21,42 +21,22 @@ SAMPLER = "sampler "
 """Followed by a number: who has it gets a bundle of their own."""
 
 
-class RayCrew:
-    """One placement group of the job's resources; the calling process takes no CPU of it.
+class Actors:
+    """The workers of somebody who holds a placement group, all in it."""
 
-    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned
-    to either side; the evaluator lives beside the learner. "local" starts a private Ray, anything
-    else joins that cluster.
-    """
-
-    def __init__(self, resources: Resources, samplers: int, address: str) -> None:
-        prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
-        threads_give_way()  # in the workers of a Ray that starts here
-        self._private = address == "local"
-        self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
-        self._gpus = resources.gpus
+    def __init__(self, group: Any) -> None:
+        self._group = group
         self._actors: dict[str, Any] = {}
         self._pids: dict[str, futures.Future[int]] = {}
-        with keeping_signal_handlers():
-            connect(resources, address)
-        self._group = place(self._bundles(resources, samplers))
 
-    def _bundles(self, resources: Resources, samplers: int) -> list[dict[str, float]]:
-        """One a sampler, then one for the learner and the evaluator."""
-        rest: dict[str, float] = {"CPU": round(resources.cpus - samplers * self._share, 4)}
-        if resources.gpus:
-            rest["GPU"] = resources.gpus
-        return [{"CPU": self._share}] * samplers + [rest]
-
-    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
-        last = len(self._group.bundle_specs) - 1
-        collects = name.startswith(SAMPLER)
-        share = {"CPU": self._share} if collects else {}
-        if name == LEARNER:
-            share = {"GPU": self._gpus}
-        if name in BACKGROUND:
-            factory, arguments = behind_others, (packed(factory, *arguments),)
-        bundle = int(name.removeprefix(SAMPLER)) if collects else last
+    def _start(
+        self,
+        name: str,
+        bundle: int,
+        share: Mapping[str, float],
+        factory: Callable[..., object],
+        *arguments: Any,
+    ) -> Worker:
         worker = start_actor(name, self._group, bundle, share, factory, *arguments)
         self._actors[name] = worker.actor
         self._pids[name] = worker.actor.pid.remote().future()  # a busy one would not answer later
@@ -96,12 +76,73 @@ class RayCrew:
 
     def close(self) -> None:
         import ray
-        from ray.util.placement_group import remove_placement_group
 
         for actor in self._actors.values():
             ray.kill(actor)
+
+
+class RayCrew(Actors):
+    """One placement group of the job's resources; the calling process takes no CPU of it.
+
+    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned
+    to either side; the evaluator lives beside the learner. "local" starts a private Ray, anything
+    else joins that cluster.
+    """
+
+    def __init__(self, resources: Resources, samplers: int, address: str) -> None:
+        prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
+        threads_give_way()  # in the workers of a Ray that starts here
+        self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
+        self._gpus = resources.gpus
+        with keeping_signal_handlers():
+            connect(resources, address)
+        super().__init__(place(self._bundles(resources, samplers)))
+
+    def _bundles(self, resources: Resources, samplers: int) -> list[dict[str, float]]:
+        """One a sampler, then one for the learner and the evaluator."""
+        rest: dict[str, float] = {"CPU": round(resources.cpus - samplers * self._share, 4)}
+        if resources.gpus:
+            rest["GPU"] = resources.gpus
+        return [{"CPU": self._share}] * samplers + [rest]
+
+    @property
+    def _last(self) -> int:
+        return len(self._group.bundle_specs) - 1
+
+    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        collects = name.startswith(SAMPLER)
+        share = {"CPU": self._share} if collects else {}
+        if name == LEARNER:
+            share = {"GPU": self._gpus}
+        if name in BACKGROUND:
+            factory, arguments = behind_others, (packed(factory, *arguments),)
+        bundle = int(name.removeprefix(SAMPLER)) if collects else self._last
+        return self._start(name, bundle, share, factory, *arguments)
+
+    def helpers(self) -> Callable[[], Crew]:
+        return partial(Helpers, self._group, self._last)
+
+    def close(self) -> None:
+        import ray
+        from ray.util.placement_group import remove_placement_group
+
+        super().close()
         remove_placement_group(self._group)
         ray.shutdown()
+
+
+class Helpers(Actors):
+    """Actors that a worker starts in turn, beside itself: they end with it."""
+
+    def __init__(self, group: Any, bundle: int) -> None:
+        super().__init__(group)
+        self._bundle = bundle
+
+    def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        return self._start(name, self._bundle, {}, factory, *arguments)
+
+    def helpers(self) -> Callable[[], Crew]:
+        return partial(Helpers, self._group, self._bundle)
 
 
 def packed(factory: Callable[..., object], *arguments: Any) -> bytes:

@@ -40,6 +40,9 @@ class Crew(Protocol):
     def end(self, worker: Worker) -> None:
         """End one worker at once, whatever it is doing."""
 
+    def helpers(self) -> Callable[[], "Crew"]:
+        """For a worker, which calls it in its own process to start workers of its own."""
+
     def close(self) -> None:
         """End all workers."""
 
@@ -75,6 +78,9 @@ class InlineCrew:
         assert isinstance(worker, InlineWorker)
         self._workers.remove(worker)
         worker.close()
+
+    def helpers(self) -> Callable[[], Crew]:
+        return InlineCrew
 
     def close(self) -> None:
         for worker in self._workers:

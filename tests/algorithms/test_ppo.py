@@ -13,7 +13,7 @@ from covey.algorithms.networks import (
     flatten_parameters,
 )
 from covey.algorithms.ppo import PPOConfig
-from covey.algorithms.ppo_learner import ppo_loss
+from covey.algorithms.ppo_loss import ppo_loss
 from covey.algorithms.rollout import join
 from covey.platform.runtime.fragment import Episodes, Fragment, Rows
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces

@@ -1,5 +1,6 @@
 """Agents as columns: who is there when, replay, replacement, what cannot be."""
 
+from importlib import import_module
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +9,7 @@ import pytest
 from covey.envs.make import EnvSource, make_environments
 from covey.envs.parallel import ParallelEnv
 from covey.envs.vector import VectorEnv
+from covey.envs.world import Outcome
 from covey.platform.errors import UserError
 from covey.platform.seeds import derive_int
 
@@ -145,3 +147,20 @@ def test_ids_of_either_kind_are_told_apart():
     assert isinstance(make(in_module), VectorEnv)
     # Registered without a version, a name looks like a function's.
     assert isinstance(make(EnvSource("lights.world:Plain", {}, THIRD_PARTY)), VectorEnv)
+
+
+def test_shorter_rows_end_in_zeros():
+    """Three hunters of `mpe2` also see how fast the prey is, which does not see that of itself."""
+    env = make(EnvSource("mpe2.simple_tag_v3", {"max_cycles": 3}))
+    theirs = import_module("mpe2.simple_tag_v3").parallel_env()
+    widths = [theirs.observation_space(agent).shape[0] for agent in theirs.possible_agents]
+    assert widths == [16, 16, 16, 14] and env.spaces.observation.shape == (16,)
+    row = Outcome.allocate(env.count, env.spaces)
+    row.observations.fill(7.0)
+    env.reset(row.observations)
+    for _ in range(5):
+        prey = row.observations[3::4]
+        assert (prey[:, 14:] == 0).all() and (prey[:, 2:4] != 0).all()
+        assert (row.observations[:3] != 7).all()
+        outcome = row.rewards, row.terminated, row.truncated, row.valid
+        env.step(np.full(env.count, 1), row.observations, *outcome)

@@ -21,8 +21,8 @@ class Crowd:
         self.agents: list[str] = []
 
     def observation_space(self, agent: str) -> Any:
-        width = 2 if self.alike or agent == "walker_0" else 3
-        return Box(0, np.inf, (width,), np.float32)
+        other = not self.alike and agent != "walker_0"
+        return Box(0, np.inf, (2,), np.float64 if other else np.float32)
 
     def action_space(self, agent: str) -> Any:
         return Discrete(3)

@@ -1,0 +1,1 @@
+"""`covey study`: comparisons of methods, regenerated from real runs and models."""

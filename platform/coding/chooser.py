@@ -1,0 +1,130 @@
+"""Chooses among codes while they are used, from how long iterations take under each.
+
+Pure: it is asked which code comes next and told how long that took. Trying a code costs at most
+`PATIENCE` times the best one's time, since a trial that takes longer is given up and its iteration
+done again under the best code.
+"""
+
+from collections import deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from math import inf
+from statistics import mean, median
+
+TRIALS = 3
+"""Of each code before a choice: with six codes a choice stands after 18 iterations."""
+WINDOW = 9
+"""The newest iterations under a code count."""
+PATIENCE = 3.0
+PROBE_EVERY = 50
+"""After so many iterations one other code is tried again: costs show only when they are paid."""
+BETTER = 0.9
+"""Another code is taken when it needs at most this part of the time."""
+WORSE = 1.5
+"""All codes are tried again when the chosen one takes so many times what it did."""
+
+
+@dataclass
+class Candidate:
+    """A code, and what its newest iterations took (seconds), those that were given up included."""
+
+    name: str
+    times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
+    given_up: bool = False
+
+    @property
+    def mean_s(self) -> float:
+        """What it costs, rare delays included; inf before the first."""
+        return mean(self.times) if self.times else inf
+
+    def forget(self) -> None:
+        """Begin anew."""
+        self.times.clear()
+        self.given_up = False
+
+    def __str__(self) -> str:
+        taken = "too long" if self.given_up else f"{1000 * self.mean_s:.1f} ms"
+        return f"{self.name} {taken}"
+
+
+class Chooser:
+    """`names`: of the codes; the first is the one to begin with. `say` hears of each choice."""
+
+    def __init__(self, names: Sequence[str], say: Callable[[str], None]) -> None:
+        self._candidates = [Candidate(name) for name in names]
+        self._say = say
+        self._chosen: int | None = None
+        self._chosen_s = inf
+        self._trials = self._all_trials()
+        self._since_probe = 0
+        self._next_probe = 0
+
+    def next(self) -> tuple[int, float]:
+        """The code of the next iteration, and after how many seconds to give it up (inf: never)."""
+        if self._trials:
+            return self._trials[0], PATIENCE * self.best_s
+        assert self._chosen is not None
+        return self._chosen, inf
+
+    @property
+    def best(self) -> int:
+        """The code that is fastest as far as is known."""
+        return min(range(len(self._candidates)), key=lambda k: self._candidates[k].mean_s)
+
+    @property
+    def best_s(self) -> float:
+        """What it takes."""
+        return self._candidates[self.best].mean_s
+
+    def took(self, code: int, seconds: float) -> None:
+        """An iteration under a code took so long (inf: it was given up)."""
+        candidate, given_up = self._candidates[code], seconds == inf
+        candidate.times.append(PATIENCE * self.best_s if given_up else seconds)
+        candidate.given_up |= given_up
+        if self._trials:
+            self._trials = [k for k in self._trials[1:] if not (given_up and k == code)]
+            if not self._trials:
+                self._choose()
+            return
+        self._since_probe += 1
+        if self._has_become_slow():
+            was, now = self._chosen_s, self._recent_s(code)
+            told = f"{self._name} takes {1000 * now:.1f} ms instead of {1000 * was:.1f} ms"
+            self._say(f"{told}: trying all codes again")
+            for one in self._candidates:
+                one.forget()
+            self._trials = self._all_trials()
+        elif self._since_probe >= PROBE_EVERY and len(self._candidates) > 1:
+            self._since_probe = 0
+            others = [k for k in range(len(self._candidates)) if k != self._chosen]
+            probed = others[self._next_probe % len(others)]
+            self._next_probe += 1
+            self._candidates[probed].forget()
+            self._trials = [probed] * TRIALS
+
+    @property
+    def _name(self) -> str:
+        assert self._chosen is not None
+        return self._candidates[self._chosen].name
+
+    def _all_trials(self) -> list[int]:
+        return list(range(len(self._candidates))) * TRIALS
+
+    def _recent_s(self, code: int) -> float:
+        return median(list(self._candidates[code].times)[-WINDOW // 2 :])
+
+    def _has_become_slow(self) -> bool:
+        assert self._chosen is not None
+        times = self._candidates[self._chosen].times
+        return len(times) == WINDOW and self._recent_s(self._chosen) > WORSE * self._chosen_s
+
+    def _choose(self) -> None:
+        best, chosen = self.best, self._chosen
+        if chosen is not None:
+            kept_s = self._candidates[chosen].mean_s
+            if best != chosen and self.best_s > BETTER * kept_s:
+                best = chosen
+        if best != chosen:
+            told = ", ".join(map(str, self._candidates))
+            self._say(f"{self._candidates[best].name} from now on; an iteration takes: {told}")
+        self._chosen, self._chosen_s = best, self._candidates[best].mean_s

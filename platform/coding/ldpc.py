@@ -1,0 +1,140 @@
+"""Regular array LDPC codes (Fan 2000) used with real numbers, decoded by peeling.
+
+The parity matrix over GF(2) is made of `gamma` times `rho` blocks: block (a, b) is the p x p cyclic
+shift to the power a * b. Its kernel is the code; a systematic basis of it, as numbers 0 and 1, is
+the assignment matrix (Wang et al. 2021, section III-D).
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covey.platform.coding.code import CodeError, Floats, Plan, error_bound
+from covey.platform.coding.task_codes import TaskCode
+
+Bits = NDArray[np.bool_]
+
+
+@dataclass(frozen=True)
+class Shape:
+    """p: size of a block; rho: blocks in a row; gamma: blocks in a column."""
+
+    p: int
+    rho: int
+    gamma: int
+
+    @property
+    def workers(self) -> int:
+        return self.p * self.rho
+
+    def parity(self) -> Bits:
+        """The parity matrix [gamma p, rho p]."""
+        identity = np.eye(self.p, dtype=bool)
+        blocks = [
+            [np.roll(identity, a * b, axis=1) for b in range(self.rho)] for a in range(self.gamma)
+        ]
+        return np.block(blocks)
+
+
+def shapes(workers: int) -> Iterator[tuple[Shape, int]]:
+    """All shapes for so many workers and the number of tasks of each; those with the most checks a
+    column first.
+    """
+    found = [
+        Shape(p, workers // p, gamma)
+        for p in range(2, workers // 2 + 1)
+        if workers % p == 0
+        for gamma in range(2, p + 1)
+    ]
+    for shape in sorted(found, key=lambda one: -one.gamma):
+        tasks = workers - len(reduced(shape.parity())[1])
+        if tasks > 0:
+            yield shape, tasks
+
+
+def ldpc(
+    workers: int, tasks: int, p: int | None = None, rho: int | None = None, gamma: int | None = None
+) -> "LdpcCode":
+    """Of the shapes for so many workers and tasks the one with the most checks a column, unless
+    `p`, `rho` or `gamma` say otherwise. CodeError if there is none.
+    """
+    found = list(shapes(workers))
+    for shape, number in found:
+        wanted = ((p, shape.p), (rho, shape.rho), (gamma, shape.gamma))
+        if number == tasks and all(given in (None, own) for given, own in wanted):
+            return LdpcCode("ldpc", assignment(shape))
+    told = sorted(
+        {f"{number} tasks (p={s.p}, rho={s.rho}, gamma={s.gamma})" for s, number in found}
+    )
+    asked = "".join(
+        f", {name}={value}" for name, value in (("p", p), ("rho", rho), ("gamma", gamma)) if value
+    )
+    possible = (
+        f"{workers} workers go with {', '.join(told)}"
+        if told
+        else (f"{workers} workers have no shape at all; 15 go with 8 and with 10 tasks")
+    )
+    raise CodeError(f"ldpc: no shape for {workers} workers and {tasks} tasks{asked}; {possible}")
+
+
+def reduced(matrix: Bits) -> tuple[Bits, list[int]]:
+    """The reduced row echelon form over GF(2), without zero rows, and its pivot columns."""
+    rows, pivots = matrix.copy(), list[int]()
+    for column in range(rows.shape[1]):
+        rank = len(pivots)
+        candidates = np.flatnonzero(rows[rank:, column])
+        if len(candidates):
+            rows[[rank, rank + candidates[0]]] = rows[[rank + candidates[0], rank]]
+            others = np.flatnonzero(rows[:, column])
+            rows[others[others != rank]] ^= rows[rank]
+            pivots.append(column)
+        if len(pivots) == len(rows):
+            break
+    return rows[: len(pivots)], pivots
+
+
+def assignment(shape: Shape) -> Floats:
+    """The systematic generator, transposed [N, M]: a row for every bit of a code word, those of the
+    message first.
+    """
+    checks, pivots = reduced(shape.parity())
+    free = [column for column in range(shape.workers) if column not in pivots]
+    return np.vstack([np.eye(len(free)), checks[:, free].astype(np.float64)])
+
+
+class LdpcCode(TaskCode):
+    """Peels: a row with one unknown task gives it, which is then taken from all other rows. What
+    peeling leaves over is solved by least squares.
+    """
+
+    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+        rows = self.matrix[list(received)]
+        weights = peeled(rows)
+        if not weights.any(axis=1).all():
+            return super()._make_plan(received)
+        used = np.flatnonzero(weights.any(axis=0))
+        bound = error_bound(weights[:, used], rows[used], np.eye(self.tasks))
+        return Plan(tuple(received[place] for place in used), weights[:, used], bound)
+
+
+def peeled(rows: Floats) -> Floats:
+    """Whole-number weights [M, R] of the tasks that peeling finds; zeros for the others.
+
+    `rows` are 0 and 1. Rows of one task come first, so that what arrived plainly is copied.
+    """
+    count, tasks = rows.shape
+    weights = np.zeros((tasks, count))
+    unknown = rows != 0
+    mixture = np.eye(count)  # how what is left of each row is made of the rows
+    while True:
+        singles = np.flatnonzero(unknown.sum(axis=1) == 1)
+        if not len(singles):
+            return weights
+        row = singles[0]
+        task = int(unknown[row].argmax())
+        weights[task] = mixture[row]
+        holders = np.flatnonzero(unknown[:, task])
+        mixture[holders] -= weights[task]
+        unknown[holders, task] = False

@@ -1,0 +1,177 @@
+"""Codes for sums of gradients: each worker sends one combination of its tasks' results, and any
+sufficient subset gives the sum over all tasks (Tandon et al. 2017).
+"""
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
+from covey.platform.coding.draws import best_draw, of_summing
+from covey.platform.seeds import derive
+
+GOOD = 50.0
+"""Larger weights of a cyclic code amplify rounding: it is drawn again."""
+
+
+class SumCode(Code):
+    """Finds weights of the received rows that add up to one for every task."""
+
+    sums = True
+
+    def __init__(
+        self, name: str, matrix: Floats, stragglers: int, *, max_error: float = MAX_ERROR
+    ) -> None:
+        super().__init__(name, matrix, max_error=max_error)
+        self._stragglers = stragglers
+
+    @property
+    def tolerance(self) -> int:
+        return self._stragglers
+
+    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+        """The weights [R] of the received rows; None to wait for more."""
+        rows = self.matrix[list(received)]
+        weights, *_ = np.linalg.lstsq(rows.T, np.ones(self.tasks), rcond=None)
+        return weights.astype(np.float64)
+
+    def error(self, received: tuple[int, ...]) -> float:
+        """The squared distance of the coefficients decoded from one, a task: the error of the sum
+        is at most its root times the root of M times the sum of the results' squared lengths.
+        """
+        weights = self.coefficients(received)
+        if weights is None:
+            return 1.0
+        off: Floats = weights @ self.matrix[list(received)] - 1.0
+        return float(np.square(off).sum()) / self.tasks
+
+    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+        weights = self.coefficients(received)
+        if weights is None:
+            return None
+        used = np.flatnonzero(weights)
+        rows = self.matrix[[received[place] for place in used]]
+        bound = error_bound(weights[None, used], rows, np.ones((1, self.tasks)))
+        return Plan(tuple(received[place] for place in used), weights[None, used], bound)
+
+
+class FractionalRepetition(SumCode):
+    """s + 1 groups of workers; each parts all tasks among its own. Decoding picks one copy of each
+    part.
+    """
+
+    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+        weights, covered = np.zeros(len(received)), np.zeros(self.tasks, dtype=bool)
+        for place, worker in enumerate(received):
+            own = self.matrix[worker] != 0
+            if not covered[own].any():
+                weights[place], covered = 1.0, covered | own
+        return weights if covered.all() else None
+
+    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+        """Copies in the order of their parts: the sum is the same to the bit, whoever answers."""
+        plan = super()._make_plan(received)
+        if plan is None:
+            return None
+        return Plan(tuple(sorted(plan.used, key=self.tasks_of)), plan.weights, plan.bound)
+
+
+class Stochastic(SumCode):
+    """Sums what arrives (Bitar et al. 2020). Unbiased if each worker straggles with probability p,
+    whatever the others do: a task's results are divided by its copies times 1 - p.
+    """
+
+    approximate = True
+
+    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+        enough = len(received) >= self.workers - self.tolerance
+        return np.ones(len(received)) if enough else None
+
+
+class Approximate(SumCode):
+    """Least squares over what arrives: the nearest to the sum that there is."""
+
+    approximate = True
+
+    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+        enough = len(received) >= self.workers - self.tolerance
+        return super().coefficients(received) if enough else None
+
+
+def fractional_repetition(workers: int, tasks: int, stragglers: int) -> SumCode:
+    """(s + 1) must divide N, and N / (s + 1) must divide M."""
+    copies = stragglers + 1
+    parts = workers // copies
+    if workers % copies or tasks % parts:
+        fits = [
+            s for s in range(workers) if not workers % (s + 1) and not tasks % (workers // (s + 1))
+        ]
+        raise CodeError(
+            f"fractional-repetition: {workers} workers and {tasks} tasks cannot be parted for"
+            f" {stragglers} stragglers; possible are {', '.join(map(str, fits))}; cyclic takes any"
+        )
+    matrix = np.kron(np.eye(parts), np.ones((1, tasks // parts)))
+    return FractionalRepetition("fractional-repetition", np.tile(matrix, (copies, 1)), stragglers)
+
+
+def cyclic(workers: int, tasks: int, stragglers: int, seed: int) -> SumCode:
+    """Worker i has tasks i to i + s, around the circle (Tandon et al. 2017, algorithm 2)."""
+    if workers != tasks:
+        raise CodeError(
+            f"cyclic: as many tasks as workers are wanted, not {tasks} for {workers};"
+            f" tasks={workers}"
+        )
+    return best_draw(
+        lambda generator: SumCode(
+            "cyclic", cyclic_matrix(generator, workers, stragglers), stragglers
+        ),
+        of_summing,
+        Generator(PCG64(derive(seed, "cyclic", workers, stragglers))),
+        GOOD,
+    )
+
+
+def stochastic(workers: int, tasks: int, stragglers: int, seed: int, copies: int = 2) -> SumCode:
+    """Every task on `copies` workers, pairs of tasks together as seldom as can be; reckons with
+    p = s / N.
+    """
+    held = spread(workers, tasks, copies, Generator(PCG64(derive(seed, "stochastic", workers))))
+    return Stochastic("stochastic", held / (copies * (1 - stragglers / workers)), stragglers)
+
+
+def approximate(workers: int, tasks: int, stragglers: int, seed: int, copies: int = 2) -> SumCode:
+    """Every task on `copies` workers, drawn; decoded by least squares."""
+    held = spread(workers, tasks, copies, Generator(PCG64(derive(seed, "approximate", workers))))
+    return Approximate("approximate", held, stragglers)
+
+
+def spread(workers: int, tasks: int, copies: int, generator: Generator) -> Floats:
+    """0 and 1 [N, M]: `copies` workers a task, and as many tasks on every worker, give or take one:
+    a task goes to those who have fewest, those it meets fewest others with first.
+    """
+    if isinstance(copies, bool) or not isinstance(copies, int) or not 1 <= copies <= workers:
+        raise CodeError(f"copies is a whole number from 1 to {workers}, not {copies!r}")
+    held = np.zeros((workers, tasks))
+    for task in range(tasks):
+        for _ in range(copies):
+            free = np.flatnonzero(held[:, task] == 0)
+            mates = held[:, held[held[:, task] > 0].any(axis=0)].sum(axis=1)
+            order = np.lexsort((generator.random(len(free)), mates[free], held[free].sum(axis=1)))
+            held[free[order[0]], task] = 1.0
+    return held
+
+
+def cyclic_matrix(generator: Generator, workers: int, stragglers: int) -> Floats:
+    """Rows in the kernel of a random matrix whose columns add up to zero, so that it holds the
+    vector of ones; each row is zero but for s + 1 neighbours.
+    """
+    matrix = np.zeros((workers, workers))
+    checks = generator.standard_normal((stragglers, workers))
+    checks[:, -1] = -checks[:, :-1].sum(axis=1)
+    for worker in range(workers):
+        support = (worker + np.arange(stragglers + 1)) % workers
+        matrix[worker, worker] = 1.0
+        if stragglers:
+            matrix[worker, support[1:]] = np.linalg.solve(
+                checks[:, support[1:]], -checks[:, worker]
+            )
+    return matrix

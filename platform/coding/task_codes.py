@@ -1,0 +1,162 @@
+"""Codes that recover the result of every task (Wang et al. 2021, section III)."""
+
+import numpy as np
+from numpy.random import PCG64, Generator
+
+from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
+from covey.platform.coding.draws import best_draw, of_solving
+from covey.platform.coding.patterns import received_sets
+from covey.platform.seeds import derive
+
+GOOD = 1e3
+"""So much at most should a random code amplify rounding by."""
+VANDERMONDE_ERROR = 1e-2
+"""As much error is put up with in the published code, or it would never decode for ten tasks."""
+
+
+class TaskCode(Code):
+    """Decodes by what arrived plainly, and least squares for the rest."""
+
+    def __init__(
+        self,
+        name: str,
+        matrix: Floats,
+        tolerance: int | None = None,
+        *,
+        max_error: float = MAX_ERROR,
+    ) -> None:
+        """`tolerance` None: found out by trying."""
+        super().__init__(name, matrix, max_error=max_error)
+        self._tolerance = tolerance
+
+    @property
+    def tolerance(self) -> int:
+        if self._tolerance is None:
+            self._tolerance = 0
+            while self.workers - self._tolerance > self.tasks and all(
+                map(self.decodable, received_sets(self.workers, self._tolerance + 1))
+            ):
+                self._tolerance += 1
+        return self._tolerance
+
+    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+        rows = self.matrix[list(received)]
+        weights = plain_first(rows)
+        if weights is None:
+            return None
+        used = np.flatnonzero(weights.any(axis=0))
+        bound = error_bound(weights[:, used], rows[used], np.eye(self.tasks))
+        return Plan(tuple(received[place] for place in used), weights[:, used], bound)
+
+
+def plain_first(rows: Floats) -> Floats | None:
+    """Weights [M, R] with `weights @ rows` the identity: copies of the tasks that some row holds
+    alone with coefficient 1, and least squares over all other rows for the missing ones. None if
+    the rows have a smaller rank than M.
+    """
+    count, tasks = rows.shape
+    weights = np.zeros((tasks, count))
+    alone = (np.count_nonzero(rows, axis=1) == 1) & (rows.max(axis=1) == 1.0)
+    for row in np.flatnonzero(alone)[::-1]:  # of several copies the first is taken
+        task = int(rows[row].argmax())
+        weights[task] = 0.0
+        weights[task, row] = 1.0
+    missing = ~weights.any(axis=1)
+    if not missing.any():
+        return weights
+    mixed = np.flatnonzero(~alone)
+    if len(mixed) < missing.sum():
+        return None
+    inverse = left_inverse(rows[np.ix_(mixed, missing)])
+    if inverse is None:
+        return None
+    # The mixed rows without what is known of them: rows - known part @ copies.
+    weights[np.ix_(missing, mixed)] = inverse
+    weights[missing] -= inverse @ rows[np.ix_(mixed, ~missing)] @ weights[~missing]
+    return weights
+
+
+def left_inverse(matrix: Floats) -> Floats | None:
+    """The pseudo-inverse [K, R] of [R, K] of full column rank, else None."""
+    u, singular, vt = np.linalg.svd(matrix, full_matrices=False)
+    if singular[-1] <= singular[0] * len(matrix) * np.finfo(np.float64).eps:
+        return None
+    inverse: Floats = (vt.T / singular) @ u.T
+    return inverse
+
+
+def uncoded(workers: int, tasks: int) -> TaskCode:
+    """Every task on one worker of its own."""
+    if workers != tasks:
+        raise CodeError(
+            f"uncoded: {tasks} tasks are for {tasks} workers, others would have nothing to do;"
+            f" workers={tasks}"
+        )
+    return TaskCode("uncoded", np.eye(tasks), 0)
+
+
+def replication(workers: int, tasks: int) -> TaskCode:
+    """Worker j has task j mod M."""
+    matrix = np.eye(tasks)[np.arange(workers) % tasks]
+    return TaskCode("replication", matrix, workers // tasks - 1)
+
+
+def mds(workers: int, tasks: int, seed: int) -> TaskCode:
+    """Systematic: the first M workers have a task each, the others a dense mixture of all, drawn so
+    that rows (or columns) are orthonormal.
+    """
+
+    def draw(generator: Generator) -> TaskCode:
+        parity = orthonormal(generator, workers - tasks, tasks)
+        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), workers - tasks)
+
+    return best_draw(draw, of_solving, Generator(PCG64(derive(seed, "mds", workers, tasks))), GOOD)
+
+
+def mds_dense(workers: int, tasks: int, seed: int) -> TaskCode:
+    """Every worker has a mixture of all tasks: orthonormal columns, drawn uniformly."""
+
+    def draw(generator: Generator) -> TaskCode:
+        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), workers - tasks)
+
+    return best_draw(
+        draw, of_solving, Generator(PCG64(derive(seed, "mds-dense", workers, tasks))), GOOD
+    )
+
+
+def vandermonde(workers: int, tasks: int) -> TaskCode:
+    """The published choice: powers of M nodes from 0.1 to 0.5. Ill conditioned: for comparison."""
+    matrix = np.vander(np.linspace(0.1, 0.5, tasks), workers).T
+    return TaskCode("vandermonde", matrix, workers - tasks, max_error=VANDERMONDE_ERROR)
+
+
+def random_sparse(workers: int, tasks: int, seed: int, density: float = 0.8) -> TaskCode:
+    """Normal coefficients, each kept with probability `density`; no row or column is left empty."""
+
+    if not 0 < density <= 1:
+        raise CodeError(f"random-sparse: density is above 0 and at most 1, not {density:g}")
+
+    def draw(generator: Generator) -> TaskCode:
+        matrix = generator.standard_normal((workers, tasks))
+        matrix[generator.random((workers, tasks)) >= density] = 0.0
+        return TaskCode("random-sparse", matrix, workers - tasks)
+
+    generator = Generator(PCG64(derive(seed, "random-sparse", workers, tasks)))
+    code = best_draw(draw, of_solving, generator, GOOD)
+    if not code.matrix.any(axis=1).all():
+        idle = int(np.flatnonzero(~code.matrix.any(axis=1))[0])
+        raise CodeError(
+            f"random-sparse: with density {density:g} worker {idle} would have nothing to do;"
+            f" {4 / tasks:.2g} and more does"
+        )
+    return code
+
+
+def orthonormal(generator: Generator, rows: int, columns: int) -> Floats:
+    """Drawn uniformly among the matrices with orthonormal rows or columns, whichever are fewer."""
+    if rows == 0:
+        return np.empty((0, columns))
+    long, short = max(rows, columns), min(rows, columns)
+    q, r = np.linalg.qr(generator.standard_normal((long, short)))
+    q *= np.sign(np.diag(r))
+    return q if rows >= columns else q.T
