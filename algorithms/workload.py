@@ -97,7 +97,8 @@ def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
     if not sampling.samplers:
         raise KeyProblem(
             ("rl", "coded"),
-            "its workers are Ray actors, but rl.sampling.samplers is 0: all in one process",
+            "its workers are Ray actors, but this job is all in one process; give resources.cpus: 2"
+            " or more, or rl.sampling.samplers: 1",
         )
     if job.deterministic and coded.code == "auto":
         raise KeyProblem(

@@ -1,7 +1,7 @@
 """The coded worker pool: broadcasts a snapshot, decodes as soon as enough workers have answered."""
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Container, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -23,6 +23,8 @@ from covey.platform.runtime.pipe import Pipe
 
 LOOK_S = 0.25
 """So often the pool looks for workers that died while it waits."""
+TELL_AFTER_S, TELL_AGAIN_S = 5.0, 60.0
+"""It says whom it waits for after so many seconds, and not again for so many."""
 STARTS = 3
 """So many deaths in a row of one worker that has never answered are put up with."""
 
@@ -83,6 +85,7 @@ class CodedPool:
         self._iteration = -1
         self._late = 0
         self._looked_s = time.monotonic()
+        self._told_s = -inf
         self.replaced = 0
         self._members: list[Member] = []
         for index in range(code.workers):
@@ -155,6 +158,7 @@ class CodedPool:
         received: dict[int, float] = {}
         refused: set[int] = set()
         waiting_told = False
+        began_s = time.monotonic()
         while not self._form.decodable(list(received)):
             left_s = end_s - time.perf_counter()
             if left_s <= 0:
@@ -164,6 +168,8 @@ class CodedPool:
                 lost = self._heal(iteration, which)
                 if lost and not waiting_told:
                     waiting_told = self._tell_of_waiting(refused | lost)
+                if not waiting_told and self._looked_s > began_s + TELL_AFTER_S:
+                    waiting_told = self._tell_of_late(received)
             if answer is None:
                 continue
             worker, status, of_iteration, task_s = answer
@@ -198,6 +204,18 @@ class CodedPool:
             f"without coded workers {named} the results are not enough ({self.code.name} can do"
             f" without any {self.code.tolerance}): waiting for others in their place",
         )
+        return True
+
+    def _tell_of_late(self, received: Container[int]) -> bool:
+        """Say whom it waits for, but not all the time; true."""
+        if self._looked_s > self._told_s + TELL_AGAIN_S:
+            self._told_s = self._looked_s
+            late = [worker for worker in range(self.code.workers) if worker not in received]
+            self.note(
+                "waiting",
+                f"for some of coded workers {', '.join(map(str, late))}: later than"
+                f" {TELL_AFTER_S:g} s, and {self.code.name} needs more results",
+            )
         return True
 
     def _heal(self, iteration: int, which: int) -> set[int]:

@@ -135,6 +135,18 @@ def test_beyond_the_tolerance_it_waits_says_so_and_goes_on(make_pool):
     assert coded.replaced == 5
 
 
+def test_it_waits_for_stragglers_beyond_the_tolerance_and_says_so(make_pool, monkeypatch):
+    monkeypatch.setattr(pool, "LOOK_S", 0.05)
+    monkeypatch.setattr(pool, "TELL_AFTER_S", 0.2)
+    coded = make_pool(injection=Injection(fixed=(0, 1, 2, 3), delay_s=1.0))
+    for iteration in range(2):
+        outcome = coded.iterate(numbered(iteration))
+        np.testing.assert_allclose(outcome.values, expected(iteration), rtol=0, atol=1e-12)
+        assert outcome.metrics["iteration_s"] > 0.9  # never garbage: the whole delay is paid
+    ((kind, told),) = coded.noted  # once, not for every iteration
+    assert kind == "waiting" and told.startswith("for some of coded workers 0, 1, 2, 3: later")
+
+
 def test_who_never_answers_ends_it(make_pool, monkeypatch):
     monkeypatch.setattr(pool, "LOOK_S", 0.05)
     coded = make_pool("uncoded", 4, crew=ThreadCrew(coded=["run"] * 30))

@@ -68,6 +68,9 @@ class ThreadCrew:
         self.workers.setdefault(name, []).append(worker)
         return worker
 
+    def helpers(self):
+        return ThreadCrew
+
     def newest(self, name):
         return self.workers[name][-1]
 
