@@ -54,14 +54,15 @@ def delay(make_crew: Callable[[], Crew], rounds: int) -> dict[str, Any]:
         found[name] = {}
         for k, own in measured(coded, work, snapshot, setting, rounds, make_crew).items():
             alike = as_modelled(code, own)
-            late_s = [real - model for real, model in zip(own.seconds, alike.seconds, strict=True)]
+            pairs = list(zip(own.seconds, alike.seconds, strict=True))
             found[name][k] = {
                 "task_s": own.costs.task_s,
                 "median_s": median(own.seconds),
                 "mean_s": own.mean_s,
                 "worst_s": max(own.seconds),
-                "behind_the_model_s": max(late_s),
-                "to_model": own.mean_s / alike.mean_s,
+                "behind_the_model_s": max(real - model for real, model in pairs),
+                "to_model": median(real / model for real, model in pairs),
+                "mean_to_model": own.mean_s / alike.mean_s,
             }
     tolerant = [cell for name in ("mds", "mds-dense") for cell in found[name].values()]
     dense = [cell["median_s"] for cell in found["mds-dense"].values()]
