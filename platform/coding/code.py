@@ -1,5 +1,6 @@
 """What a code is: an assignment matrix, when results are enough, and how to decode them."""
 
+from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -48,7 +49,7 @@ class Decoded:
     error_bound: float
 
 
-class Code:
+class Code(ABC):
     """N workers, M tasks: worker j sends the sum over i of `matrix[j, i]` times task i's result.
 
     `matrix` is float64 [N, M]. `tolerance` stragglers may be missing, whichever they are.
@@ -68,9 +69,9 @@ class Code:
         self._plans: OrderedDict[frozenset[int], Plan | None] = OrderedDict()
 
     @property
+    @abstractmethod
     def tolerance(self) -> int:
         """How many stragglers it can do without, whichever they are."""
-        raise NotImplementedError
 
     def tasks_of(self, worker: int) -> tuple[int, ...]:
         """The tasks whose results a worker needs."""
@@ -148,9 +149,9 @@ class Code:
             self._plans.popitem(last=False)
         return plan
 
+    @abstractmethod
     def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
         """A plan, however accurate; None if the results do not determine what is asked for."""
-        raise NotImplementedError
 
 
 def combine(weights: Floats, rows: Sequence[NDArray[Any]]) -> Floats:
