@@ -157,6 +157,7 @@ class CodedPool:
         """
         received: dict[int, float] = {}
         refused: set[int] = set()
+        lost: set[int] = set()
         waiting_told = False
         began_s = time.monotonic()
         while not self._form.decodable(list(received)):
@@ -165,9 +166,9 @@ class CodedPool:
                 return None
             answer = self._answers.receive(min(LOOK_S, left_s))
             if time.monotonic() > self._looked_s + LOOK_S:
-                lost = self._heal(iteration, which)
+                lost |= self._heal(iteration, which)
                 if lost and not waiting_told:
-                    waiting_told = self._tell_of_waiting(refused | lost)
+                    waiting_told = self._tell_of_waiting(refused | lost - received.keys())
                 if not waiting_told and self._looked_s > began_s + TELL_AFTER_S:
                     waiting_told = self._tell_of_late(received)
             if answer is None:

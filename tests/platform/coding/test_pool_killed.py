@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 TASKS, WORKERS = 3, 6
-WORK_S = 0.3
+WORK_S = 1.0
 
 
 class Chain:
@@ -74,6 +74,10 @@ def on_ray():
         assert (outcome.values == next_rows(rows)).all()
         return outcome
 
+    def shortages():
+        """What was said of too few workers. That somebody is late may be said at any time."""
+        return [text for kind, text in noted if kind == "waiting" and "not enough" in text]
+
     def healed(deaths):
         """Iterations until all dead workers have been found and their successors work."""
         nonlocal rows
@@ -89,11 +93,12 @@ def on_ray():
     rows = outcome.values
     assert not set(victims) & set(outcome.received)
     healed(3)
-    assert {kind for kind, _ in noted} == {"replaced"}
+    assert not shortages()
     rows = went_on((0, 1, 2, 3, 5)).values  # too many: it waits for others in their place
     healed(8)
-    (waited,) = [message for kind, message in noted if kind == "waiting"]
+    (waited,) = shortages()
     assert "the results are not enough (mds can do without any 3)" in waited
+    assert {kind for kind, _ in noted} <= {"replaced", "waiting"}
     for _ in range(5):
         rows = went_on().values
     pool.close()
