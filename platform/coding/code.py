@@ -4,6 +4,7 @@ from abc import ABC, abstractmethod
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,8 @@ UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
 MAX_ERROR = 1e-6
 """Decodes that may be further off than this, relative to the largest result, wait for more."""
 KEPT_PLANS = 4096
-NICE_FIRST, NICE_STEP, NICEST = 5, 6, 19
+HEAVY_NICENESS = 5
+"""Of workers that are there for stragglers; see `Code.heavy`."""
 
 
 class CodeError(ValueError):
@@ -77,18 +79,13 @@ class Code(ABC):
         """The tasks whose results a worker needs."""
         return tuple(np.flatnonzero(self.matrix[worker]).tolist())
 
-    @property
-    def niceness(self) -> tuple[int, ...]:
-        """How far each worker should stand back where there are fewer cores than workers: those
-        who have more tasks than others are there for stragglers, and one after another.
+    @cached_property
+    def heavy(self) -> frozenset[int]:
+        """The workers with more tasks than others: they are there for stragglers, and stand back
+        where there are fewer cores than workers.
         """
         loads = [len(self.tasks_of(worker)) for worker in range(self.workers)]
-        heavy = [worker for worker, load in enumerate(loads) if load > min(loads)]
-        places = {worker: place for place, worker in enumerate(heavy)}
-        return tuple(
-            min(NICEST, NICE_FIRST + NICE_STEP * places[worker]) if worker in places else 0
-            for worker in range(self.workers)
-        )
+        return frozenset(worker for worker, load in enumerate(loads) if load > min(loads))
 
     def encode(self, worker: int, results: Mapping[int, NDArray[Any]]) -> Floats:
         """What a worker sends, of the results of its tasks: all of one shape, summed in float64 in

@@ -1,15 +1,16 @@
 """How long an iteration of coded workers takes, by a discrete-event model.
 
-Workers share the cores while they compute, by their niceness; stragglers then sit on their results,
-and the iteration ends with the first set of results that can be decoded. With a core for each
-worker this is the model that explains the published table (T(0) plus the delay times the chance of
-waiting).
+Workers take their turns at the cores as in the pool; stragglers then sit on their results, and the
+iteration ends with the first set of results that can be decoded. With a core for each worker this
+is the model that explains the published table (T(0) plus the delay times the chance of waiting).
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from math import inf
 
-from covey.platform.coding.code import Code
+from covey.platform.coding.code import HEAVY_NICENESS, Code
+from covey.platform.coding.turns import Turns
 
 STEP = 1.25
 """Linux gives so many times as much of a core to who is nicer by one less."""
@@ -30,39 +31,59 @@ def iteration_s(code: Code, costs: Costs, delays_s: Sequence[float]) -> float:
     """Of one iteration in which worker j sits on its result for `delays_s[j]`; infinite if all
     results together cannot be decoded.
     """
-    loads = [len(code.tasks_of(worker)) * costs.task_s for worker in range(code.workers)]
-    weights = [STEP**-nice for nice in code.niceness]
-    computed = finish_times(loads, costs.cores or code.workers, weights)
-    arrivals = sorted(
-        (done_s + delay_s, worker)
-        for worker, (done_s, delay_s) in enumerate(zip(computed, delays_s, strict=True))
-    )
+    cores = costs.cores or code.workers
+    turns, computing = Turns(code, cores, costs.task_s), Computing(cores)
+    arrivals: dict[int, float] = {}
     received: list[int] = []
-    for arrival_s, worker in arrivals:
-        received.append(worker)
-        if code.decodable(received):
-            return costs.fixed_s + arrival_s
-    return float("inf")
+    now_s, begin = 0.0, turns.begin(0.0)
+    while True:
+        for worker in begin:
+            load = len(code.tasks_of(worker)) * costs.task_s
+            computing.add(worker, load, STEP**-HEAVY_NICENESS if worker in code.heavy else 1.0)
+        first_s = min(arrivals.values(), default=inf)
+        until_s = min(now_s + computing.next_s(), first_s, turns.next_s(now_s))
+        if until_s == inf:
+            return inf
+        for worker in computing.advance(until_s - now_s):
+            arrivals[worker] = until_s + delays_s[worker]
+        now_s = until_s
+        for worker in [one for one, arrival_s in arrivals.items() if arrival_s <= now_s]:
+            del arrivals[worker]
+            turns.answered(worker)
+            received.append(worker)
+            if code.decodable(received):
+                return costs.fixed_s + now_s
+        begin = turns.due(now_s)
 
 
-def finish_times(loads: Sequence[float], cores: int, weights: Sequence[float]) -> list[float]:
-    """When each of some loads (seconds on a core of its own) is done, if they all begin at once and
-    share the cores by their weights, no more than a core each.
-    """
-    left = list(loads)
-    finished = [0.0] * len(loads)
-    active = {which for which, load in enumerate(loads) if load > 0}
-    now_s = 0.0
-    while active:
-        rates = shares({which: weights[which] for which in active}, cores)
-        step_s = min(left[which] / rate for which, rate in rates.items())
-        now_s += step_s
-        for which, rate in rates.items():
-            left[which] -= rate * step_s
-            if left[which] <= 1e-12 * loads[which]:
-                finished[which] = now_s
-                active.remove(which)
-    return finished
+class Computing:
+    """Workers that share some cores by their weights, no more than a core each."""
+
+    def __init__(self, cores: int) -> None:
+        self._cores = cores
+        self._left: dict[int, float] = {}
+        self._loads: dict[int, float] = {}
+        self._weights: dict[int, float] = {}
+
+    def add(self, worker: int, load_s: float, weight: float = 1.0) -> None:
+        """It begins with so many seconds of a core to do."""
+        self._left[worker] = self._loads[worker] = load_s
+        self._weights[worker] = weight
+
+    def next_s(self) -> float:
+        """In how many seconds the first will be done."""
+        rates = shares(self._weights, self._cores)
+        return min((left / rates[worker] for worker, left in self._left.items()), default=inf)
+
+    def advance(self, seconds: float) -> list[int]:
+        """Let time pass. Returns those who are done, in the order of their numbers."""
+        rates = shares(self._weights, self._cores)
+        for worker, rate in rates.items():
+            self._left[worker] -= rate * seconds
+        done = sorted(one for one, left in self._left.items() if left <= 1e-12 * self._loads[one])
+        for worker in done:
+            del self._left[worker], self._loads[worker], self._weights[worker]
+        return done
 
 
 def shares(weights: Mapping[int, float], cores: float) -> dict[int, float]:

@@ -1,7 +1,8 @@
 """The coded worker pool: broadcasts a snapshot, decodes as soon as enough workers have answered."""
 
+import os
 import time
-from collections.abc import Callable, Container, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from math import inf
@@ -12,19 +13,18 @@ from numpy.typing import NDArray
 
 from covey.platform.coding.board import Board, BoardSpec
 from covey.platform.coding.chooser import Chooser
-from covey.platform.coding.code import Code, Floats
+from covey.platform.coding.code import HEAVY_NICENESS, Code, Floats
 from covey.platform.coding.exact import Form, byte_code, digest
 from covey.platform.coding.stragglers import Injection
+from covey.platform.coding.turns import Turns
+from covey.platform.coding.waiting import Patience, Waiting
 from covey.platform.coding.worker import ANSWER, DONE, ORDER, CodedWorker, Tasks
-from covey.platform.errors import UserError
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.layout import Layout
 from covey.platform.runtime.pipe import Pipe
 
 LOOK_S = 0.25
 """So often the pool looks for workers that died while it waits."""
-TELL_AFTER_S, TELL_AGAIN_S = 5.0, 60.0
-"""It says whom it waits for after so many seconds, and not again for so many."""
 STARTS = 3
 """So many deaths in a row of one worker that has never answered are put up with."""
 
@@ -50,6 +50,18 @@ class Member:
     fruitless: int = 0
 
 
+@dataclass(frozen=True)
+class Order:
+    """An iteration, which of the codes it is under, how long each worker sits on its result, and
+    who has been told to begin.
+    """
+
+    iteration: int
+    which: int
+    delays_s: Sequence[float]
+    begun: set[int] = field(default_factory=set)
+
+
 @dataclass
 class CodedPool:
     """N workers on tasks of M. `template` are arrays like each snapshot, `result` one like each
@@ -66,6 +78,8 @@ class CodedPool:
     injection: Injection = field(default_factory=Injection)
     others: Sequence[Code] = ()
     """To choose among, with `code` to begin with; it has the most workers."""
+    cores: int = field(default_factory=lambda: len(os.sched_getaffinity(0)))
+    """That the workers share."""
 
     def __post_init__(self) -> None:
         code = self.code
@@ -83,9 +97,10 @@ class CodedPool:
         self._board = Board.create(BoardSpec(layout, code.workers, code.tasks, size))
         self._answers = Pipe.create(ANSWER)
         self._iteration = -1
+        self._task_s: float | None = None
         self._late = 0
         self._looked_s = time.monotonic()
-        self._told_s = -inf
+        self._patience = Patience()
         self.replaced = 0
         self._members: list[Member] = []
         for index in range(code.workers):
@@ -94,7 +109,7 @@ class CodedPool:
             self._members.append(Member(orders, worker, self._begin(worker, orders)))
 
     def _spawn(self, index: int) -> Worker:
-        nice = self._codes[0].niceness[index]
+        nice = HEAVY_NICENESS if index in self._codes[0].heavy else 0
         arguments = self.make_tasks, self._forms, index, nice
         return self.crew.spawn(f"coded {index}", CodedWorker, *arguments)
 
@@ -127,11 +142,11 @@ class CodedPool:
         self._iteration += 1
         iteration = self._iteration
         self._board.publish(iteration, snapshot)
-        delays = self.injection.draw(iteration, self.code.workers)
-        for member, delay_s in zip(self._members, delays, strict=False):  # a code may need fewer
-            member.orders.send(iteration, which, delay_s)
+        order = Order(iteration, which, self.injection.draw(iteration, self.code.workers))
+        turns = Turns(self.code, self.cores, self._task_s)
+        self._send(order, turns.begin(time.perf_counter()))
         broadcast = time.perf_counter()
-        answers = self._collect(iteration, which, began + limit_s)
+        answers = self._collect(order, turns, began + limit_s)
         self._board.end(iteration)
         if answers is None:
             return None
@@ -139,10 +154,11 @@ class CodedPool:
         decoding = time.perf_counter()
         values, bound, used = self._decode(received)
         ended = time.perf_counter()
+        self._task_s = float(np.mean(list(answers.values())))
         metrics = {
             "iteration_s": ended - began,
             "broadcast_s": broadcast - began,
-            "task_s": float(np.mean(list(answers.values()))),
+            "task_s": self._task_s,
             "decode_s": ended - decoding,
             "results_used": float(used),
             "results_received": float(len(received)),
@@ -151,75 +167,42 @@ class CodedPool:
         }
         return Outcome(values, metrics, tuple(received), iteration)
 
-    def _collect(self, iteration: int, which: int, end_s: float) -> dict[int, float] | None:
+    def _send(self, order: Order, workers: Sequence[int]) -> None:
+        order.begun.update(workers)
+        for worker in workers:
+            delay_s = order.delays_s[worker]
+            self._members[worker].orders.send(order.iteration, order.which, delay_s)
+
+    def _collect(self, order: Order, turns: Turns, end_s: float) -> dict[int, float] | None:
         """The workers whose results are enough, in the order in which they came, with what a task
         took each; None if they were not enough when the time was over (time.perf_counter).
         """
         received: dict[int, float] = {}
-        refused: set[int] = set()
-        lost: set[int] = set()
-        waiting_told = False
-        began_s = time.monotonic()
+        waiting = Waiting(self.code, self._form, self.note, self._patience, time.monotonic())
         while not self._form.decodable(list(received)):
-            left_s = end_s - time.perf_counter()
-            if left_s <= 0:
+            now_s = time.perf_counter()
+            if now_s >= end_s:
                 return None
-            answer = self._answers.receive(min(LOOK_S, left_s))
+            self._send(order, turns.due(now_s))
+            answer = self._answers.receive(min(LOOK_S, end_s - now_s, turns.next_s(now_s) - now_s))
             if time.monotonic() > self._looked_s + LOOK_S:
-                lost |= self._heal(iteration, which)
-                if lost and not waiting_told:
-                    waiting_told = self._tell_of_waiting(refused | lost - received.keys())
-                if not waiting_told and self._looked_s > began_s + TELL_AFTER_S:
-                    waiting_told = self._tell_of_late(received)
+                waiting.lost |= self._heal(order)
+                waiting.look(received, self._looked_s)
             if answer is None:
                 continue
             worker, status, of_iteration, task_s = answer
-            if of_iteration != iteration or worker in received:
+            if of_iteration != order.iteration or worker in received:
                 self._late += 1
-            elif status == DONE:
+                continue
+            turns.answered(worker)
+            if status == DONE:
                 received[worker] = task_s
                 self._members[worker].fruitless = 0
             else:
-                refused.add(worker)
-                self.note("refused", f"coded worker {worker}: its result is not a finite number")
-                self._check_hope(refused)
+                waiting.refuse(worker)
         return received
 
-    def _check_hope(self, refused: set[int]) -> None:
-        """Raise UserError if those who may still answer are not enough."""
-        others = [worker for worker in range(self.code.workers) if worker not in refused]
-        if not self._form.decodable(others):
-            named = ", ".join(map(str, sorted(refused)))
-            raise UserError(
-                f"the results of coded workers {named} are not finite numbers: training diverged"
-            )
-
-    def _tell_of_waiting(self, missing: set[int]) -> bool:
-        """Say so if those who live are not enough; whether it was said."""
-        alive = [worker for worker in range(self.code.workers) if worker not in missing]
-        if self._form.decodable(alive):
-            return False
-        named = ", ".join(map(str, sorted(missing)))
-        self.note(
-            "waiting",
-            f"without coded workers {named} the results are not enough ({self.code.name} can do"
-            f" without any {self.code.tolerance}): waiting for others in their place",
-        )
-        return True
-
-    def _tell_of_late(self, received: Container[int]) -> bool:
-        """Say whom it waits for, but not all the time; true."""
-        if self._looked_s > self._told_s + TELL_AGAIN_S:
-            self._told_s = self._looked_s
-            late = [worker for worker in range(self.code.workers) if worker not in received]
-            self.note(
-                "waiting",
-                f"for some of coded workers {', '.join(map(str, late))}: later than"
-                f" {TELL_AFTER_S:g} s, and {self.code.name} needs more results",
-            )
-        return True
-
-    def _heal(self, iteration: int, which: int) -> set[int]:
+    def _heal(self, order: Order) -> set[int]:
         """Put others in the place of workers that died; who they were."""
         lost: set[int] = set()
         self._looked_s = time.monotonic()
@@ -237,8 +220,8 @@ class CodedPool:
                 self.note("replaced", f"{str(error).splitlines()[0]}; another one takes its place")
                 member.worker = self._spawn(index)
                 member.running = self._begin(member.worker, member.orders)
-                if index < self.code.workers:
-                    member.orders.send(iteration, which, 0.0)  # who died may have died over it
+                if index in order.begun:  # who died may have died over it
+                    member.orders.send(order.iteration, order.which, 0.0)
         return lost
 
     def _decode(self, received: Sequence[int]) -> tuple[NDArray[Any], float, int]:

@@ -7,7 +7,19 @@ import numpy as np
 import pytest
 
 from covey.platform.coding import make_code
-from covey.platform.coding.model import Costs, finish_times, iteration_s
+from covey.platform.coding.model import Computing, Costs, iteration_s
+from covey.platform.coding.turns import PATIENCE
+
+
+def finish_times(loads, cores, weights):
+    computing, now_s, finished = Computing(cores), 0.0, [0.0] * len(loads)
+    for worker, (load, weight) in enumerate(zip(loads, weights, strict=True)):
+        computing.add(worker, load, weight)
+    while (step_s := computing.next_s()) != inf:
+        now_s += step_s
+        for worker in computing.advance(step_s):
+            finished[worker] = now_s
+    return finished
 
 
 def evenly(loads, cores):
@@ -70,16 +82,18 @@ def test_few_cores_make_redundancy_dear():
     assert iteration_s(dense, costs, [0.0] * 15) == pytest.approx(6.0)
 
 
-def test_workers_with_more_to_do_stand_back_and_one_after_another():
+def test_workers_with_more_to_do_begin_when_cores_are_free_and_one_after_another():
     code, costs = make_code("mds", workers=15, tasks=8), Costs(task_s=0.1, cores=2)
-    assert code.niceness == (0,) * 8 + (5, 11, 17, 19, 19, 19, 19)
-    assert set(make_code("mds-dense", workers=15, tasks=8).niceness) == {0}
-    none_late = iteration_s(code, costs, [0.0] * 15)
-    assert 0.4 < none_late < 0.43  # little more than without redundancy
+    assert code.heavy == set(range(8, 15))
+    assert not make_code("mds-dense", workers=15, tasks=8).heavy
+    assert iteration_s(code, costs, [0.0] * 15) == pytest.approx(0.4)  # as without redundancy
     one_late = iteration_s(code, costs, delayed(15, [0], 9.0))
-    assert none_late + 0.75 < one_late < none_late + 0.9  # the first parity has almost a core
+    assert one_late == pytest.approx(0.4 + 0.8)  # a core for the first parity
+    three_late = iteration_s(code, costs, delayed(15, range(3), 9.0))
+    # They are thought to be at work until patience has run out; then the parities go in pairs.
+    assert three_late == pytest.approx(0.4 * PATIENCE + 2 * 0.8)
     all_late = iteration_s(code, costs, delayed(15, range(7), 99.0))
-    assert all_late == pytest.approx((8 + 56) * 0.1 / 2, rel=0.05)
+    assert all_late == pytest.approx(0.4 * PATIENCE + 4 * 0.8)
 
 
 def test_dead_workers_are_infinitely_late():

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from thread_crew import ThreadCrew
 
-from covey.platform.coding import make_code, pool
+from covey.platform.coding import make_code, pool, waiting
 from covey.platform.coding.pool import CodedPool
 from covey.platform.coding.stragglers import Injection
 from covey.platform.errors import UserError
@@ -137,7 +137,7 @@ def test_beyond_the_tolerance_it_waits_says_so_and_goes_on(make_pool):
 
 def test_it_waits_for_stragglers_beyond_the_tolerance_and_says_so(make_pool, monkeypatch):
     monkeypatch.setattr(pool, "LOOK_S", 0.05)
-    monkeypatch.setattr(pool, "TELL_AFTER_S", 0.2)
+    monkeypatch.setattr(waiting, "TELL_AFTER_S", 0.2)
     coded = make_pool(injection=Injection(fixed=(0, 1, 2, 3), delay_s=1.0))
     for iteration in range(2):
         outcome = coded.iterate(numbered(iteration))
