@@ -1,0 +1,144 @@
+"""Flower's `Array` that holds its numbers: handing it on writes and reads no `.npy` file.
+
+What comes from somebody else is checked first: a header may claim a shape that its bytes do not
+have, and numpy would take memory for it before it finds out.
+"""
+
+import math
+import re
+from collections.abc import Callable
+from functools import lru_cache
+from io import BytesIO
+from typing import Any
+
+import numpy as np
+from flwr.app import Array
+from numpy.typing import NDArray
+
+NUMPY = "numpy.ndarray"
+"""Flower's name for the bytes of a `.npy` file."""
+
+HEADER = re.compile(
+    rb"\x93NUMPY\x01\x00(..)"
+    rb"\{'descr': '([<>|=][biufc]\d+)', 'fortran_order': (True|False),"
+    rb" 'shape': \(([\d, ]*)\), \} *\n",
+    re.DOTALL,
+)
+"""As numpy writes it for numbers: four times as fast to read as by numpy's own parser."""
+
+
+class NumpyArray(Array):
+    """Numbers of any shape, read-only; `numpy()` gives a copy that may be changed, as Flower's."""
+
+    def __init__(self, numbers: NDArray[Any]) -> None:
+        numbers = numbers.view()
+        numbers.setflags(write=False)
+        self.__dict__.update(
+            _numbers=numbers, dtype=_name(numbers.dtype), shape=numbers.shape, stype=NUMPY
+        )
+
+    @property
+    def numbers(self) -> NDArray[Any]:
+        """The array itself, for those who only read."""
+        if "_numbers" not in self.__dict__:
+            self.__dict__["_numbers"] = parse_npy(self.data)
+        numbers: NDArray[Any] = self.__dict__["_numbers"]
+        return numbers
+
+    @property
+    def data(self) -> bytes:
+        """The bytes of a `.npy` file."""
+        if "_bytes" not in self.__dict__:
+            buffer = BytesIO()
+            np.save(buffer, self.numbers, allow_pickle=False)
+            self.__dict__["_bytes"] = buffer.getvalue()
+        written: bytes = self.__dict__["_bytes"]
+        return written
+
+    @data.setter
+    def data(self, value: bytes) -> None:
+        self.__dict__["_bytes"] = value
+        self.__dict__.pop("_numbers", None)
+
+    def numpy(self) -> NDArray[Any]:
+        return self.numbers.copy(order="K")
+
+    def __eq__(self, other: object) -> bool:
+        if not isinstance(other, Array):
+            return NotImplemented
+        mine, its = ((a.dtype, tuple(a.shape), a.stype, a.data) for a in (self, other))
+        return mine == its
+
+    __hash__ = None  # type: ignore[assignment]
+
+    def __reduce__(self) -> tuple[Callable[..., Array], tuple[Any, ...]]:
+        if self.numbers.dtype.isnative:
+            return NumpyArray, (self.numbers,)  # which need not be copied on the way
+        return Array, (self.dtype, self.shape, self.stype, self.data)
+
+
+@lru_cache(maxsize=64)
+def _name(kind: np.dtype[Any]) -> str:
+    """Numpy takes 10 microseconds for it."""
+    return str(kind)
+
+
+def checked(array: Array) -> Array:
+    """The array, if its bytes are what it says they are; one of numbers as a NumpyArray.
+
+    ValueError for others. Arrays of another serialisation are their apps' own business.
+    """
+    if isinstance(array, NumpyArray):
+        return NumpyArray(array.numbers)
+    if array.stype != NUMPY:
+        return array
+    numbers = parse_npy(array.data)
+    if (_name(numbers.dtype), numbers.shape) != (array.dtype, tuple(array.shape)):
+        raise ValueError(
+            f"an array that says it is {array.dtype} {list(array.shape)} holds"
+            f" {numbers.dtype} {list(numbers.shape)}"
+        )
+    return NumpyArray(numbers)
+
+
+def parse_npy(content: bytes) -> NDArray[Any]:
+    """The numbers in a `.npy` file, without a copy and read-only. ValueError where the size of the
+    content is not the one that its header claims, and for objects.
+    """
+    found = HEADER.match(content)
+    if found is None:
+        return _parse_slowly(content)
+    length, kind, fortran, shape = found.groups()
+    start = 10 + int.from_bytes(length, "little")
+    if start < found.end():
+        raise ValueError("a .npy header longer than it says")
+    sizes = tuple(int(size) for size in shape.replace(b" ", b"").split(b",") if size)
+    return _numbers(content, start, np.dtype(kind.decode()), sizes, fortran == b"True")
+
+
+def _parse_slowly(content: bytes) -> NDArray[Any]:
+    """For text, times, structures, and files that somebody else's program has written."""
+    file = BytesIO(content)
+    version = np.lib.format.read_magic(file)
+    read = {
+        (1, 0): np.lib.format.read_array_header_1_0,
+        (2, 0): np.lib.format.read_array_header_2_0,
+    }.get(version)
+    if read is None:
+        raise ValueError(f"a .npy file of version {version}; 1.0 and 2.0 are known")
+    shape, fortran, kind = read(file)
+    return _numbers(content, file.tell(), kind, shape, fortran)
+
+
+def _numbers(
+    content: bytes, start: int, kind: np.dtype[Any], shape: tuple[int, ...], fortran: bool
+) -> NDArray[Any]:
+    if kind.hasobject:
+        raise ValueError("an array of Python objects")
+    size = math.prod(shape) * kind.itemsize
+    if size != len(content) - start:
+        raise ValueError(
+            f"an array of {list(shape)} {kind} has {size:,} bytes, {len(content) - start:,} came"
+        )
+    flat = np.frombuffer(content, kind, offset=start)
+    return flat.reshape(shape, order="F" if fortran else "C")

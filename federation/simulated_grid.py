@@ -1,0 +1,176 @@
+"""What all Grids of ours have in common: they carry a ServerApp's messages to simulated clients."""
+
+import threading
+import time
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+
+from flwr.app import ConfigRecord, Error, Message, RecordDict
+from flwr.serverapp import Grid
+
+from covey.federation.app_folder import ConfigValue
+from covey.federation.client_runner import FIRST_NODE_ID, Answer, Question
+from covey.federation.flower_internals import (
+    ErrorCode,
+    FlowerRun,
+    become_server,
+    empty_run,
+    reply_to,
+    set_message_id,
+)
+from covey.federation.generators import preserved
+
+NOBODY = RecordDict()
+"""What a client has kept that has kept nothing."""
+
+
+class SimulatedGrid(Grid):
+    """All clients on machines of ours; a message is answered when it is pushed.
+
+    Client p (0-based) is node p + 2 and gets `partition-id` p and `num-partitions` in its context,
+    as in Flower's simulation. Its `Context.state` lives as long as the grid. An exception in a
+    client becomes an error reply, and what that client did to its state is forgotten. Before each
+    message `random`, numpy and torch are seeded from (seed, round, client, kind of message) and put
+    back afterwards, so a reply depends neither on the order of the messages nor on who else was
+    asked.
+
+    `clock` gives seconds since the epoch for time limits and the messages' time to live; None lifts
+    both, so that no result depends on the machine's speed. `before_batch` is called before messages
+    are sent. `round` is the round they belong to; None takes it from the messages (`server-round`).
+    """
+
+    def __init__(
+        self,
+        *,
+        num_clients: int,
+        run_config: Mapping[str, ConfigValue] | None = None,
+        clock: Callable[[], float] | None = time.time,
+        before_batch: Callable[[], None] | None = None,
+    ) -> None:
+        if num_clients < 1:
+            raise ValueError(f"num_clients is {num_clients}; at least one client is needed")
+        become_server()
+        self.round: int | None = None
+        self.num_clients = num_clients
+        self.run_config = dict(run_config or {})
+        self.states: dict[int, RecordDict] = {}
+        """`Context.state` of each client (by partition id) that has kept something."""
+        self.messages_sent = 0
+        """Also the id of the newest message, so ids go on from here."""
+        self.batches_sent = 0
+        """Stands for the round in the seed of a message that belongs to none."""
+        self._clock = clock
+        self._before_batch = before_batch
+        self._run = empty_run()
+        self._run.override_config = dict(self.run_config)
+        self._replies: dict[str, Message] = {}
+        # Generators are process-wide: a ServerApp that sends from several threads takes turns.
+        self._turn = threading.RLock()
+
+    @abstractmethod
+    def _answers(
+        self, asked: Sequence[Question], is_over: Callable[[], bool]
+    ) -> Iterator[tuple[int, Answer]]:
+        """Each question's place and answer, as they come; none for questions that were not begun
+        when `is_over`.
+        """
+
+    def close(self) -> None:  # noqa: B027: most have nothing to end
+        """End what runs clients elsewhere."""
+
+    def set_run(self, run: FlowerRun) -> None:
+        """Set what `run` tells."""
+        self._run = run
+
+    @property
+    def run(self) -> FlowerRun:
+        """What Flower knows about the run: id and config."""
+        return self._run
+
+    def create_message(
+        self,
+        content: RecordDict,
+        message_type: str,
+        dst_node_id: int,
+        group_id: str,
+        ttl: float | None = None,
+    ) -> Message:
+        """The older way to write `Message(...)`."""
+        return Message(content, dst_node_id, message_type, ttl=ttl, group_id=group_id)
+
+    def get_node_ids(self) -> list[int]:
+        """All clients, always in the same order."""
+        return list(range(FIRST_NODE_ID, FIRST_NODE_ID + self.num_clients))
+
+    def push_messages(self, messages: Iterable[Message]) -> list[str]:
+        """Answer the messages; the replies wait to be pulled. Returns the message ids in order."""
+        replies = self._answer_all(messages, None)
+        self._replies.update((reply.metadata.reply_to_message_id, reply) for reply in replies)
+        return [reply.metadata.reply_to_message_id for reply in replies]
+
+    def pull_messages(self, message_ids: Iterable[str]) -> list[Message]:
+        """The replies to these messages that were not pulled yet, in the order the messages were
+        sent.
+        """
+        wanted = sorted(set(message_ids) & self._replies.keys(), key=int)
+        return [self._replies.pop(message_id) for message_id in wanted]
+
+    def send_and_receive(
+        self, messages: Iterable[Message], *, timeout: float | None = None
+    ) -> list[Message]:
+        """The replies in the order of the messages.
+
+        After `timeout` seconds no further client is started.
+        """
+        return self._answer_all(messages, timeout)
+
+    def _answer_all(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
+        with self._turn:
+            if self._before_batch is not None:
+                self._before_batch()
+            self.batches_sent += 1
+            clock = self._clock
+            end = clock() + timeout if clock and timeout is not None else None
+            replies: dict[int, Message] = {}
+            asked: list[tuple[int, Question]] = []
+            for place, message in enumerate(messages):
+                self.messages_sent += 1
+                set_message_id(message, str(self.messages_sent))
+                client = message.metadata.dst_node_id - FIRST_NODE_ID
+                if 0 <= client < self.num_clients:
+                    state = self.states.get(client, NOBODY)
+                    question = Question(client, message, self._round_of(message), state)
+                    asked.append((place, question))
+                else:
+                    reason = f"there is no node {message.metadata.dst_node_id}"
+                    replies[place] = reply_to(message, Error(ErrorCode.NODE_UNAVAILABLE, reason))
+            questions = [question for _, question in asked]
+            is_over = (lambda: clock() >= end) if clock and end is not None else (lambda: False)
+            with preserved():
+                for number, answer in self._answers(questions, is_over):
+                    place, question = asked[number]
+                    replies[place] = self._reply(question, answer)
+            return [replies[place] for place in sorted(replies)]
+
+    def _reply(self, asked: Question, answer: Answer) -> Message:
+        """The client's reply, unless it came too late for the message."""
+        message = asked.message
+        if len(answer.state):
+            self.states[asked.client] = answer.state
+        else:
+            self.states.pop(asked.client, None)
+        late = self._clock and self._clock() > message.metadata.created_at + message.metadata.ttl
+        if late and isinstance(answer.content, RecordDict):
+            reason = f"the reply came after the message's time to live, {message.metadata.ttl} s"
+            return reply_to(message, Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason))
+        return reply_to(message, answer.content)
+
+    def _round_of(self, message: Message) -> int:
+        if self.round is not None:
+            return self.round
+        if message.has_content():
+            for record in message.content.values():
+                number = record.get("server-round") if isinstance(record, ConfigRecord) else None
+                if isinstance(number, int) and number >= 0:
+                    return number
+        return self.batches_sent
