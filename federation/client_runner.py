@@ -3,14 +3,12 @@
 import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass
-from logging import WARNING
 
 from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from covey.federation.app_folder import ConfigValue
 from covey.federation.flower_internals import (
-    FLOWER_LOGGER,
     NUM_PARTITIONS_KEY,
     PARTITION_ID_KEY,
     RUN_ID,
@@ -43,6 +41,8 @@ class Answer:
 
     content: RecordDict | Error
     state: RecordDict
+    story: str = ""
+    """The traceback of what the app raised."""
 
 
 @dataclass(frozen=True)
@@ -69,10 +69,7 @@ class ClientRunner:
             content = reply.error if reply.has_error() else copy_records(reply.content)
             return Answer(content, copy_records(context.state))
         except Exception as error:
-            FLOWER_LOGGER.log(
-                WARNING, "client %d failed:\n%s", asked.client, traceback.format_exc()
-            )
-            return Answer(_error_of(error), asked.state)
+            return Answer(_error_of(error), asked.state, traceback.format_exc())
 
     def _context(self, client: int, state: RecordDict) -> Context:
         """What the client sees of itself: a copy, so that a failed attempt leaves no trace."""

@@ -11,7 +11,16 @@ from collections.abc import Callable
 from copy import copy
 from typing import Any
 
-from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
+from flwr.app import (
+    Array,
+    ArrayRecord,
+    ConfigRecord,
+    Error,
+    Message,
+    Metadata,
+    MetricRecord,
+    RecordDict,
+)
 from flwr.app.message import make_message
 from flwr.clientapp.client_app import ClientAppException
 from flwr.common.constant import (
@@ -45,6 +54,7 @@ __all__ = [
     "ClientAppException",
     "ErrorCode",
     "FlowerRun",
+    "Metadata",
 ]
 
 RUN_ID = 1
@@ -141,6 +151,11 @@ def reply_to(message: Message, content: RecordDict | Error) -> Message:
     if isinstance(content, Error):
         return make_message(metadata=reply, content=None, error=content)
     return make_message(metadata=reply, content=content, error=None)
+
+
+def message_of(metadata: Metadata, content: RecordDict) -> Message:
+    """A message that somebody else has begun."""
+    return make_message(metadata=metadata, content=content, error=None)
 
 
 def copy_records(records: RecordDict) -> RecordDict:

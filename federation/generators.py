@@ -22,7 +22,16 @@ def seed_all(root: int, role: str, *index: int) -> None:
     words = derive(root, role, *index).generate_state(5)
     random.seed(int(words[0]) << 32 | int(words[1]))
     np.random.seed(int(words[2]))  # an array would take seven times as long
-    _seed_torch(int(words[3]) << 32 | int(words[4]))
+    _seed_torch(_torch_seed(words))
+
+
+def torch_seed(root: int, role: str, *index: int) -> int:
+    """What `seed_all` seeds torch with, for a generator of one's own."""
+    return _torch_seed(derive(root, role, *index).generate_state(5))
+
+
+def _torch_seed(words: NDArray[np.unsignedinteger]) -> int:
+    return int(words[3]) << 32 | int(words[4])
 
 
 def _seed_torch(seed: int) -> None:

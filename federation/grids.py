@@ -1,6 +1,6 @@
 """Flower Grids of ours: they carry a ServerApp's messages to ClientApps without a SuperLink.
 
-`InlineGrid` runs the clients one after the other in this process.
+`InlineGrid` runs the clients one after the other in this process, `ActorGrid` in Ray actors.
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -8,9 +8,12 @@ from typing import Any
 
 from flwr.clientapp import ClientApp
 
+from covey.federation.actor_grid import ActorGrid
 from covey.federation.app_folder import ConfigValue
 from covey.federation.client_runner import Answer, ClientRunner, Question
 from covey.federation.simulated_grid import SimulatedGrid
+
+__all__ = ["ActorGrid", "InlineGrid"]
 
 
 class InlineGrid(SimulatedGrid):
@@ -29,9 +32,9 @@ class InlineGrid(SimulatedGrid):
         self._runner = ClientRunner(client_app, num_clients, seed, self.run_config)
 
     def _answers(
-        self, asked: Sequence[Question], is_over: Callable[[], bool]
+        self, asked: Sequence[Question], left_s: Callable[[], float]
     ) -> Iterator[tuple[int, Answer]]:
         for number, question in enumerate(asked):
-            if is_over():
+            if left_s() <= 0:
                 return
             yield number, self._runner.answer(question)

@@ -2,7 +2,6 @@
 
 import logging
 import os
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -14,13 +13,15 @@ from flwr.serverapp import ServerApp
 
 from covey.federation.app_folder import ConfigValue, imported, read_app_folder
 from covey.federation.data import missing_data
+from covey.federation.engines import enter_working_folder, make_grid, threads_of_a_client
 from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
-from covey.federation.generators import seed_all
-from covey.federation.grids import InlineGrid
+from covey.federation.generators import preserved, seed_all
 from covey.federation.loop import RoundLoop, resumable_start
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.errors import UserError
 from covey.platform.runs.run import STOP_REQUESTED, Run
+from covey.platform.runtime.ray_cluster import StartInterrupted
 
 
 class StopRequested(BaseException):
@@ -42,14 +43,13 @@ def run_job(run: Run) -> Mapping[str, float]:
         seed_all(run.job.seed, "server")
         server_app, client_app, config = _app(run, stack)
         watch = _Watch(run)
-        grid = InlineGrid(
-            client_app,
-            num_clients=section.clients,
-            seed=run.job.seed,
-            run_config=config,
-            clock=None if run.job.deterministic else time.time,
-            before_batch=watch,
-        )
+        try:
+            with preserved():  # Ray draws numbers while it starts
+                grid = make_grid(run, client_app, config, watch)
+        except StartInterrupted:
+            run.event("stop", run.stop_reason(0, {}) or "")
+            return {}
+        stack.callback(grid.close)
         context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
         cohort = None if section.app in BUILT_IN_APPS else section.cohort
         loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every)
@@ -61,7 +61,7 @@ def run_job(run: Run) -> Mapping[str, float]:
     return loop.metrics
 
 
-def _run_server(run: Run, server_app: ServerApp, grid: InlineGrid, context: Context) -> None:
+def _run_server(run: Run, server_app: ServerApp, grid: SimulatedGrid, context: Context) -> None:
     try:
         server_app(grid, context)
     except StopRequested:
@@ -120,10 +120,8 @@ def _flower_logs_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _threads(run: Run) -> Iterator[None]:
-    """Built-in models are too small to gain from a second thread; an app folder gets all CPUs."""
     before = torch.get_num_threads()
-    built_in = run.job.section.app in BUILT_IN_APPS
-    torch.set_num_threads(1 if built_in else max(1, int(run.job.resources.cpus)))
+    torch.set_num_threads(threads_of_a_client(run))
     if run.job.deterministic and torch.cuda.is_available():
         # Only GPUs need it, and it takes seconds: torch imports its compiler to set one flag.
         torch.use_deterministic_algorithms(True, warn_only=True)
@@ -135,11 +133,8 @@ def _threads(run: Run) -> Iterator[None]:
 
 @contextmanager
 def _working_folder(run: Run) -> Iterator[None]:
-    """Apps write files such as `final_model.pt` where they stand: that is inside the run folder."""
     before = os.getcwd()
-    folder = run.path / "app"
-    folder.mkdir(exist_ok=True)
-    os.chdir(folder)
+    enter_working_folder(run.path)
     try:
         yield
     finally:

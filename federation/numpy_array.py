@@ -12,7 +12,7 @@ from io import BytesIO
 from typing import Any
 
 import numpy as np
-from flwr.app import Array
+from flwr.app import Array, RecordDict
 from numpy.typing import NDArray
 
 NUMPY = "numpy.ndarray"
@@ -99,6 +99,22 @@ def checked(array: Array) -> Array:
             f" {numbers.dtype} {list(numbers.shape)}"
         )
     return NumpyArray(numbers)
+
+
+def numbers_of(array: Array) -> NDArray[Any]:
+    """An array's numbers, without a copy where that can be: for those who only read."""
+    return array.numbers if isinstance(array, NumpyArray) else parse_npy(array.data)
+
+
+def owned(records: RecordDict) -> RecordDict:
+    """The records with numbers in this process's own memory, for those who keep them: others may
+    lie in memory that is shared, and would hold all of it.
+    """
+    for record in records.array_records.values():
+        for name, array in record.items():
+            if isinstance(array, NumpyArray):
+                record[name] = NumpyArray(array.numpy())
+    return records
 
 
 def parse_npy(content: bytes) -> NDArray[Any]:

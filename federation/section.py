@@ -61,6 +61,13 @@ class FederatedSection(Section):
     """logistic, mlp, or the folder of a Flower app (with a pyproject.toml), relative to the job
     file.
     """
+    engine: Literal["inline", "actors", "cohort"] = "inline"
+    """Who runs the clients: this process, one after the other; Ray actors; or this process, all
+    clients of a round as one program of batched tensors (built-in apps only). The results are the
+    same, with cohort up to rounding.
+    """
+    actors: Count | None = None
+    """With engine actors: how many, one for each of resources.cpus if left out."""
     clients: Count
     """Clients in the population."""
     cohort: Count | None = None
@@ -81,6 +88,8 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
     if section.cohort is not None and section.cohort > section.clients:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
+    if section.actors is not None and section.engine != "actors":
+        raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
     if section.app in BUILT_IN_APPS:
         return _resolve_built_in(section)
     return _resolve_folder(section, base)

@@ -4,6 +4,8 @@ import threading
 import time
 from abc import abstractmethod
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from logging import WARNING
+from math import inf
 
 from flwr.app import ConfigRecord, Error, Message, RecordDict
 from flwr.serverapp import Grid
@@ -11,6 +13,7 @@ from flwr.serverapp import Grid
 from covey.federation.app_folder import ConfigValue
 from covey.federation.client_runner import FIRST_NODE_ID, Answer, Question
 from covey.federation.flower_internals import (
+    FLOWER_LOGGER,
     ErrorCode,
     FlowerRun,
     become_server,
@@ -69,10 +72,10 @@ class SimulatedGrid(Grid):
 
     @abstractmethod
     def _answers(
-        self, asked: Sequence[Question], is_over: Callable[[], bool]
+        self, asked: Sequence[Question], left_s: Callable[[], float]
     ) -> Iterator[tuple[int, Answer]]:
         """Each question's place and answer, as they come; none for questions that were not begun
-        when `is_over`.
+        when no seconds were left.
         """
 
     def close(self) -> None:  # noqa: B027: most have nothing to end
@@ -145,9 +148,9 @@ class SimulatedGrid(Grid):
                     reason = f"there is no node {message.metadata.dst_node_id}"
                     replies[place] = reply_to(message, Error(ErrorCode.NODE_UNAVAILABLE, reason))
             questions = [question for _, question in asked]
-            is_over = (lambda: clock() >= end) if clock and end is not None else (lambda: False)
+            left_s = (lambda: end - clock()) if clock and end is not None else (lambda: inf)
             with preserved():
-                for number, answer in self._answers(questions, is_over):
+                for number, answer in self._answers(questions, left_s):
                     place, question = asked[number]
                     replies[place] = self._reply(question, answer)
             return [replies[place] for place in sorted(replies)]
@@ -155,6 +158,8 @@ class SimulatedGrid(Grid):
     def _reply(self, asked: Question, answer: Answer) -> Message:
         """The client's reply, unless it came too late for the message."""
         message = asked.message
+        if answer.story:
+            FLOWER_LOGGER.log(WARNING, "client %d failed:\n%s", asked.client, answer.story)
         if len(answer.state):
             self.states[asked.client] = answer.state
         else:

@@ -1,5 +1,6 @@
 """The models of the built-in apps, for flattened images."""
 
+from functools import lru_cache
 from typing import Any
 
 import torch
@@ -42,3 +43,12 @@ def make_model(name: str, pixels: int, classes: int) -> nn.Module:
     """A model with weights drawn from torch's generator."""
     model: nn.Module = MODELS[name](pixels, classes)
     return model
+
+
+@lru_cache(maxsize=4)
+def spare_model(name: str, pixels: int, classes: int) -> nn.Module:
+    """A model whose weights are about to be replaced: made once a process, and without a trace in
+    torch's generator.
+    """
+    with torch.random.fork_rng(devices=[]):
+        return make_model(name, pixels, classes)

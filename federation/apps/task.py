@@ -41,9 +41,7 @@ def train(model: nn.Module, mine: Tensor, settings: Settings) -> float:
     images, labels, _, _ = tensors(settings.data)
     parameters = list(model.parameters())
     total, steps = torch.zeros(()), 0
-    passes = 0
-    while passes < settings.epochs or steps < settings.steps:
-        order = mine[torch.randperm(len(mine))]
+    for order in passes_of(mine, settings):
         # One gather a pass; its batches are views.
         batches = zip(
             torch.split(images[order], settings.batch_size),
@@ -60,8 +58,15 @@ def train(model: nn.Module, mine: Tensor, settings: Settings) -> float:
             steps += 1
             if steps == settings.steps:
                 break
-        passes += 1
     return float(total) / steps
+
+
+def passes_of(
+    mine: Tensor, settings: Settings, generator: torch.Generator | None = None
+) -> list[Tensor]:
+    """The passes over the samples `mine` that hold all epochs or steps, each in a new order."""
+    count = settings.epochs or -(-settings.steps // -(-len(mine) // settings.batch_size))
+    return [mine[torch.randperm(len(mine), generator=generator)] for _ in range(count)]
 
 
 def evaluate(model: nn.Module, data: str) -> tuple[float, float]:

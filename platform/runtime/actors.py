@@ -42,6 +42,11 @@ class Actors:
         self._pids[name] = worker.actor.pid.remote().future()  # a busy one would not answer later
         return worker
 
+    def share(self, value: Any) -> Pending:
+        import ray
+
+        return Remote(ray.put(value))
+
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
         return results(pending, self._name_of)
 

@@ -23,6 +23,11 @@ class Crew(Protocol):
     def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
         """Start a worker around `factory(*arguments)`; both must be picklable."""
 
+    def share(self, value: Any) -> Pending:
+        """A value that many calls get as an argument: it is laid down once, and large arrays in it
+        are read where they lie.
+        """
+
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
         """The values, in order. A worker's UserError is raised as it is; a lost worker as
         WorkerLost.
@@ -61,6 +66,9 @@ class InlineCrew:
         worker = InlineWorker(factory(*arguments))
         self._workers.append(worker)
         return worker
+
+    def share(self, value: Any) -> Pending:
+        return Done(value)
 
     def fetch(self, pending: Sequence[Pending]) -> list[Any]:
         return [resolve(one) for one in pending]

@@ -31,7 +31,8 @@ class Worker:
         while not self.lost:
             method, given, answer = self.calls.get()
             try:
-                answer.settle(getattr(self.target, method)(*given))
+                values = [one.value if isinstance(one, Answer) else one for one in given]
+                answer.settle(getattr(self.target, method)(*values))
             except Exception as error:
                 answer.settle(error=error)
 
@@ -73,6 +74,11 @@ class ThreadCrew:
 
     def newest(self, name):
         return self.workers[name][-1]
+
+    def share(self, value):
+        answer = Answer()
+        answer.settle(value)
+        return answer
 
     def fetch(self, pending):
         for answer in pending:

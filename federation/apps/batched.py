@@ -1,0 +1,120 @@
+"""Local training of many clients at once, as products of batches of matrices.
+
+What `task.train` does for one client, for all of a cohort: weights are [clients, out, in], and a
+step is a handful of batched products that change them in place. Clients come sorted by how much
+they have to do, so that those at work are always the first ones.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+Weights = dict[str, Tensor]
+"""By parameter name: [C, ...], a model for each client."""
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Samples of the clients at work: images [C, B, pixels], labels as one-hot [C, B, classes].
+
+    `share` [C, B, 1] is 1 / (size of the client's own minibatch), 0 where it has no sample.
+    """
+
+    images: Tensor
+    hot: Tensor
+    share: Tensor
+
+
+Step = Callable[[Weights, Batch, float], Tensor]
+"""One step of gradient descent, in place; returns each client's mean loss [C]."""
+
+
+def logistic_step(weights: Weights, batch: Batch, rate: float) -> Tensor:
+    """Of multinomial logistic regression."""
+    weight, bias = weights["output.weight"], weights["output.bias"]
+    logits = torch.baddbmm(bias.unsqueeze(1), batch.images, weight.transpose(1, 2))
+    losses, errors = cross_entropy(logits, batch)
+    weight.baddbmm_(errors.transpose(1, 2), batch.images, alpha=-rate)
+    bias.sub_(errors.sum(1), alpha=rate)
+    return losses
+
+
+def mlp_step(weights: Weights, batch: Batch, rate: float) -> Tensor:
+    """Of a network with one hidden layer of rectified units."""
+    hidden, hidden_bias = weights["hidden.weight"], weights["hidden.bias"]
+    output, output_bias = weights["output.weight"], weights["output.bias"]
+    units = torch.baddbmm(hidden_bias.unsqueeze(1), batch.images, hidden.transpose(1, 2)).relu_()
+    logits = torch.baddbmm(output_bias.unsqueeze(1), units, output.transpose(1, 2))
+    losses, errors = cross_entropy(logits, batch)
+    behind = torch.bmm(errors, output)
+    behind.masked_fill_(units == 0, 0.0)
+    output.baddbmm_(errors.transpose(1, 2), units, alpha=-rate)
+    output_bias.sub_(errors.sum(1), alpha=rate)
+    hidden.baddbmm_(behind.transpose(1, 2), batch.images, alpha=-rate)
+    hidden_bias.sub_(behind.sum(1), alpha=rate)
+    return losses
+
+
+STEPS: dict[str, Step] = {"logistic": logistic_step, "mlp": mlp_step}
+
+
+def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
+    """Each client's mean loss [C], and its gradient with respect to the logits [C, B, classes]."""
+    logs = torch.log_softmax(logits, 2)
+    losses = -((logs * batch.hot).sum(2, keepdim=True) * batch.share).sum((1, 2))
+    errors = logs.exp_().sub_(batch.hot).mul_(batch.share)
+    return losses, errors
+
+
+def train_together(
+    step: Step,
+    weights: Weights,
+    orders: Sequence[Sequence[Tensor]],
+    images: Tensor,
+    hot: Tensor,
+    batch_size: int,
+    steps: int,
+    rate: float,
+) -> Tensor:
+    """Train in place. `orders`: each client's passes, each the indices of its samples; `steps`
+    ends it before the passes do, 0 does not. Clients have fewer and fewer steps to do. `images`
+    [N, pixels] and `hot` [N, classes] are everybody's. Returns each client's mean loss [C].
+    """
+    plans = [minibatches(passes, batch_size, steps) for passes in orders]
+    counts = [len(plan) for plan in plans]
+    assert counts == sorted(counts, reverse=True)
+    totals = torch.zeros(len(plans))
+    active = len(plans)
+    for number in range(counts[0]):
+        while counts[active - 1] <= number:
+            active -= 1
+        batch = gathered([plan[number] for plan in plans[:active]], images, hot)
+        mine = {name: tensor[:active] for name, tensor in weights.items()}
+        totals[:active] += step(mine, batch, rate)
+    return totals / torch.tensor(counts)
+
+
+def minibatches(passes: Sequence[Tensor], batch_size: int, steps: int) -> list[Tensor]:
+    """The samples of each step; the last ones of a pass may be fewer."""
+    plan = [part for order in passes for part in torch.split(order, batch_size)]
+    return plan[:steps] if steps else plan
+
+
+def gathered(parts: Sequence[Tensor], images: Tensor, hot: Tensor) -> Batch:
+    """The minibatch of each client at work; shorter ones are filled up with what counts nothing."""
+    sizes = [len(part) for part in parts]
+    widest = max(sizes)
+    if min(sizes) == widest:
+        indices = torch.cat(list(parts))
+        share = torch.full((1, 1, 1), 1.0 / widest)
+    else:
+        indices = torch.zeros(len(parts), widest, dtype=torch.int64)
+        share = torch.zeros(len(parts), widest, 1)
+        for place, (part, size) in enumerate(zip(parts, sizes, strict=True)):
+            indices[place, :size] = part
+            share[place, :size] = 1.0 / size
+        indices = indices.view(-1)
+    shape = (len(parts), widest, -1)
+    return Batch(images[indices].view(shape), hot[indices].view(shape), share)

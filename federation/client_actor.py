@@ -1,0 +1,100 @@
+"""Clients in a process of their own: what a Ray actor of an `ActorGrid` runs."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+
+from covey.federation.app_folder import ConfigValue
+from covey.federation.client_runner import Answer, ClientRunner, Question
+from covey.federation.flower_internals import Metadata, become_server, message_of
+from covey.platform.runtime.threads import one_blas_thread
+
+Record = ArrayRecord | ConfigRecord | MetricRecord
+
+
+@dataclass(frozen=True)
+class Parcel:
+    """A question on its way. A record that others get too is a place in what all are sent."""
+
+    client: int
+    metadata: Metadata
+    records: Mapping[str, Record | int]
+    round: int
+    state: RecordDict
+
+    def opened(self, shared: Sequence[Record]) -> Question:
+        """The question itself."""
+        content = RecordDict(
+            {
+                name: shared[record] if isinstance(record, int) else record
+                for name, record in self.records.items()
+            }
+        )
+        message = message_of(self.metadata, content)
+        return Question(self.client, message, self.round, self.state)
+
+
+def packed(asked: Sequence[Question]) -> tuple[list[Record], list[Parcel]]:
+    """Questions for the way: the records that several carry, once, and a parcel for each."""
+    carried: dict[int, int] = {}
+    for question in asked:
+        for record in question.message.content.values():
+            carried[id(record)] = carried.get(id(record), 0) + 1
+    shared: list[Record] = []
+    places: dict[int, int] = {}
+    parcels = []
+    for question in asked:
+        records: dict[str, Record | int] = {}
+        for name, record in question.message.content.items():
+            if carried[id(record)] > 1 and id(record) not in places:
+                places[id(record)] = len(shared)
+                shared.append(record)
+            records[name] = places.get(id(record), record)
+        metadata = question.message.metadata
+        parcels.append(Parcel(question.client, metadata, records, question.round, question.state))
+    return shared, parcels
+
+
+@dataclass(frozen=True)
+class Returned:
+    """An answer, None if there was no time left to begin, and the seconds that it took."""
+
+    answer: Answer | None
+    seconds: float = 0.0
+
+
+class ClientActor:
+    """Answers for clients, one after the other. `threads`: of torch, for each client."""
+
+    def __init__(
+        self,
+        open_app: Callable[[], ClientApp],
+        num_clients: int,
+        seed: int,
+        run_config: Mapping[str, ConfigValue],
+        threads: int,
+    ) -> None:
+        become_server()
+        one_blas_thread()
+        torch.set_num_threads(threads)
+        self._runner = ClientRunner(open_app(), num_clients, seed, run_config)
+
+    def answer(
+        self, shared: Sequence[Record], parcels: Sequence[Parcel], left_s: float = inf
+    ) -> list[Returned]:
+        """One for each parcel; after `left_s` seconds no further client begins."""
+        end_s = time.monotonic() + left_s
+        returned: list[Returned] = []
+        for parcel in parcels:
+            began_s = time.monotonic()
+            if began_s >= end_s:
+                returned.append(Returned(None))
+                continue
+            answer = self._runner.answer(parcel.opened(shared))
+            returned.append(Returned(answer, time.monotonic() - began_s))
+        return returned

@@ -1,0 +1,108 @@
+"""Who runs a job's clients: `federated.engine`."""
+
+import os
+import sys
+import time
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from typing import Any, cast
+
+from flwr.clientapp import ClientApp
+
+from covey.federation.app_folder import ConfigValue, imported, read_app_folder
+from covey.federation.cohort_grid import CohortGrid
+from covey.federation.grids import ActorGrid, InlineGrid
+from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.federation.simulated_grid import SimulatedGrid
+from covey.platform.runs.run import Run
+
+BATCHED_APPS = ("logistic", "mlp")
+"""Those with a step in `apps/batched.py`."""
+
+
+def make_grid(
+    run: Run,
+    client_app: ClientApp,
+    config: dict[str, ConfigValue],
+    before_batch: Callable[[], None],
+) -> SimulatedGrid:
+    """The Grid of the job's engine. StartInterrupted if the run is stopped while Ray starts."""
+    job = run.job
+    section: FederatedSection = job.section
+    common: dict[str, Any] = {
+        "num_clients": section.clients,
+        "seed": job.seed,
+        "run_config": config,
+        "clock": None if job.deterministic else time.time,
+        "before_batch": before_batch,
+    }
+    engine = engine_of(section)
+    if engine == "inline":
+        return InlineGrid(client_app, **common)
+    if engine == "cohort":
+        from covey.federation.apps.cohort_program import BuiltInProgram
+        from covey.federation.apps.settings import Settings
+
+        program = BuiltInProgram(Settings(**cast(Any, config)), section.clients, job.seed)
+        return CohortGrid(client_app, program, **common)
+    if engine != section.engine:
+        run.event("engine", f"{section.app} gives no batched program: its clients run in actors")
+    from covey.platform.runtime.even_crew import EvenCrew
+
+    actors = number_of_actors(run)
+    return ActorGrid(
+        actors=actors,
+        crew=EvenCrew(job.resources, actors, run.ray_address),
+        open_app=partial(open_client_app, section.app, job.code, str(run.path)),
+        threads=threads_of_a_client(run),
+        note=run.event,
+        **common,
+    )
+
+
+def engine_of(section: FederatedSection) -> str:
+    """The engine that a job gets: a cohort of what cannot be batched runs in actors."""
+    if section.engine == "cohort" and section.app not in BATCHED_APPS:
+        return "actors"
+    return section.engine
+
+
+def number_of_actors(run: Run) -> int:
+    """As the job says, by default one for each of its CPUs; 0 for engines without any."""
+    section: FederatedSection = run.job.section
+    if engine_of(section) != "actors":
+        return 0
+    return section.actors or max(1, int(run.job.resources.cpus))
+
+
+def threads_of_a_client(run: Run) -> int:
+    """Of torch. Built-in models are too small to gain from a second one, and in deterministic mode
+    the last bits must not depend on the engine; else the clients at work share the CPUs.
+    """
+    if run.job.section.app in BUILT_IN_APPS or run.job.deterministic:
+        return 1
+    return max(1, int(run.job.resources.cpus) // max(1, number_of_actors(run)))
+
+
+def open_client_app(app: str, code: str | None, run_dir: str) -> ClientApp:
+    """A job's ClientApp in a process that runs nothing else: import paths and the working folder
+    are changed for good.
+    """
+    if app in BUILT_IN_APPS:
+        from covey.federation.apps.client_app import app as built_in
+
+        return built_in
+    if code is not None and code not in sys.path:
+        sys.path.insert(0, code)
+    enter_working_folder(Path(run_dir))
+    folder = read_app_folder(Path(app))
+    _, client_app = imported(folder).__enter__()
+    return client_app
+
+
+def enter_working_folder(run_dir: Path) -> None:
+    """Apps write files such as `final_model.pt` where they stand: that is inside the run folder."""
+    folder = run_dir / "app"
+    folder.mkdir(exist_ok=True)
+    os.chdir(folder)
