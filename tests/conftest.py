@@ -1,5 +1,7 @@
 """How tests are spread over processes: those that start Ray in two, one after another in each."""
 
+from pathlib import Path
+
 import pytest
 
 
@@ -7,8 +9,10 @@ import pytest
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.get_closest_marker("ray"):
-            scheduled = item.path.parent.name == "jobs"
-            item.add_marker(pytest.mark.xdist_group("ray jobs" if scheduled else "ray actors"))
+            room = item.path.relative_to(Path(__file__).parent).parts[0]
+            item.add_marker(
+                pytest.mark.xdist_group("ray training" if room == "algorithms" else "ray")
+            )
 
 
 def pytest_collection_finish(session: pytest.Session) -> None:
