@@ -1,0 +1,77 @@
+"""All engines give the same global model."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from covey.federation.engines import engine_of
+from covey.platform.errors import UserError
+from covey.platform.runs.folder import RunFolder
+
+LOCALS = [
+    {"epochs": 2, "batch_size": 16},
+    {"steps": 7, "batch_size": 32},
+    {"epochs": 1, "batch_size": 500},
+]
+
+
+def model(path: Path):
+    return load_file(path / "checkpoints" / "latest" / "model.safetensors")
+
+
+@pytest.mark.parametrize("local", LOCALS, ids=str)
+@pytest.mark.parametrize("app", ["logistic", "mlp"])
+def test_a_cohort_trained_together_is_the_one_trained_in_turn(train, app, local):
+    section = {
+        "cohort": 4,
+        "local": {**local, "learning_rate": 0.1},
+        "data": {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.3}},
+    }
+    alone = train(app, clients=6, rounds=10, federated=section)
+    together = train(app, clients=6, rounds=10, federated={**section, "engine": "cohort"})
+    same(together.path, alone.path, 1e-5)
+    for ours, theirs in zip(together.metrics, alone.metrics, strict=True):
+        assert ours.get("train_loss") == pytest.approx(theirs.get("train_loss"), rel=1e-4)
+
+
+def same(one: Path, other: Path, tolerance: float) -> None:
+    ours, theirs = model(one), model(other)
+    assert ours.keys() == theirs.keys()
+    for name, array in theirs.items():
+        np.testing.assert_allclose(ours[name], array, rtol=0, atol=tolerance)
+
+
+def test_a_cohort_of_one_trains_as_it_would_alone(train):
+    section = {"cohort": 1, "local": {"steps": 5}}
+    alone = train("mlp", clients=2, rounds=1, federated=section)
+    same(
+        train("mlp", clients=2, rounds=1, federated={**section, "engine": "cohort"}).path,
+        alone.path,
+        1e-6,
+    )
+
+
+def test_what_cannot_be_batched_runs_in_actors(create):
+    section = RunFolder.open(create("memory", federated={"engine": "cohort"})).job().section
+    assert engine_of(section) == "actors"
+
+
+def test_the_number_of_actors_is_for_the_engine_that_has_some(create):
+    with pytest.raises(UserError, match=r"federated.actors: is for engine actors"):
+        create("mlp", federated={"engine": "inline", "actors": 2})
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("app", ["mlp", "memory"])
+def test_actors_give_the_very_bytes_of_inline(train, create, app):
+    """A built-in app, and a stock app folder whose clients keep state."""
+    inline = train(app, rounds=3)
+    path = create(app, rounds=3, federated={"engine": "actors", "actors": 2})
+    script = "import sys; from pathlib import Path; from covey.platform.driver import run_attempt;"
+    script += "sys.exit(run_attempt(Path(sys.argv[1])).exit_status)"
+    subprocess.run([sys.executable, "-c", script, str(path)], check=True)
+    same(path, inline.path, 0.0)
