@@ -12,6 +12,7 @@ from flwr.clientapp import ClientApp
 from covey.federation.app_folder import ConfigValue
 from covey.federation.client_runner import Answer, ClientRunner, Question
 from covey.federation.flower_internals import Metadata, become_server, message_of
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.threads import one_blas_thread
 
 Record = ArrayRecord | ConfigRecord | MetricRecord
@@ -81,6 +82,7 @@ class ClientActor:
     ) -> None:
         become_server()
         one_blas_thread()
+        keep_freed_memory()
         torch.set_num_threads(threads)
         self._runner = ClientRunner(open_app(), num_clients, seed, run_config)
 

@@ -7,9 +7,9 @@ has moved one of these.
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from copy import copy
-from typing import Any
+from typing import Any, TypeVar
 
 from flwr.app import (
     Array,
@@ -22,6 +22,8 @@ from flwr.app import (
     RecordDict,
 )
 from flwr.app.message import make_message
+from flwr.app.message.recorddict import _SyncedDict
+from flwr.app.message.typeddict import TypedDict
 from flwr.clientapp.client_app import ClientAppException
 from flwr.common.constant import (
     NUM_PARTITIONS_KEY,
@@ -158,15 +160,64 @@ def message_of(metadata: Metadata, content: RecordDict) -> Message:
     return make_message(metadata=metadata, content=content, error=None)
 
 
+Kind = TypeVar("Kind", ArrayRecord, MetricRecord, ConfigRecord)
+
+
+class Records(RecordDict):
+    """A RecordDict whose views of one kind are made without a check of what was checked before:
+    strategies ask for several of each reply.
+    """
+
+    @property
+    def array_records(self) -> TypedDict[str, ArrayRecord]:
+        return _view(self, ArrayRecord)
+
+    @property
+    def metric_records(self) -> TypedDict[str, MetricRecord]:
+        return _view(self, MetricRecord)
+
+    @property
+    def config_records(self) -> TypedDict[str, ConfigRecord]:
+        return _view(self, ConfigRecord)
+
+
+def _view(records: RecordDict, kind: type[Kind]) -> TypedDict[str, Kind]:
+    view = _SyncedDict[Kind](records, kind)
+    found = {name: one for name, one in _entries(records).items() if isinstance(one, kind)}
+    _entries(view).update(found)
+    return view
+
+
+def records_of(**records: ArrayRecord | MetricRecord | ConfigRecord) -> RecordDict:
+    """Records whose kinds are known."""
+    made = Records()
+    _entries(made).update(records)
+    return made
+
+
+def array_record(arrays: Mapping[str, Array]) -> ArrayRecord:
+    """These very arrays: Flower's constructor would make others of them."""
+    made = ArrayRecord()
+    _entries(made).update(arrays)
+    return made
+
+
+def metric_record(metrics: Mapping[str, int | float]) -> MetricRecord:
+    """Single numbers whose kinds are known."""
+    made = MetricRecord()
+    _entries(made).update(metrics)
+    return made
+
+
 def copy_records(records: RecordDict) -> RecordDict:
     """Records of all kinds that can be changed without touching the original.
 
     The numbers in arrays cannot be changed, and are shared. ValueError for an array whose bytes are
     not what it says they are.
     """
-    twin = RecordDict()
+    twin = Records()
     entries = _entries(twin)
-    for name, record in records.items():
+    for name, record in _entries(records).items():
         entries[name] = (
             _copy_arrays(record) if isinstance(record, ArrayRecord) else _copy_values(record)
         )
@@ -180,11 +231,7 @@ def _entries(record: object) -> dict[str, Any]:
 
 
 def _copy_arrays(record: ArrayRecord) -> ArrayRecord:
-    twin = ArrayRecord()
-    entries = _entries(twin)
-    for name, array in record.items():
-        entries[name] = checked(array)
-    return twin
+    return array_record({name: checked(array) for name, array in _entries(record).items()})
 
 
 def _copy_values(record: MetricRecord | ConfigRecord) -> MetricRecord | ConfigRecord:

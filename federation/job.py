@@ -21,6 +21,7 @@ from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.errors import UserError
 from covey.platform.runs.run import STOP_REQUESTED, Run
+from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.ray_cluster import StartInterrupted
 
 
@@ -120,6 +121,7 @@ def _flower_logs_to(path: Path) -> Iterator[None]:
 
 @contextmanager
 def _threads(run: Run) -> Iterator[None]:
+    keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(threads_of_a_client(run))
     if run.job.deterministic and torch.cuda.is_available():

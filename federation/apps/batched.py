@@ -117,4 +117,5 @@ def gathered(parts: Sequence[Tensor], images: Tensor, hot: Tensor) -> Batch:
             share[place, :size] = 1.0 / size
         indices = indices.view(-1)
     shape = (len(parts), widest, -1)
-    return Batch(images[indices].view(shape), hot[indices].view(shape), share)
+    taken = torch.index_select(images, 0, indices).view(shape)
+    return Batch(taken, torch.index_select(hot, 0, indices).view(shape), share)

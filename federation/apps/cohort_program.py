@@ -3,13 +3,14 @@
 from collections.abc import Sequence
 
 import torch
-from flwr.app import ArrayRecord, MetricRecord, RecordDict
+from flwr.app import ArrayRecord
 from torch import Tensor
 
 from covey.federation.apps.batched import STEPS, Weights, train_together
 from covey.federation.apps.settings import Settings
 from covey.federation.apps.task import partition, passes_of, tensors
 from covey.federation.client_runner import Answer, Question
+from covey.federation.flower_internals import array_record, metric_record, records_of
 from covey.federation.generators import torch_seed
 from covey.federation.numpy_array import NumpyArray, numbers_of
 
@@ -74,9 +75,8 @@ class BuiltInProgram:
     def _answer(self, asked: Question, weights: Weights, row: int, loss: float) -> Answer:
         arrays = {name: NumpyArray(tensor[row].numpy()) for name, tensor in weights.items()}
         size = len(self._parts[asked.client])
-        metrics = MetricRecord({"loss": loss, "num-examples": size})
-        content = RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics})
-        return Answer(content, asked.state)
+        metrics = metric_record({"loss": loss, "num-examples": size})
+        return Answer(records_of(arrays=array_record(arrays), metrics=metrics), asked.state)
 
 
 def copies(record: ArrayRecord, count: int) -> Weights:
