@@ -62,7 +62,6 @@ def test_mini_batches_equal_a_plain_torch_loop(train):
             torch.nn.utils.vector_to_parameters(
                 torch.cat([array.flatten() for array in average]), model.parameters()
             )
-            remake_layers()
             optimizer = torch.optim.SGD(model.parameters(), lr=0.05)
             for _ in range(2):
                 order = mine[torch.randperm(len(mine)).numpy()]
@@ -79,9 +78,3 @@ def test_mini_batches_equal_a_plain_torch_loop(train):
 
     for name, array in zip(names, average, strict=True):
         assert np.abs(final[name] - array.numpy()).max() < 1e-6, name
-
-
-def remake_layers():
-    """A client builds its model, which draws from the generator, before it shuffles."""
-    torch.nn.Linear(64, 128)
-    torch.nn.Linear(128, 10)
