@@ -32,6 +32,7 @@ class DataSet:
     deviation: float
     source: str
     sha256: tuple[str, ...] = ()
+    classes: int = 10
 
     @property
     def sizes(self) -> tuple[int, ...]:

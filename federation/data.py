@@ -1,14 +1,20 @@
-"""Read a data set into memory: one float32 matrix for all clients, who index into it."""
+"""Read a data set into memory: one float32 matrix for all clients, who index into it.
+
+A data set is one of the catalogue, by its name, or a folder of arrays, by its absolute path.
+"""
 
 import hashlib
 import math
 from dataclasses import dataclass
 from functools import lru_cache
+from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.federation.array_folder import open_folder
 from covey.federation.catalogue import DATA_SETS, FILES, DataSet
+from covey.federation.sample_spec import SampleSpec, moments
 from covey.platform.errors import UserError
 from covey.platform.seeds import derive
 
@@ -20,64 +26,71 @@ DIGITS_SPLIT_SEED = 0
 class Images:
     """Labelled images, flattened: images [N, pixels] float32, labels [N] int64 in [0, classes).
 
-    Pixels are standardised: see `standardised`.
+    Pixels are standardised: see `SampleSpec`. Samples may also be flat features, which are no
+    images; `pixels` is their number all the same.
     """
 
     train_images: NDArray[np.float32]
     train_labels: NDArray[np.int64]
     test_images: NDArray[np.float32]
     test_labels: NDArray[np.int64]
+    spec: SampleSpec
+    train_client: NDArray[np.generic] | None = None
+    """Which client each training sample comes from, where the data set tells: [N], any ids."""
 
     @property
     def pixels(self) -> int:
         """Width of a flattened image."""
-        return int(self.train_images.shape[1])
+        return self.spec.pixels
 
     @property
     def classes(self) -> int:
         """Number of labels."""
-        return int(self.train_labels.max()) + 1
+        return self.spec.classes
 
 
-def missing_data(name: str) -> str | None:
-    """Why a data set cannot be used yet and what to do, None when it can be."""
-    if DATA_SETS[name].present:
+def missing_data(source: str) -> str | None:
+    """Why a data set cannot be used yet and what to do, None when it can be, or is a folder: what
+    is wrong with that is found when it is read.
+    """
+    if source not in DATA_SETS or DATA_SETS[source].present:
         return None
-    return f"data set {name} is not on this machine; fetch it with: covey data get {name}"
+    return f"data set {source} is not on this machine; fetch it with: covey data get {source}"
 
 
 @lru_cache(maxsize=2)
-def load(name: str) -> Images:
-    """The data set of that name, read once a process.
+def load(source: str) -> Images:
+    """The data set of that name or in that folder, read once a process.
 
-    UserError when it was not fetched or is damaged.
+    UserError when it was not fetched, is damaged, or the folder holds what cannot be used.
     """
-    train, train_labels, test, test_labels = load_raw(name)
+    if source in DATA_SETS:
+        spec, ids = spec_of(source), None
+        train, train_labels, test, test_labels = load_raw(source)
+    else:
+        folder = open_folder(Path(source))
+        folder.check_content()
+        classes = int(folder.train_y.max()) + 1
+        spec = SampleSpec(source, folder.sizes, classes, *moments(folder.train_x))
+        train, train_labels, ids = folder.train_x, folder.train_y, folder.train_client
+        test, test_labels = folder.test_x, folder.test_y
     return Images(
-        standardised(name, train),
+        spec.standardised(train),
         train_labels.astype(np.int64),
-        standardised(name, test),
+        spec.standardised(test),
         test_labels.astype(np.int64),
+        spec,
+        ids,
     )
 
 
-def standardised(name: str, images: NDArray[np.generic]) -> NDArray[np.float32]:
-    """Raw images [..., height, width] as the models get them: [..., pixels], mean 0, deviation 1.
-
-    Images that are flat already, [..., pixels], are welcome too. ValueError for other shapes.
-    """
-    data_set = DATA_SETS[name]
-    height, width = data_set.height, data_set.width
-    if images.shape[-2:] == (height, width):
-        images = images.reshape(*images.shape[:-2], height * width)
-    elif images.shape[-1:] != (height * width,):
-        raise ValueError(
-            f"an array of {images.shape} holds no images of {name}, which are {height} by {width}"
-        )
-    out = images.astype(np.float32)
-    out -= np.float32(data_set.mean)
-    out /= np.float32(data_set.deviation)
-    return out
+def spec_of(source: str) -> SampleSpec:
+    """How a data set's samples look. One of the catalogue is not read for it."""
+    if source not in DATA_SETS:
+        return load(source).spec
+    known = DATA_SETS[source]
+    figures = np.array([known.mean]), np.array([known.deviation])
+    return SampleSpec(source, (known.height, known.width), known.classes, *figures)
 
 
 def load_raw(name: str) -> tuple[Raw, Raw, Raw, Raw]:

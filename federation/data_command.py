@@ -1,13 +1,22 @@
-"""`covey data`: fetch the data sets that federated jobs name, and list them."""
+"""`covey data`: fetch the data sets of federated jobs, list them, and show how one is dealt out."""
 
-from typing import Annotated
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from covey.platform.cli.output import Json, note, print_json, print_table, say
+from covey.platform.cli.output import Json, Overrides, note, print_json, print_table, say
 from covey.platform.errors import UserError
 
-app = typer.Typer(help="Fetch and list the data sets of federated jobs.", no_args_is_help=True)
+if TYPE_CHECKING:
+    from covey.federation.partition_table import PartitionTable
+
+app = typer.Typer(
+    help="Fetch and list the data sets of federated jobs, and show how one is dealt out.",
+    no_args_is_help=True,
+)
+MAX_ROWS = 50
+MAX_COLUMNS = 20
 Name = Annotated[str, typer.Argument(help="digits, mnist or fashion-mnist.")]
 
 
@@ -70,3 +79,60 @@ def list_data_sets(as_json: Json = False) -> None:
             for data_set in DATA_SETS.values()
         ),
     )
+
+
+@app.command()
+def split(
+    file: Annotated[Path, typer.Argument(metavar="JOB.yaml", help="A federated job's file.")],
+    overrides: Overrides = None,
+    png: Annotated[
+        Path | None, typer.Option("--png", metavar="FILE", help="Also draw it into this file.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Show which client would get how many samples of which class, without training."""
+    from covey.platform.jobfile.load import load_job_file
+
+    job = load_job_file(file, overrides or ())
+    if job.workload != "federated" or job.section.data is None:
+        raise UserError(f"{file} is no federated job with a built-in app: no data to deal out")
+    from covey.federation.partition_table import partition_table
+
+    table = partition_table(job)
+    if png is not None:
+        _write_picture(table, png)
+    if as_json:
+        print_json(table.document())
+        return
+    say(table.summary())
+    _print_clients(table)
+
+
+def _write_picture(table: "PartitionTable", png: Path) -> None:
+    from covey.federation.partition_picture import draw
+
+    try:
+        png.write_bytes(draw(table))
+    except OSError as error:
+        raise UserError(f"--png {png} cannot be written: {error.strerror or error}") from None
+
+
+def _print_clients(table: "PartitionTable") -> None:
+    """A row a client, a column a class; of very many clients the first, of very many classes the
+    most common.
+    """
+    wide = table.counts.shape[1] > MAX_COLUMNS
+    names = (
+        ["most common classes"] if wide else [f"{name}" for name in range(table.counts.shape[1])]
+    )
+    rows = []
+    for client in table.document()["clients"][:MAX_ROWS]:
+        counts: list[int] = client["by_class"]
+        common = sorted(range(len(counts)), key=lambda name: -counts[name])[:5]
+        told = [", ".join(f"{name}: {counts[name]:,}" for name in common if counts[name])]
+        cells = told if wide else [f"{count:,}" if count else "" for count in counts]
+        name = client.get("id", client["client"])
+        rows.append((name, f"{client['samples']:,}", f"{client['held_out']:,}", *cells))
+    print_table(("client", "samples", "held out", *names), rows)
+    if len(table.counts) > MAX_ROWS:
+        note(f"the first {MAX_ROWS} of {len(table.counts):,} clients; all of them: --json")

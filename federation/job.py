@@ -17,6 +17,7 @@ from covey.federation.engines import enter_working_folder, make_grid, threads_of
 from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
 from covey.federation.generators import preserved, seed_all
 from covey.federation.loop import RoundLoop, resumable_start
+from covey.federation.partition_report import report_partition
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.errors import UserError
@@ -35,9 +36,11 @@ def run_job(run: Run) -> Mapping[str, float]:
     Returns the last round's metrics.
     """
     section: FederatedSection = run.job.section
-    if section.data is not None and (reason := missing_data(section.data.name)):
+    if section.data is not None and (reason := missing_data(section.data.source)):
         raise UserError(reason)
     checkpoint = run.restore()
+    if section.app in BUILT_IN_APPS:
+        report_partition(run)
     with ExitStack() as stack:
         stack.enter_context(_flower_logs_to(run.path / "flower.log"))
         stack.enter_context(_threads(run))

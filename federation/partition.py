@@ -1,7 +1,10 @@
 """Deal a data set out to clients. Each function returns one sorted array of indices a client.
 
-Together the arrays hold every index of `labels` exactly once.
+Together the arrays hold every index of `labels` exactly once. Which function a job asks for, and
+what of each client's samples is held out, is in `shares.py`.
 """
+
+import heapq
 
 import numpy as np
 from numpy.typing import NDArray
@@ -53,6 +56,68 @@ def dirichlet(
     return _by_owner(owner, clients)
 
 
+def classes(
+    labels: Labels, clients: int, classes_per_client: int, seed: int, min_size: int = 0
+) -> list[Indices]:
+    """Every client gets samples of `classes_per_client` classes, as equal in number as they allow.
+
+    A class goes in equal parts to clients in proportion to its size; one with fewer samples than
+    clients leaves some of those with fewer classes. McMahan et al. 2017, section 3, deal shards of
+    the sorted labels, which end within a class; here every part is of one class. Raises ValueError
+    when there are not as many classes, when clients times classes is too few for all of them, or
+    when a client would get fewer than `min_size` samples.
+    """
+    _check(len(labels), clients, min_size)
+    names, class_of = np.unique(labels, return_inverse=True)
+    if not 1 <= classes_per_client <= len(names):
+        raise ValueError(
+            f"classes_per_client is {classes_per_client}; the data has {len(names)} classes"
+        )
+    if clients * classes_per_client < len(names):
+        raise ValueError(
+            f"classes_per_client is {classes_per_client}, too few for {clients} clients to have "
+            f"all {len(names)} classes: raise it to {-(-len(names) // clients)}, or clients to "
+            f"{-(-len(names) // classes_per_client)}"
+        )
+    generator = np.random.default_rng(derive(seed, "partition"))
+    holders = _holders(np.bincount(class_of), clients, classes_per_client, generator)
+    owner = np.zeros(len(labels), np.int64)
+    for name, holding in enumerate(holders):
+        members = generator.permutation(np.flatnonzero(class_of == name))
+        for client, part in zip(holding, np.array_split(members, len(holding)), strict=True):
+            owner[part] = client
+    parts = _by_owner(owner, clients)
+    _check_smallest(parts, min_size, "raise classes_per_client, or lower min_size or clients")
+    return parts
+
+
+def quantity(
+    labels: Labels, clients: int, alpha: float, seed: int, min_size: int = 0
+) -> list[Indices]:
+    """Clients get random samples, in numbers whose proportions are drawn from Dirichlet(alpha).
+
+    A small `alpha` gives a few clients nearly everything, a large one approaches `iid`. `min_size`
+    and errors are as for `dirichlet`: this is the same with all samples in one class.
+    """
+    return dirichlet(np.zeros(len(labels), np.int64), clients, alpha, seed, min_size)
+
+
+def natural(ids: NDArray[np.generic], clients: int, min_size: int = 0) -> list[Indices]:
+    """Every client gets the samples that bear its id; clients are in the order of the ids.
+
+    Raises ValueError when there are more or fewer ids than clients, or when one has fewer than
+    `min_size` samples.
+    """
+    names, owner = np.unique(ids, return_inverse=True)
+    if len(names) != clients:
+        raise ValueError(
+            f"the data comes from {len(names)} clients, not {clients}: write clients: {len(names)}"
+        )
+    parts = _by_owner(owner.astype(np.int64), clients)
+    _check_smallest(parts, min_size, "lower min_size")
+    return parts
+
+
 def _check(samples: int, clients: int, min_size: int) -> None:
     if clients < 1:
         raise ValueError(f"{clients} clients; at least one is needed")
@@ -60,6 +125,14 @@ def _check(samples: int, clients: int, min_size: int) -> None:
         raise ValueError(
             f"{clients} clients with at least {min_size} samples each need {clients * min_size} "
             f"samples; there are {samples}"
+        )
+
+
+def _check_smallest(parts: list[Indices], min_size: int, advice: str) -> None:
+    smallest = min(map(len, parts))
+    if smallest < min_size:
+        raise ValueError(
+            f"min_size is {min_size}, but the smallest client gets {smallest} samples: {advice}"
         )
 
 
@@ -92,3 +165,39 @@ def _by_owner(owner: Indices, clients: int) -> list[Indices]:
     order = np.argsort(owner, kind="stable")
     ends = np.cumsum(np.bincount(owner, minlength=clients))
     return np.split(order.astype(np.int64), ends[:-1])
+
+
+def _holders(
+    sizes: NDArray[np.int64], clients: int, classes_per_client: int, generator: np.random.Generator
+) -> list[list[int]]:
+    """Which clients hold each class: every client stands in `classes_per_client` of the lists.
+
+    A client takes the classes that most holders are still wanted for. With equal shares for all
+    clients that never gets stuck (Gale and Ryser's theorem on matrices of zeros and ones).
+    """
+    wanted = _holder_counts(sizes, clients, clients * classes_per_client)
+    holders: list[list[int]] = [[] for _ in sizes]
+    for client in generator.permutation(clients).tolist():
+        shuffled = generator.permutation(len(sizes))
+        order = shuffled[np.argsort(-wanted[shuffled], kind="stable")]
+        for name in order[:classes_per_client].tolist():
+            holders[name].append(client)
+            wanted[name] -= 1
+    return holders
+
+
+def _holder_counts(sizes: NDArray[np.int64], clients: int, places: int) -> NDArray[np.int64]:
+    """How many clients hold each class: at least 1, at most all, `places` together.
+
+    The next place goes to the class that has the most samples a holder with it (D'Hondt's rule),
+    so no client's part of a class is much smaller than another's.
+    """
+    counts = np.ones(len(sizes), np.int64)
+    queue = [(-size / 2, name) for name, size in enumerate(sizes.tolist())]
+    heapq.heapify(queue)
+    for _ in range(places - len(sizes)):
+        _, name = heapq.heappop(queue)
+        counts[name] += 1
+        if counts[name] < clients:
+            heapq.heappush(queue, (-int(sizes[name]) / (int(counts[name]) + 1), name))
+    return counts

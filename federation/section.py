@@ -7,31 +7,13 @@ from pydantic import Field
 
 from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
+from covey.federation.data_section import DataSection, resolve_data
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
 
-BUILT_IN_APPS = ("logistic", "mlp")
-
-
-class PartitionSection(Section):
-    """How the training data is dealt out to the clients."""
-
-    kind: Literal["iid", "dirichlet"] = "iid"
-    """iid: equal random shares. dirichlet: classes in proportions drawn from Dirichlet(alpha)."""
-    alpha: Positive | None = None
-    """Only for dirichlet, 0.5 if left out: small means few classes a client, large approaches iid.
-    """
-    min_size: Count = 1
-    """Samples that every client gets at least."""
-
-
-class DataSection(Section):
-    """Which data set the built-in apps train on."""
-
-    name: Literal["digits", "mnist", "fashion-mnist"]
-    partition: PartitionSection = PartitionSection()
+BUILT_IN_APPS = ("logistic", "mlp", "cnn")
 
 
 class LocalSection(Section):
@@ -58,8 +40,8 @@ class FederatedSection(Section):
     """A federated job: a Flower app, built in or a folder, and the clients it runs on."""
 
     app: str
-    """logistic, mlp, or the folder of a Flower app (with a pyproject.toml), relative to the job
-    file.
+    """logistic, mlp, cnn, or the folder of a Flower app (with a pyproject.toml), relative to the
+    job file.
     """
     engine: Literal["inline", "actors", "cohort"] = "inline"
     """Who runs the clients: this process, one after the other; Ray actors; or this process, all
@@ -80,6 +62,10 @@ class FederatedSection(Section):
     """Built-in apps only."""
     evaluate_every: Count = 1
     """Rounds between evaluations on the server; the last round is always evaluated."""
+    evaluate_clients: bool | Literal["all"] = False
+    """Built-in apps only: measure each round's model on what clients have held out. true: on as
+    many clients as a cohort has, drawn anew; all: on all of them.
+    """
     run_config: dict[str, ConfigValue] = Field(default_factory=dict)
     """App folders only: values for keys of [tool.flwr.app.config] in its pyproject.toml."""
 
@@ -91,19 +77,23 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
     if section.actors is not None and section.engine != "actors":
         raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
     if section.app in BUILT_IN_APPS:
-        return _resolve_built_in(section)
+        return _resolve_built_in(section, base)
     return _resolve_folder(section, base)
 
 
-def _resolve_built_in(section: FederatedSection) -> FederatedSection:
+def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection:
     if section.data is None:
         raise _problem(
-            "data", f"is missing; write data: {{name: ...}}, one of {', '.join(DATA_SETS)}"
+            "data",
+            f"is missing; write data: {{name: ...}}, one of {', '.join(DATA_SETS)}, or "
+            "{path: ...}, a folder of arrays",
         )
     if section.run_config:
         raise _problem(
             "run_config", "is for app folders; built-in apps have data, local and strategy"
         )
+    if section.evaluate_clients and section.data.held_out == 0:
+        raise _problem("evaluate_clients", "needs data: {held_out: ...}, e.g. 0.2; found 0")
     local = section.local or LocalSection()
     if local.epochs is not None and local.steps is not None:
         raise KeyProblem(
@@ -114,30 +104,11 @@ def _resolve_built_in(section: FederatedSection) -> FederatedSection:
     return section.model_copy(
         update={
             "cohort": section.cohort or section.clients,
-            "data": _resolve_data(section.data, section.clients),
+            "data": resolve_data(section.data, section.app, section.clients, base),
             "local": local,
             "strategy": section.strategy or StrategySection(),
         }
     )
-
-
-def _resolve_data(data: DataSection, clients: int) -> DataSection:
-    partition = data.partition
-    needed, samples = clients * partition.min_size, DATA_SETS[data.name].train
-    if needed > samples:
-        raise KeyProblem(
-            ("federated", "data", "partition", "min_size"),
-            f"found {partition.min_size}, but {clients} clients with that many need {needed} "
-            f"samples and {data.name} has {samples}",
-        )
-    if partition.kind == "iid" and partition.alpha is not None:
-        raise KeyProblem(
-            ("federated", "data", "partition", "alpha"),
-            "is for kind dirichlet; leave it out for iid",
-        )
-    if partition.kind == "dirichlet" and partition.alpha is None:
-        partition = partition.model_copy(update={"alpha": 0.5})
-    return data.model_copy(update={"partition": partition})
 
 
 def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
@@ -152,6 +123,8 @@ def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
     for key in ("data", "local", "strategy"):
         if getattr(section, key) is not None:
             raise _problem(key, "is for built-in apps; an app folder says that in its own code")
+    if section.evaluate_clients:
+        raise _problem("evaluate_clients", "is for built-in apps; an app's strategy decides that")
     read_app_folder(folder).configured(section.run_config)
     return section.model_copy(update={"app": str(folder)})
 

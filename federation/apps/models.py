@@ -1,12 +1,17 @@
 """The models of the built-in apps, for flattened images."""
 
+from collections.abc import Callable
 from functools import lru_cache
-from typing import Any
 
 import torch
 from torch import Tensor, nn
+from torch.nn.functional import max_pool2d
+
+from covey.federation.sample_spec import SMALLEST_IMAGE, ImageSize
 
 HIDDEN = 128
+CHANNELS = (8, 16)
+CNN_HIDDEN = 64
 
 
 class Logistic(nn.Module):
@@ -36,19 +41,52 @@ class Mlp(nn.Module):
         return logits
 
 
-MODELS: dict[str, Any] = {"logistic": Logistic, "mlp": Mlp}
+class Cnn(nn.Module):
+    """Two convolutions of 5 by 5, each with a 2 by 2 maximum, and two linear layers.
+
+    images [B, pixels] -> logits [B, classes]. The network of McMahan et al. 2017, section 3, with a
+    quarter of its widths (8 and 16 channels, 64 hidden units): 54,314 numbers for MNIST instead of
+    1,663,370, and a twelfth of the time a step on one core. Images are at least 4 by 4.
+    """
+
+    def __init__(self, image: ImageSize | None, classes: int) -> None:
+        super().__init__()
+        if image is None or min(image.height, image.width) < SMALLEST_IMAGE:
+            raise ValueError(f"cnn needs images of {SMALLEST_IMAGE} by {SMALLEST_IMAGE} or more")
+        self._image = image
+        self.convolution1 = nn.Conv2d(image.channels, CHANNELS[0], 5, padding=2)
+        self.convolution2 = nn.Conv2d(*CHANNELS, 5, padding=2)
+        left = (image.height // 4) * (image.width // 4) * CHANNELS[1]
+        self.hidden = nn.Linear(left, CNN_HIDDEN)
+        self.output = nn.Linear(CNN_HIDDEN, classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Unnormalised log probabilities of the classes."""
+        # [B, pixels] -> [B, channels, height, width]
+        x = images.view(len(images), *self._image).permute(0, 3, 1, 2)
+        x = max_pool2d(torch.relu(self.convolution1(x)), 2)
+        x = max_pool2d(torch.relu(self.convolution2(x)), 2)
+        logits: Tensor = self.output(torch.relu(self.hidden(x.flatten(1))))
+        return logits
 
 
-def make_model(name: str, pixels: int, classes: int) -> nn.Module:
-    """A model with weights drawn from torch's generator."""
-    model: nn.Module = MODELS[name](pixels, classes)
-    return model
+def make_model(name: str, pixels: int, classes: int, image: ImageSize | None = None) -> nn.Module:
+    """A model with weights drawn from torch's generator.
+
+    `image` tells how the pixels lie; only a cnn needs it, and raises ValueError without.
+    """
+    if name == "cnn":
+        return Cnn(image, classes)
+    return MODELS[name](pixels, classes)
+
+
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": Logistic, "mlp": Mlp}
 
 
 @lru_cache(maxsize=4)
-def spare_model(name: str, pixels: int, classes: int) -> nn.Module:
+def spare_model(name: str, pixels: int, classes: int, image: ImageSize | None = None) -> nn.Module:
     """A model whose weights are about to be replaced: made once a process, and without a trace in
     torch's generator.
     """
     with torch.random.fork_rng(devices=[]):
-        return make_model(name, pixels, classes)
+        return make_model(name, pixels, classes, image)

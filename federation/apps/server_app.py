@@ -6,6 +6,7 @@ from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
 
+from covey.federation.apps.client_evaluation import evaluate_on_clients
 from covey.federation.apps.models import make_model
 from covey.federation.apps.settings import Settings, settings_of
 from covey.federation.apps.task import evaluate
@@ -19,16 +20,16 @@ def main(grid: Grid, context: Context) -> None:
     """Average the clients' models, round after round, and test the average."""
     settings = settings_of(context)
     data = load(settings.data)
-    model = make_model(settings.model, data.pixels, data.classes)
+    model = make_model(settings.model, data.pixels, data.classes, data.spec.image)
 
     def test(_round: int, arrays: ArrayRecord) -> MetricRecord:
         model.load_state_dict(arrays.to_torch_state_dict())
         accuracy, loss = evaluate(model, settings.data)
         return MetricRecord({"accuracy": accuracy, "loss": loss})
 
-    STRATEGIES[settings.strategy](settings).start(
-        grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test
-    )
+    strategy = STRATEGIES[settings.strategy](settings)
+    evaluate_on_clients(strategy, settings.evaluated)
+    strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
 
 
 def _fedavg(settings: Settings) -> Strategy:

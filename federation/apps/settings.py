@@ -20,8 +20,12 @@ class Settings:
     data: str
     partition: str
     alpha: float
+    classes_per_client: int
     min_size: int
     partition_seed: int
+    held_out: float
+    evaluated: int
+    """Clients that measure the model after a round; 0: none do."""
     epochs: int
     steps: int
     batch_size: int
@@ -38,11 +42,14 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
     partition = section.data.partition
     settings = Settings(
         model=section.app,
-        data=section.data.name,
+        data=section.data.source,
         partition=partition.kind,
         alpha=partition.alpha or 0.0,
+        classes_per_client=partition.classes_per_client or 0,
         min_size=partition.min_size,
         partition_seed=job.seed,
+        held_out=float(section.data.held_out),
+        evaluated=_evaluated(section),
         epochs=section.local.epochs or 0,
         steps=section.local.steps or 0,
         batch_size=section.local.batch_size,
@@ -52,6 +59,12 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         rounds=job.stop.rounds or ENDLESS,
     )
     return vars(settings).copy()
+
+
+def _evaluated(section: FederatedSection) -> int:
+    if section.evaluate_clients == "all":
+        return section.clients
+    return (section.cohort or section.clients) if section.evaluate_clients else 0
 
 
 def settings_of(context: Context) -> Settings:

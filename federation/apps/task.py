@@ -7,8 +7,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from covey.federation.apps.settings import Settings
+from covey.federation.apps.shares import shares
 from covey.federation.data import load
-from covey.federation.partition import dirichlet, iid
+
+PIECE = 1000
+"""Samples that are measured at once."""
 
 
 @lru_cache(maxsize=2)
@@ -22,13 +25,14 @@ def tensors(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 
 @lru_cache(maxsize=2)
 def partition(settings: Settings, clients: int) -> tuple[Tensor, ...]:
-    """The indices of each client's training samples."""
-    labels, seed = load(settings.data).train_labels, settings.partition_seed
-    if settings.partition == "iid":
-        parts = iid(labels, clients, seed, settings.min_size)
-    else:
-        parts = dirichlet(labels, clients, settings.alpha, seed, settings.min_size)
-    return tuple(map(torch.from_numpy, parts))
+    """The indices of the samples that each client trains on."""
+    return tuple(torch.from_numpy(share.train) for share in shares(settings, clients))
+
+
+@lru_cache(maxsize=2)
+def held_out(settings: Settings, clients: int) -> tuple[Tensor, ...]:
+    """The indices of the training samples that each client is measured on; some may have none."""
+    return tuple(torch.from_numpy(share.held_out) for share in shares(settings, clients))
 
 
 def train(model: nn.Module, mine: Tensor, settings: Settings) -> float:
@@ -72,8 +76,25 @@ def passes_of(
 def evaluate(model: nn.Module, data: str) -> tuple[float, float]:
     """Accuracy and mean cross-entropy on the data set's test samples."""
     _, _, images, labels = tensors(data)
+    return measure(model, images, labels)
+
+
+def evaluate_held_out(model: nn.Module, mine: Tensor, settings: Settings) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy on the training samples `mine`."""
+    images, labels, _, _ = tensors(settings.data)
+    return measure(model, images[mine], labels[mine])
+
+
+def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float]:
+    """Accuracy and mean cross-entropy; both 0 for no samples at all."""
+    right, loss = torch.zeros((), dtype=torch.int64), torch.zeros((), dtype=torch.float64)
     with torch.no_grad():
-        logits = model(images)
-        loss = cross_entropy(logits, labels)
-        accuracy = (logits.argmax(1) == labels).float().mean()
-    return float(accuracy), float(loss)
+        # In pieces: what convolutions make of 10,000 images at once takes 400 MB.
+        for some, theirs in zip(
+            torch.split(images, PIECE), torch.split(labels, PIECE), strict=True
+        ):
+            logits = model(some)
+            right += (logits.argmax(1) == theirs).sum()
+            loss += cross_entropy(logits, theirs, reduction="sum")
+    count = max(1, len(labels))
+    return float(right) / count, float(loss) / count
