@@ -64,10 +64,10 @@ class SampleSpec:
         if shape[-1:] == (self.pixels,):
             return shape[:-1]
         look = " by ".join(map(str, self.sizes))
-        raise ValueError(
-            f"an array of {shape} holds no samples of {self.data}, which are {look}"
-            + ("" if self.image else " features")
-        )
+        what = f"images of {self.data}, which are {look}"
+        if self.image is None:
+            what = f"samples of {self.data}, which have {look} features"
+        raise ValueError(f"an array of {shape} holds no {what}")
 
 
 def image_size(sizes: tuple[int, ...]) -> ImageSize | None:

@@ -7,8 +7,10 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
+from covey.federation.section import BUILT_IN_APPS
 from covey.platform.driver import run_attempt
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import JobFile
@@ -30,7 +32,8 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture(autouse=True)
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Drawing a picture takes longer than these runs, and has tests of its own."""
+    """Drawing pictures takes longer than these runs, and has tests of its own."""
+    monkeypatch.setattr("covey.federation.partition_report.draw", lambda table: b"")
     monkeypatch.setattr("covey.platform.runs.plots.plot_curves", lambda path: path)
 
 
@@ -39,7 +42,7 @@ def federated_job(
 ) -> dict[str, Any]:
     """A job as plain data; `rest` goes to the top level, `federated=` into the section."""
     section = {"app": app, "clients": clients, **rest.pop("federated", {})}
-    if app in ("logistic", "mlp"):
+    if app in BUILT_IN_APPS:
         section.setdefault("data", {"name": "digits"})
     stop = rest.pop("stop", {"rounds": rounds})
     job = {"name": "test", "workload": "federated", "seed": 5, "deterministic": True, "stop": stop}
@@ -123,6 +126,34 @@ def train(create: Callable[..., Path]) -> Callable[..., RunResult]:
         return RunResult(path)
 
     return run
+
+
+@pytest.fixture
+def write_arrays(tmp_path: Path) -> Callable[..., Path]:
+    """Make a folder of arrays, `arrays`, that is easily learnt: 120 + 30 images of 8 by 8 pixels
+    and 2 channels in 3 classes, from 4 clients of unequal size. Arrays by name replace them; None
+    leaves one out.
+    """
+
+    def write(**replaced: Any) -> Path:
+        folder = tmp_path / "arrays"
+        folder.mkdir(exist_ok=True)
+        generator = np.random.default_rng(0)
+        arrays: dict[str, Any] = {}
+        for part, count in (("train", 120), ("test", 30)):
+            labels = np.arange(count) % 3
+            images = generator.integers(0, 120, (count, 8, 8, 2), dtype=np.uint8)
+            for label in range(3):
+                images[labels == label, 2 * label : 2 * label + 3, :, label % 2] += 130
+            arrays |= {f"{part}_x": images, f"{part}_y": labels}
+        arrays["train_client"] = np.array(["ann"] * 60 + ["bob"] * 30 + ["cy"] * 20 + ["di"] * 10)
+        for name, array in {**arrays, **replaced}.items():
+            (folder / f"{name}.npy").unlink(missing_ok=True)
+            if array is not None:
+                np.save(folder / f"{name}.npy", array)
+        return folder
+
+    return write
 
 
 @pytest.fixture

@@ -8,7 +8,8 @@ import pytest
 import torch
 from flwr.app import Array, ArrayRecord
 
-from covey.federation.numpy_array import NumpyArray, checked, parse_npy
+from covey.federation.npy import parse_npy
+from covey.federation.numpy_array import NumpyArray, checked
 
 NUMBERS = [
     np.arange(6, dtype=np.float32).reshape(2, 3),

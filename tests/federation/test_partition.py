@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from covey.federation.partition import dirichlet, iid
+from covey.federation.partition import classes, dirichlet, iid, natural, quantity
 
 labels = st.lists(st.integers(-3, 6), max_size=300).map(np.array)
 alphas = st.floats(-3, 6).map(lambda exponent: 10.0**exponent)
@@ -70,3 +70,81 @@ def test_min_size_holds_where_no_draw_could_give_it():
     labels = np.repeat(np.arange(10), 100)
     parts = dirichlet(labels, 100, 1e-3, 0, min_size=10)  # 10 classes go to about 10 of 100 clients
     assert {len(part) for part in parts} == {10}
+
+
+@settings(max_examples=150, deadline=None)
+@given(labels, st.integers(1, 60), st.integers(1, 10), seeds)
+def test_classes_deals_every_index_once_or_says_why_not(labels, clients, wanted, seed):
+    names = len(set(labels.tolist()))
+    if wanted > names or clients * wanted < names:
+        with pytest.raises(ValueError, match="classes_per_client is"):
+            classes(labels, clients, wanted, seed)
+        return
+    parts = classes(labels, clients, wanted, seed)
+    check_partition(parts, len(labels), clients, 0)
+    assert max(len(np.unique(labels[part])) for part in parts) <= wanted
+    assert all(map(np.array_equal, parts, classes(labels, clients, wanted, seed)))
+
+
+@pytest.mark.parametrize(("clients", "wanted"), [(10, 1), (10, 2), (7, 3), (30, 9), (5, 10)])
+def test_every_client_gets_that_many_classes_and_about_as_much_of_each(clients, wanted):
+    labels = np.repeat(np.arange(10), [900, 1100] * 5)
+    parts = classes(labels, clients, wanted, 3)
+    check_partition(parts, len(labels), clients, 1)
+    held = [np.bincount(labels[part], minlength=10) for part in parts]
+    assert {int((counts > 0).sum()) for counts in held} == {wanted}
+    pieces = np.concatenate([counts[counts > 0] for counts in held])
+    assert pieces.max() <= 3 * pieces.min()  # a class is held by a whole number of clients
+
+
+def test_which_classes_meet_at_a_client_is_a_matter_of_the_seed():
+    labels = np.repeat(np.arange(10), 100)
+    pairs = {tuple(np.unique(labels[classes(labels, 20, 2, seed)[0]])) for seed in range(20)}
+    assert len(pairs) > 10
+
+
+def test_classes_refuses_what_cannot_be():
+    labels = np.repeat(np.arange(10), 5)
+    with pytest.raises(ValueError, match="is 11; the data has 10 classes"):
+        classes(labels, 10, 11, 0)
+    with pytest.raises(
+        ValueError, match=r"too few for 4 clients .* raise it to 3, or clients to 5"
+    ):
+        classes(labels, 4, 2, 0)
+    with pytest.raises(ValueError, match="min_size is 5, but the smallest client gets 2 samples"):
+        classes(np.repeat([0, 1], [2, 48]), 2, 1, 0, min_size=5)
+
+
+@settings(max_examples=80, deadline=None)
+@given(labels, st.integers(1, 400), alphas, seeds, st.data())
+def test_quantity_deals_every_index_once(labels, clients, alpha, seed, data):
+    min_size = data.draw(st.integers(0, len(labels) // clients))
+    parts = quantity(labels, clients, alpha, seed, min_size)
+    check_partition(parts, len(labels), clients, min_size)
+    assert all(map(np.array_equal, parts, quantity(labels, clients, alpha, seed, min_size)))
+
+
+def test_quantity_skews_sizes_and_leaves_the_classes_mixed():
+    labels = np.repeat(np.arange(10), 1000)
+    parts = quantity(labels, 20, 0.3, 4)
+    sizes = sorted(len(part) for part in parts)
+    assert sizes[-1] > 5 * sizes[10]
+    largest = np.bincount(labels[max(parts, key=len)]) / sizes[-1]
+    assert abs(largest - 0.1).max() < 0.03
+    even = [len(part) for part in quantity(labels, 20, 1e6, 4)]
+    assert max(even) < 1.1 * min(even)
+
+
+@pytest.mark.parametrize("ids", [[7, 3, 7, 3, 7, 9], ["b", "a", "b", "a", "b", "c"]])
+def test_natural_gives_each_client_what_bears_its_id(ids):
+    parts = natural(np.array(ids), 3)
+    assert [part.tolist() for part in parts] == [[1, 3], [0, 2, 4], [5]]
+
+
+def test_natural_refuses_other_numbers_of_clients_and_clients_that_are_too_small():
+    ids = np.array([5, 5, 6, 7, 7])
+    for clients in (2, 4):
+        with pytest.raises(ValueError, match=f"from 3 clients, not {clients}: write clients: 3"):
+            natural(ids, clients)
+    with pytest.raises(ValueError, match="min_size is 2, but the smallest client gets 1 samples"):
+        natural(ids, 3, min_size=2)

@@ -22,6 +22,21 @@ def test_defaults_of_a_built_in_app_are_filled_in(parse):
     assert (section.strategy.name, section.data.partition.kind) == ("fedavg", "iid")
 
 
+@pytest.mark.parametrize(
+    ("kind", "option", "value"),
+    [("dirichlet", "alpha", 0.5), ("quantity", "alpha", 0.5), ("classes", "classes_per_client", 2)],
+)
+def test_a_kind_of_partition_has_its_option(parse, kind, option, value):
+    assert getattr(parse(federated=partition(kind=kind)).section.data.partition, option) == value
+    given = parse(federated=partition(kind=kind, **{option: 3})).section.data.partition
+    assert getattr(given, option) == 3
+
+
+def test_evaluation_on_clients_is_for_built_in_apps(problem):
+    text = problem(app="memory", federated={"evaluate_clients": "all"})
+    assert "federated.evaluate_clients: is for built-in apps" in text
+
+
 def test_a_resolved_job_loads_back_equal(parse, tmp_path):
     for job in (parse(federated={"cohort": 3, "local": {"steps": 5}}), parse(app="memory")):
         file = tmp_path / "job.yaml"
@@ -32,6 +47,10 @@ def test_a_resolved_job_loads_back_equal(parse, tmp_path):
 def test_an_app_folder_is_found_beside_the_job_file(parse):
     folder = Path(__file__).parent / "apps" / "quickstart"
     assert parse(app="./quickstart").section.app == str(folder)
+
+
+def partition(**options):
+    return {"data": {"name": "digits", "partition": options}}
 
 
 @pytest.mark.parametrize(
@@ -45,6 +64,19 @@ def test_an_app_folder_is_found_beside_the_job_file(parse):
         ({"data": None}, "federated.data: is missing"),
         ({"data": {"name": "digits", "partition": {"kind": "idd"}}}, "nearest is iid"),
         ({"data": {"name": "digits", "partition": {"alpha": 1}}}, "for kind dirichlet"),
+        (
+            {"data": {"name": "digits", "path": "."}},
+            "federated.data.path: cannot stand beside name",
+        ),
+        ({"data": {}}, "federated.data: needs name (one of digits, mnist, fashion-mnist) or path"),
+        ({"data": {"path": "nowhere"}}, "federated.data.path: there is no folder"),
+        (partition(kind="iid", classes_per_client=2), "classes_per_client: is for kind classes"),
+        (partition(kind="classes", alpha=1), "alpha: is for kind dirichlet and quantity"),
+        (partition(kind="natural"), "partition.kind: natural needs to know the client"),
+        (partition(kind="quantity", min_size=300), "6 clients with that many need 1800"),
+        ({"data": {"name": "digits", "held_out": 1}}, "federated.data.held_out: found 1"),
+        ({"evaluate_clients": True}, "federated.evaluate_clients: needs data: {held_out"),
+        ({"evaluate_clients": "al"}, "nearest is all"),
         ({"clients": 2000}, "2000 samples and digits has 1437"),
         ({"local": {"epochs": 1, "steps": 2}}, "federated.local.steps: cannot stand beside epochs"),
         ({"local": {"learning_rate": 0}}, "federated.local.learning_rate: found 0"),

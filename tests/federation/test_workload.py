@@ -22,7 +22,7 @@ def test_importing_the_workload_loads_nothing_heavy():
     assert done.returncode == 0, done.stderr
 
 
-@pytest.mark.parametrize("app", ["logistic", "mlp"])
+@pytest.mark.parametrize("app", ["logistic", "mlp", "cnn"])
 def test_a_built_in_app_learns_digits(train, app):
     run = train(app, clients=5, rounds=8, federated={"local": {"epochs": 2, "batch_size": 16}})
     assert run.result["state"] == "succeeded"
