@@ -143,6 +143,12 @@ def reply_to(message: Message, content: RecordDict | Error) -> Message:
     return make_message(metadata=reply, content=content, error=None)
 
 
+def refused(reply: Message, reason: str) -> Message:
+    """An error in the place of a reply whose content cannot be used."""
+    error = Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason)
+    return make_message(metadata=copy(reply.metadata), content=None, error=error)
+
+
 def copy_records(records: RecordDict) -> RecordDict:
     """Records of all kinds that can be changed without touching the original.
 

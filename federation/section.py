@@ -7,6 +7,11 @@ from pydantic import Field
 
 from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
+from covey.federation.compression_section import CompressionSection
+from covey.federation.privacy_section import PrivacySection
+from covey.federation.strategies.averaging import FedAvgOptions
+from covey.federation.strategies.registry import StrategySection
+from covey.federation.strategies.resolve import check_strategy
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
@@ -48,12 +53,6 @@ class LocalSection(Section):
     learning_rate: Positive = 0.05
 
 
-class StrategySection(Section):
-    """How the server combines what clients of a built-in app send back."""
-
-    name: Literal["fedavg"] = "fedavg"
-
-
 class FederatedSection(Section):
     """A federated job: a Flower app, built in or a folder, and the clients it runs on."""
 
@@ -70,7 +69,11 @@ class FederatedSection(Section):
     local: LocalSection | None = None
     """Built-in apps only."""
     strategy: StrategySection | None = None
-    """Built-in apps only."""
+    """Built-in apps only: how the server combines what clients send back. FedAvg if left out."""
+    differential_privacy: PrivacySection | None = None
+    """Built-in apps only: clipped updates and noise on the server, with an account of epsilon."""
+    compression: CompressionSection | None = None
+    """Built-in apps only; other apps have the mods of covey.federation.compression."""
     evaluate_every: Count = 1
     """Rounds between evaluations on the server; the last round is always evaluated."""
     run_config: dict[str, ConfigValue] = Field(default_factory=dict)
@@ -102,12 +105,15 @@ def _resolve_built_in(section: FederatedSection) -> FederatedSection:
         )
     if local.epochs is None and local.steps is None:
         local = local.model_copy(update={"epochs": 1})
+    strategy = section.strategy or FedAvgOptions(name="fedavg")
+    cohort = section.cohort or section.clients
+    check_strategy(strategy, section.differential_privacy, section.compression, cohort)
     return section.model_copy(
         update={
-            "cohort": section.cohort or section.clients,
+            "cohort": cohort,
             "data": _resolve_data(section.data, section.clients),
             "local": local,
-            "strategy": section.strategy or StrategySection(),
+            "strategy": strategy,
         }
     )
 
@@ -140,7 +146,7 @@ def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
             f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
             f"relative to {base}" + (f"; nearest is {near}" if near else ""),
         )
-    for key in ("data", "local", "strategy"):
+    for key in ("data", "local", "strategy", "differential_privacy", "compression"):
         if getattr(section, key) is not None:
             raise _problem(key, "is for built-in apps; an app folder says that in its own code")
     read_app_folder(folder).configured(section.run_config)
