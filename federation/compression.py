@@ -17,7 +17,7 @@ from flwr.serverapp.strategy import Strategy
 from covey.federation.flower_internals import FLOWER_LOGGER, refused
 from covey.federation.packing import Packing, Quantised, TopK, packing_from
 from covey.federation.sampling import wrapped
-from covey.federation.weights import Vector, Weights
+from covey.federation.weights import Vector, Weights, are_weights
 
 CONFIG = "compression"
 """The record that tells how a reply's arrays are packed."""
@@ -62,29 +62,35 @@ def compress(packing: Packing, message: Message, context: Context, call_next: Ca
     names = list(reply.content.array_records)
     if len(names) != 1:
         raise ValueError(f"compression needs a reply with 1 record of arrays, found {len(names)}")
-    old, new = _old_and_new(message, reply.content.array_records[names[0]])
-    packed, left_out = packing.pack(new, old.flat, _left_out(context, old.flat))
+    trained = reply.content.array_records[names[0]]
+    received = _received(message, trained)
+    packable = [n for n in received if are_weights(received[n]) and are_weights(trained[n])]
+    old, new = Weights.of(received, packable), Weights.of(trained, packable)
+    if old.shapes != new.shapes:
+        raise ValueError("compression needs arrays of the shapes that the message has")
+    packed, left_out = packing.pack(new, old.flat, _left_out(context, new))
     arrays = {name: Array(array) for name, array in packed.items()}
-    reply.content[names[0]] = ArrayRecord({**arrays, **new.others})
+    whole = {name: array for name, array in trained.items() if name not in packable}
+    reply.content[names[0]] = ArrayRecord({**arrays, **whole})
     reply.content[CONFIG] = packing.config()
-    context.state[LEFT_OUT] = ArrayRecord({"weights": Array(left_out)})
+    context.state[LEFT_OUT] = ArrayRecord(new.arrays(left_out))
     return reply
 
 
-def _old_and_new(message: Message, trained: ArrayRecord) -> tuple[Weights, Weights]:
-    """The weights that the client received and has trained, in the same order."""
+def _received(message: Message, trained: ArrayRecord) -> ArrayRecord:
     for received in message.content.array_records.values():
         if set(received) == set(trained):
-            old = Weights.of(received)
-            new = Weights.of(ArrayRecord({name: trained[name] for name in received}))
-            if (old.names, old.shapes) == (new.names, new.shapes):
-                return old, new
+            return received
     raise ValueError("compression needs a reply with the arrays that the message has")
 
 
-def _left_out(context: Context, like: Vector) -> Vector:
-    record = context.state.array_records.get(LEFT_OUT)
-    return np.zeros_like(like) if record is None else record["weights"].numpy()
+def _left_out(context: Context, like: Weights) -> Vector:
+    record = context.state.array_records.get(LEFT_OUT, ArrayRecord())
+    parts = [
+        record[name].numpy().ravel() if name in record else np.zeros(size, kind)
+        for name, size, kind in zip(like.names, like.sizes, like.kinds, strict=True)
+    ]
+    return np.concatenate(parts)
 
 
 class Restoring(Strategy):
@@ -161,9 +167,12 @@ def restored_reply(reply: Message, sent: ArrayRecord) -> Message:
 
 
 def _whole(packing: Packing, packed: ArrayRecord, sent: ArrayRecord) -> ArrayRecord:
-    old = Weights.of(sent)
-    expected = {*packing.names, *old.others}
-    if set(packed) != expected:
-        raise ValueError(f"arrays {sorted(packed)}, expected are {sorted(expected)}")
-    flat = packing.unpack({name: packed[name] for name in packing.names}, old)
-    return old.with_flat(flat, {name: packed[name] for name in old.others})
+    arrays = {name: array for name, array in packed.items() if name not in packing.names}
+    missing = [name for name in sent if name not in arrays]
+    if not set(arrays) <= set(sent) or not set(packing.names) <= set(packed):
+        raise ValueError(f"arrays called {sorted(packed)}")
+    if not all(are_weights(sent[name]) for name in missing):
+        raise ValueError(f"{', '.join(missing)} cannot all have been packed")
+    old = Weights.of(sent, missing)
+    arrays |= old.arrays(packing.unpack({name: packed[name] for name in packing.names}, old))
+    return ArrayRecord({name: arrays[name] for name in sent})

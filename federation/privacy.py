@@ -50,18 +50,14 @@ class AdaptiveClippingPrivacy(DifferentialPrivacyServerSideAdaptiveClipping):
     def __init__(self, strategy: FedAvg, accountant: PrivacyAccountant, **options: Any) -> None:
         super().__init__(strategy, **options)
         self.accountant = accountant
-        self._event = GaussianPrivacyEvent(
-            noise_multiplier=options["noise_multiplier"],
-            sample_size=self.num_sampled_clients,
-            population_size=accountant.config.population_size,
-        )
+        self._both_noises: float = options["noise_multiplier"]
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The messages of a round; PrivacyBudgetExhausted when it would spend too much."""
         limit = self.accountant.config.max_epsilon
-        if limit is not None and self.accountant.would_exceed(self._event):
+        if limit is not None and self.accountant.would_exceed(self._release()):
             raise PrivacyBudgetExhausted(f"another round would spend more than epsilon {limit}")
         return super().configure_train(server_round, arrays, config, grid)
 
@@ -72,8 +68,15 @@ class AdaptiveClippingPrivacy(DifferentialPrivacyServerSideAdaptiveClipping):
             return None, None
         arrays, metrics = super().aggregate_train(server_round, replies)
         if arrays is not None:
-            self.accountant.compose(self._event)
+            self.accountant.compose(self._release())
         return arrays, metrics
+
+    def _release(self) -> GaussianPrivacyEvent:
+        return GaussianPrivacyEvent(
+            noise_multiplier=self._both_noises,
+            sample_size=self.num_sampled_clients,
+            population_size=self.accountant.config.population_size,
+        )
 
     def _geometric_update(self, clipped_fraction: float) -> None:
         # Flower counts the updates that were clipped, and the paper those that were not: with its

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,34 +17,26 @@ Vector = NDArray[np.floating[Any]]
 
 @dataclass(frozen=True)
 class Weights:
-    """`flat` holds the numbers of all arrays of floats, one after the other, in a type that holds
-    each of them; `others` are the arrays that are no floats, such as counters.
+    """`flat`: [N] holds the numbers of some arrays of floats, one after the other, in a type that
+    holds each of them.
     """
 
     names: tuple[str, ...]
     shapes: tuple[tuple[int, ...], ...]
     kinds: tuple[np.dtype[Any], ...]
     flat: Vector
-    others: dict[str, Array]
-    order: tuple[str, ...]
 
     @classmethod
-    def of(cls, record: ArrayRecord) -> Weights:
-        """The weights of a record. ValueError where bytes are not what they say they are."""
-        arrays = {name: checked(array) for name, array in record.items()}
-        numbers = {
-            name: array.numpy() for name, array in arrays.items() if array.dtype.startswith("float")
-        }
-        others = {name: array for name, array in arrays.items() if name not in numbers}
-        if not numbers:
+    def of(cls, record: ArrayRecord, names: Iterable[str]) -> Weights:
+        """These arrays of a record. ValueError where bytes are not what they say they are."""
+        arrays = {name: checked(record[name]).numpy() for name in names}
+        if not arrays:
             raise ValueError("there are no arrays of floats to compress")
         return cls(
-            tuple(numbers),
-            tuple(array.shape for array in numbers.values()),
-            tuple(array.dtype for array in numbers.values()),
-            np.concatenate([array.ravel() for array in numbers.values()]),
-            others,
-            tuple(record),
+            tuple(arrays),
+            tuple(array.shape for array in arrays.values()),
+            tuple(array.dtype for array in arrays.values()),
+            np.concatenate([array.ravel() for array in arrays.values()]),
         )
 
     @property
@@ -55,10 +48,14 @@ class Weights:
         """The parts of a vector like `flat` that belong to one array each: views."""
         return np.split(flat, np.cumsum(self.sizes)[:-1])
 
-    def with_flat(self, flat: Vector, others: dict[str, Array]) -> ArrayRecord:
-        """A record like the one these weights are of, with other numbers."""
+    def arrays(self, flat: Vector) -> dict[str, Array]:
+        """Arrays like these with other numbers."""
         parts = zip(self.names, self.shapes, self.kinds, self.split(flat), strict=True)
-        arrays = {
-            name: Array(part.reshape(shape).astype(kind)) for name, shape, kind, part in parts
-        }
-        return ArrayRecord({name: arrays.get(name) or others[name] for name in self.order})
+        return {name: Array(part.reshape(shape).astype(kind)) for name, shape, kind, part in parts}
+
+
+def are_weights(array: Array) -> bool:
+    """Whether an array is of floats. Single numbers are none: often they count something, and the
+    average of counters is a float although the counters are not.
+    """
+    return array.dtype.startswith("float") and len(array.shape) > 0
