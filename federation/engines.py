@@ -47,7 +47,7 @@ def make_grid(
         program = BuiltInProgram(Settings(**cast(Any, config)), section.clients, job.seed)
         return CohortGrid(client_app, program, **common)
     if engine != section.engine:
-        run.event("engine", f"{section.app} gives no batched program: its clients run in actors")
+        run.event("engine", f"clients run in actors: {why_not_batched(section)}")
     from covey.platform.runtime.even_crew import EvenCrew
 
     actors = number_of_actors(run)
@@ -63,9 +63,19 @@ def make_grid(
 
 def engine_of(section: FederatedSection) -> str:
     """The engine that a job gets: a cohort of what cannot be batched runs in actors."""
-    if section.engine == "cohort" and section.app not in BATCHED_APPS:
+    if section.engine == "cohort" and why_not_batched(section):
         return "actors"
     return section.engine
+
+
+def why_not_batched(section: FederatedSection) -> str | None:
+    """What the cohort engine has no batched program for; None if it has one."""
+    if section.app not in BATCHED_APPS:
+        return f"{section.app} gives no batched program"
+    strategy = section.strategy
+    if strategy is not None and (strategy.name == "scaffold" or strategy.needs_loss_before):
+        return f"there is no batched program for {strategy.name}"
+    return "there is no batched program for compression" if section.compression else None
 
 
 def number_of_actors(run: Run) -> int:

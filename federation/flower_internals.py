@@ -209,6 +209,12 @@ def metric_record(metrics: Mapping[str, int | float]) -> MetricRecord:
     return made
 
 
+def refused(reply: Message, reason: str) -> Message:
+    """An error in the place of a reply whose content cannot be used."""
+    error = Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason)
+    return make_message(metadata=copy(reply.metadata), content=None, error=error)
+
+
 def copy_records(records: RecordDict) -> RecordDict:
     """Records of all kinds that can be changed without touching the original.
 

@@ -13,11 +13,14 @@ from dataclasses import dataclass
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid
+from flwr.serverapp.exception import PrivacyBudgetExhausted
 from flwr.serverapp.strategy import Result, Strategy
 
+from covey.federation.compression import restored
 from covey.federation.figures import figures_of, with_accuracy
 from covey.federation.flower_internals import replace_start
 from covey.federation.generators import preserved
+from covey.federation.privacy import privacy_figures
 from covey.federation.sampling import refuse_endless_wait, set_cohort
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.snapshot import Progress, restore, save
@@ -116,7 +119,12 @@ class RoundLoop:
         while reason is None and progress.round < limit:
             began = time.monotonic()
             progress.round += 1
-            figures = self._round(asked, progress)
+            try:
+                figures = self._round(asked, progress)
+            except PrivacyBudgetExhausted as error:
+                progress.round -= 1
+                self._run.event("privacy-budget", str(error))
+                break
             due = progress.round % self._evaluate_every == 0
             if due:
                 figures |= self._evaluate(progress, asked.evaluate_fn)
@@ -140,6 +148,7 @@ class RoundLoop:
         self._grid.round = number
         messages = strategy.configure_train(number, progress.arrays, progress.train_config, grid)
         replies = list(grid.send_and_receive(messages, timeout=asked.timeout))
+        replies = restored(strategy, replies)
         figures = self._count(number, replies)
         arrays, trained = strategy.aggregate_train(number, replies)
         if arrays is not None:
@@ -147,6 +156,7 @@ class RoundLoop:
         if trained is not None:
             progress.result.train_metrics_clientapp[number] = trained
             figures |= figures_of(trained, "train_")
+        figures |= privacy_figures(strategy)
         messages = strategy.configure_evaluate(
             number, progress.arrays, progress.evaluate_config, grid
         )

@@ -12,7 +12,7 @@ from covey.platform.errors import UserError
 
 def refuse_endless_wait(strategy: Strategy, clients: int) -> None:
     """Flower's strategies wait for enough clients; ours never become more: UserError."""
-    for inner in _wrapped(strategy):
+    for inner in wrapped(strategy):
         for name in ("min_available_nodes", "min_train_nodes", "min_evaluate_nodes"):
             wanted = getattr(inner, name, 0)
             if isinstance(wanted, int) and wanted > clients:
@@ -28,7 +28,7 @@ def set_cohort(strategy: Strategy, cohort: int, tell: Callable[[str, str], None]
 
     Says so, or that it cannot.
     """
-    for inner in _wrapped(strategy):
+    for inner in wrapped(strategy):
         if hasattr(inner, "fraction_train") and hasattr(inner, "min_train_nodes"):
             # The size is the larger of fraction * clients (rounded down) and the minimum.
             inner.fraction_train, inner.min_train_nodes = 1e-9, cohort
@@ -39,7 +39,7 @@ def set_cohort(strategy: Strategy, cohort: int, tell: Callable[[str, str], None]
     )
 
 
-def _wrapped(strategy: Strategy) -> Iterator[Strategy]:
+def wrapped(strategy: Strategy) -> Iterator[Strategy]:
     """A strategy, the one it wraps, and so on."""
     seen: set[int] = set()
     inner: object = strategy

@@ -7,7 +7,12 @@ from pydantic import Field
 
 from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
+from covey.federation.compression_section import CompressionSection
 from covey.federation.data_section import DataSection, resolve_data
+from covey.federation.privacy_section import PrivacySection
+from covey.federation.strategies.averaging import FedAvgOptions
+from covey.federation.strategies.registry import StrategySection
+from covey.federation.strategies.resolve import check_strategy
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
@@ -28,12 +33,6 @@ class LocalSection(Section):
     """Mini-batch steps; the client goes over its data again when it has reached the end."""
     batch_size: Count = 32
     learning_rate: Positive = 0.05
-
-
-class StrategySection(Section):
-    """How the server combines what clients of a built-in app send back."""
-
-    name: Literal["fedavg"] = "fedavg"
 
 
 class FederatedSection(Section):
@@ -59,7 +58,11 @@ class FederatedSection(Section):
     local: LocalSection | None = None
     """Built-in apps only."""
     strategy: StrategySection | None = None
-    """Built-in apps only."""
+    """Built-in apps only: how the server combines what clients send back. FedAvg if left out."""
+    differential_privacy: PrivacySection | None = None
+    """Built-in apps only: clipped updates and noise on the server, with an account of epsilon."""
+    compression: CompressionSection | None = None
+    """Built-in apps only; other apps have the mods of covey.federation.compression."""
     evaluate_every: Count = 1
     """Rounds between evaluations on the server; the last round is always evaluated."""
     evaluate_clients: bool | Literal["all"] = False
@@ -101,12 +104,15 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
         )
     if local.epochs is None and local.steps is None:
         local = local.model_copy(update={"epochs": 1})
+    strategy = section.strategy or FedAvgOptions(name="fedavg")
+    cohort = section.cohort or section.clients
+    check_strategy(strategy, section.differential_privacy, section.compression, cohort)
     return section.model_copy(
         update={
-            "cohort": section.cohort or section.clients,
+            "cohort": cohort,
             "data": resolve_data(section.data, section.app, section.clients, base),
             "local": local,
-            "strategy": section.strategy or StrategySection(),
+            "strategy": strategy,
         }
     )
 
@@ -120,7 +126,7 @@ def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
             f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
             f"relative to {base}" + (f"; nearest is {near}" if near else ""),
         )
-    for key in ("data", "local", "strategy"):
+    for key in ("data", "local", "strategy", "differential_privacy", "compression"):
         if getattr(section, key) is not None:
             raise _problem(key, "is for built-in apps; an app folder says that in its own code")
     if section.evaluate_clients:

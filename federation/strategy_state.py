@@ -1,8 +1,9 @@
 """A strategy's state as JSON and arrays, and back into a strategy that the app has built anew.
 
 What is saved is every attribute that `values.py` has a form for, and the strategies inside a
-wrapping one. Code (functions, classes, modules, loggers) is left to the app, which brings it again.
-Anything else cannot be saved, and its name is told.
+wrapping one; privacy accountants write their own ledger. Code (functions, classes, modules,
+loggers) is left to the app, which brings it again. Anything else cannot be saved, and its name is
+told.
 """
 
 import json
@@ -17,6 +18,7 @@ import numpy as np
 from flwr.serverapp.strategy import Strategy
 from numpy.typing import NDArray
 
+from covey.federation.privacy import is_accountant
 from covey.federation.value_bytes import Unsaveable
 from covey.federation.values import ValueReader, ValueWriter
 
@@ -66,6 +68,8 @@ def _save(
             if id(value) not in above:  # a strategy may know the one around it
                 inner = _save(value, f"{path}.", (*above, id(value)), writer, left_out)
                 tree[name] = {"is": "strategy", "attributes": inner}
+        elif is_accountant(value):
+            tree[name] = {"is": "accountant", "ledger": value.state_dict()}
         elif not isinstance(value, CODE):
             try:
                 tree[name] = writer.write(value, path)
@@ -80,6 +84,10 @@ def _restore(strategy: Strategy | None, tree: Mapping[str, Any], reader: ValueRe
         if isinstance(node, dict) and node["is"] == "strategy":
             inner = getattr(strategy, name, None)
             _restore(inner if isinstance(inner, Strategy) else None, node["attributes"], reader)
+        elif isinstance(node, dict) and node["is"] == "accountant":
+            # In place, for the app may hold it too; it refuses another configuration's ledger.
+            if strategy is not None and is_accountant(accountant := getattr(strategy, name, None)):
+                accountant.load_state_dict(node["ledger"])
         else:
             value = reader.read(node)
             if strategy is not None:

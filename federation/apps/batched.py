@@ -77,22 +77,28 @@ def train_together(
     batch_size: int,
     steps: int,
     rate: float,
+    mu: float = 0.0,
 ) -> Tensor:
-    """Train in place. `orders`: each client's passes, each the indices of its samples; `steps`
+    """Train in place. `mu`: of FedProx's pull back to where training began. `orders`: each client's passes, each the indices of its samples; `steps`
     ends it before the passes do, 0 does not. Clients have fewer and fewer steps to do. `images`
-    [N, pixels] and `hot` [N, classes] are everybody's. Returns each client's mean loss [C].
+    [N, pixels] and `hot` [N, classes] are everybody's, and so are the weights that clients begin
+    with. Returns each client's mean loss [C].
     """
     plans = [minibatches(passes, batch_size, steps) for passes in orders]
     counts = [len(plan) for plan in plans]
     assert counts == sorted(counts, reverse=True)
     totals = torch.zeros(len(plans))
     active = len(plans)
+    start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
     for number in range(counts[0]):
         while counts[active - 1] <= number:
             active -= 1
         batch = gathered([plan[number] for plan in plans[:active]], images, hot)
         mine = {name: tensor[:active] for name, tensor in weights.items()}
+        pulls = {name: (mine[name] - begun).mul_(rate * mu) for name, begun in start.items()}
         totals[:active] += step(mine, batch, rate)
+        for name, pull in pulls.items():
+            mine[name].sub_(pull)
     return totals / torch.tensor(counts)
 
 

@@ -1,27 +1,57 @@
 """The clients of the built-in apps: a stock Flower ClientApp."""
 
+import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import nn
 
 from covey.federation.apps.models import spare_model
-from covey.federation.apps.settings import Settings, settings_of
-from covey.federation.apps.task import evaluate_held_out, held_out, partition, train
+from covey.federation.apps.settings import Settings, compression_of, settings_of, strategy_of
+from covey.federation.apps.task import (
+    Adjust,
+    corrected,
+    evaluate_held_out,
+    held_out,
+    loss_on,
+    partition,
+    proximal,
+    train,
+)
+from covey.federation.compression import CallNext, compress
 from covey.federation.data import load
+from covey.federation.packing import packing_of
+from covey.federation.scaffold import CONTROL, STEPS, correction, keep_control
 
 app = ClientApp()
 
 
-@app.train()
+def compress_as_told(message: Message, context: Context, call_next: CallNext) -> Message:
+    """The mod of covey.federation.compression that the job names, if it does."""
+    options = compression_of(str(context.run_config["compression"]))
+    if options is None:
+        return call_next(message, context)
+    return compress(packing_of(options), message, context, call_next)
+
+
+@app.train(mods=[compress_as_told])
 def train_locally(message: Message, context: Context) -> Message:
     """Train the received model on this client's own samples."""
     settings = settings_of(context)
     model = _received(message, settings)
+    received = message.content.array_records["arrays"]
     parts = partition(settings, int(context.node_config["num-partitions"]))
     mine = parts[int(context.node_config["partition-id"])]
-    loss = train(model, mine, settings)
-    metrics = MetricRecord({"loss": loss, "num-examples": len(mine)})
-    records = RecordDict({"arrays": ArrayRecord(model.state_dict()), "metrics": metrics})
+    metrics: dict[str, int | float] = {"num-examples": len(mine)}
+    if strategy_of(settings).needs_loss_before:
+        metrics["loss-before"] = loss_on(model, mine, settings)
+    trained = train(model, mine, settings, _adjust(message, context, model))
+    arrays = ArrayRecord(model.state_dict())
+    metrics["loss"] = trained.loss
+    if CONTROL in message.content.array_records:
+        metrics[STEPS] = trained.steps
+        time = trained.steps * settings.learning_rate
+        keep_control(message, context, received, arrays, time)
+    records = RecordDict({"arrays": arrays, "metrics": MetricRecord(dict(metrics))})
     return Message(records, reply_to=message)
 
 
@@ -42,3 +72,12 @@ def _received(message: Message, settings: Settings) -> nn.Module:
     model = spare_model(settings.model, data.pixels, data.classes, data.spec.image)
     model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
     return model
+
+
+def _adjust(message: Message, context: Context, model: nn.Module) -> Adjust | None:
+    """What the strategy's message asks for beside the gradients; None is plain descent."""
+    if CONTROL in message.content.array_records:
+        arrays = correction(message, context)
+        return corrected([torch.from_numpy(arrays[name]) for name, _ in model.named_parameters()])
+    mu = message.content.config_records["config"].get("proximal-mu", 0.0)
+    return proximal(model, mu) if isinstance(mu, float) and mu > 0 else None

@@ -59,6 +59,7 @@ class BuiltInProgram:
             settings.batch_size,
             settings.steps,
             settings.learning_rate,
+            proximal_mu(asked[0]),
         ).tolist()
         found: dict[int, Answer] = {}
         for row, place in enumerate(longest_first):
@@ -77,6 +78,13 @@ class BuiltInProgram:
         size = len(self._parts[asked.client])
         metrics = metric_record({"loss": loss, "num-examples": size})
         return Answer(records_of(arrays=array_record(arrays), metrics=metrics), asked.state)
+
+
+def proximal_mu(question: Question) -> float:
+    """What FedProx's message asks for, 0 in others."""
+    mu = question.message.content["config"].get("proximal-mu", 0.0)
+    assert isinstance(mu, float)
+    return mu
 
 
 def copies(record: ArrayRecord, count: int) -> Weights:

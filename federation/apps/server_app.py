@@ -1,23 +1,30 @@
 """The server of the built-in apps: a stock Flower ServerApp."""
 
-from collections.abc import Callable
-
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from covey.federation.apps.client_evaluation import evaluate_on_clients
 from covey.federation.apps.models import make_model
-from covey.federation.apps.settings import Settings, settings_of
+from covey.federation.apps.settings import (
+    Settings,
+    compression_of,
+    privacy_of,
+    settings_of,
+    strategy_of,
+)
 from covey.federation.apps.task import evaluate
+from covey.federation.compression import Restoring
 from covey.federation.data import load
+from covey.federation.privacy import make_private
+from covey.federation.strategies.options import Told
 
 app = ServerApp()
 
 
 @app.main()
 def main(grid: Grid, context: Context) -> None:
-    """Average the clients' models, round after round, and test the average."""
+    """Combine the clients' models, round after round, and test what comes of it."""
     settings = settings_of(context)
     data = load(settings.data)
     model = make_model(settings.model, data.pixels, data.classes, data.spec.image)
@@ -27,19 +34,15 @@ def main(grid: Grid, context: Context) -> None:
         accuracy, loss = evaluate(model, settings.data)
         return MetricRecord({"accuracy": accuracy, "loss": loss})
 
-    strategy = STRATEGIES[settings.strategy](settings)
+    strategy = make_strategy(settings, len(list(grid.get_node_ids())))
     evaluate_on_clients(strategy, settings.evaluated)
     strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
 
 
-def _fedavg(settings: Settings) -> Strategy:
-    # The minimum rules: a fraction of the clients, rounded down, could be one less.
-    return FedAvg(
-        fraction_train=1e-9,
-        fraction_evaluate=0.0,
-        min_train_nodes=settings.cohort,
-        min_available_nodes=settings.cohort,
-    )
-
-
-STRATEGIES: dict[str, Callable[[Settings], Strategy]] = {"fedavg": _fedavg}
+def make_strategy(settings: Settings, population: int) -> Strategy:
+    """The job's strategy, with what stands around it: compression outermost."""
+    strategy = strategy_of(settings).build(Told(settings.cohort, settings.learning_rate))
+    if privacy := privacy_of(settings):
+        assert isinstance(strategy, FedAvg)  # those that bear it are
+        strategy = make_private(strategy, privacy, settings.cohort, population)
+    return Restoring(strategy) if compression_of(settings.compression) else strategy

@@ -1,13 +1,19 @@
 """The run config of the built-in apps: flat values, as every Flower app gets them."""
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from flwr.app import Context
+from pydantic import TypeAdapter
 
 from covey.federation.app_folder import ConfigValue
+from covey.federation.compression_section import CompressionSection
+from covey.federation.privacy_section import PrivacySection
 from covey.federation.section import FederatedSection
-from covey.platform.jobfile.model import JobFile
+from covey.federation.strategies.options import StrategyOptions
+from covey.federation.strategies.registry import StrategySection
+from covey.platform.jobfile.model import JobFile, Section
 
 ENDLESS = 2**31 - 1
 
@@ -31,6 +37,9 @@ class Settings:
     batch_size: int
     learning_rate: float
     strategy: str
+    """The strategy's section of the job file as JSON; so are the next two, null for none."""
+    differential_privacy: str
+    compression: str
     cohort: int
     rounds: int
 
@@ -54,7 +63,9 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         steps=section.local.steps or 0,
         batch_size=section.local.batch_size,
         learning_rate=section.local.learning_rate,
-        strategy=section.strategy.name,
+        strategy=section.strategy.model_dump_json(),
+        differential_privacy=_json(section.differential_privacy),
+        compression=_json(section.compression),
         cohort=section.cohort,
         rounds=job.stop.rounds or ENDLESS,
     )
@@ -71,3 +82,29 @@ def settings_of(context: Context) -> Settings:
     """What a running app finds in its context."""
     config: dict[str, Any] = dict(context.run_config)
     return Settings(**config)
+
+
+def _json(section: Section | None) -> str:
+    return section.model_dump_json() if section else "null"
+
+
+_STRATEGY: TypeAdapter[StrategyOptions] = TypeAdapter(StrategySection)
+_PRIVACY: TypeAdapter[PrivacySection | None] = TypeAdapter(PrivacySection | None)
+_COMPRESSION: TypeAdapter[CompressionSection | None] = TypeAdapter(CompressionSection | None)
+
+
+@lru_cache
+def strategy_of(settings: Settings) -> StrategyOptions:
+    """The options of the strategy."""
+    return _STRATEGY.validate_json(settings.strategy)
+
+
+def privacy_of(settings: Settings) -> PrivacySection | None:
+    """The options of differential privacy, if there is to be any."""
+    return _PRIVACY.validate_json(settings.differential_privacy)
+
+
+@lru_cache
+def compression_of(text: str) -> CompressionSection | None:
+    """The options of compression, from the run config's text: once for all messages."""
+    return _COMPRESSION.validate_json(text)

@@ -58,8 +58,13 @@ class Allowed:
 
     def tagged(self, tag: str | int) -> "Allowed | None":
         """The shape that a tag such as an algorithm's name selects, where one does."""
-        reference = self.node.get("discriminator", {}).get("mapping", {}).get(tag)
+        reference = self.discriminator().get("mapping", {}).get(tag)
         return reference and Allowed({"$ref": reference}, self.definitions)
+
+    def discriminator(self) -> Mapping[str, Any]:
+        """Which key selects the shape, and the shapes by its values; empty where none does."""
+        places = [self.node, *self.node.get("anyOf", ())]  # the second where null is allowed too
+        return next((p["discriminator"] for p in places if "discriminator" in p), {})
 
     def child(self, part: str | int) -> "Allowed | None":
         """What is allowed one key or one list index deeper."""
@@ -89,7 +94,7 @@ class Allowed:
 
     def words(self) -> list[str]:
         """The exact texts that are allowed here, if any are."""
-        tags = self.node.get("discriminator", {}).get("mapping", {})
+        tags = self.discriminator().get("mapping", {})
         texts = [
             text
             for branch in self.branches()

@@ -74,19 +74,20 @@ def _unknown_key(key: Key, section: Allowed, top: Allowed, data: Mapping[str, An
     name, names = str(key[-1]), section.keys()
     if len(key) == 1 and name in installed_names():
         return f"another workload's section, but this job's workload is {data['workload']}"
-    near = nearest(name, names) or _elsewhere(name, top)
+    near = nearest(name, names) or _elsewhere(key, top)
     hint = f", nearest is {near}" if near else ""
     return f"unknown key{hint}" + listed("; allowed are ", names)
 
 
-def _elsewhere(name: str, top: Allowed) -> str | None:
+def _elsewhere(wrong: Key, top: Allowed) -> str | None:
     """The path of a key of that very name in another section."""
-    return next((show_key(key) for key in top.deep_keys() if key[-1] == name), None)
+    same = (key for key in top.deep_keys() if key[-1] == wrong[-1] and key != wrong)
+    return next(map(show_key, same), None)
 
 
 def _tag_problem(key: Key, here: Allowed, data: Mapping[str, Any]) -> KeyProblem:
     """A section whose shape depends on one of its keys, such as `name`: wrong or missing."""
-    tag = str(here.node.get("discriminator", {}).get("propertyName", "name"))
+    tag = str(here.discriminator().get("propertyName", "name"))
     section, allowed = value_at(data, key), listed("allowed are ", here.words())
     value = value_at(section, (tag,))
     misspelt = (

@@ -20,6 +20,17 @@ JOBS = {
     "fedadam": ("memory", {"run_config": {"strategy": "fedadam"}}),
     "fedavgm": ("memory", {"run_config": {"strategy": "fedavgm"}}),
     "private": ("memory", {"run_config": {"strategy": "private"}}),
+    "fedadam by name": ("logistic", {"cohort": 3, "strategy": {"name": "fedadam"}}),
+    "scaffold": ("logistic", {"cohort": 3, "strategy": {"name": "scaffold"}}),
+    "dp-fedavg": ("logistic", {"cohort": 3, "differential_privacy": {"clipping": "fixed"}}),
+    "dp-fedavg, adaptive": (
+        "logistic",
+        {
+            "cohort": 3,
+            "differential_privacy": {"clipping": "adaptive", "count_deviation": 1.0},
+        },
+    ),
+    "top-k": ("logistic", {"cohort": 3, "compression": {"kind": "top-k"}}),
 }
 
 
@@ -31,6 +42,7 @@ def processes():
         [
             "covey.federation.job",
             "covey.platform.driver",
+            "dp_accounting.rdp",
             "matplotlib.pyplot",
             "sklearn.datasets",
             "tensorboard.compat.proto.summary_pb2",

@@ -1,0 +1,69 @@
+"""What the options of every strategy have in common. Cheap to import: Flower waits for `build`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+
+from pydantic import Field
+
+from covey.platform.jobfile.model import Section
+
+if TYPE_CHECKING:
+    from flwr.serverapp.strategy import Strategy
+
+Fraction = Annotated[float, Field(ge=0, lt=1)]
+NotNegative = Annotated[float, Field(ge=0)]
+Problem = tuple[str, str]
+"""The option that is impossible, and a line that says what would work."""
+
+
+@dataclass(frozen=True)
+class Told:
+    """What a strategy of a built-in app knows beside its options."""
+
+    cohort: int
+    """Clients that train in a round."""
+    learning_rate: float
+    """Of the clients' local steps."""
+
+    def sampling(self) -> dict[str, Any]:
+        """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""
+        # The minimum rules: a fraction of the clients, rounded down, could be one less.
+        return {
+            "fraction_train": 1e-9,
+            "fraction_evaluate": 0.0,
+            "min_train_nodes": self.cohort,
+            "min_available_nodes": self.cohort,
+        }
+
+
+class StrategyOptions(Section):
+    """Base of the options of a strategy: one class a strategy, one line in `registry.py`."""
+
+    flower: ClassVar[str] = "FedAvg"
+    """The name of the class in flwr.serverapp.strategy."""
+    averages: ClassVar[bool] = False
+    """Whether the new model is the plain average of the clients': only then is the noise of
+    differential privacy the right amount.
+    """
+    one_array_record: ClassVar[bool] = True
+    """Whether all that a client sends can be worked out from its model."""
+
+    needs_loss_before: ClassVar[bool] = False
+    """Whether the server must know each client's loss before it trained."""
+
+    def problem(self, cohort: int) -> Problem | None:
+        """Why these options cannot work with a cohort of that size."""
+        return None
+
+    def arguments(self, told: Told) -> dict[str, Any]:
+        """The options by Flower's names."""
+        return {}
+
+    def build(self, told: Told) -> Strategy:
+        """The strategy itself."""
+        from flwr.serverapp import strategy
+
+        made: Strategy = getattr(strategy, self.flower)(**told.sampling(), **self.arguments(told))
+        return made

@@ -1,0 +1,42 @@
+"""What must hold between a built-in app's strategy and what stands around it."""
+
+from typing import get_args
+
+from covey.federation.compression_section import CompressionSection
+from covey.federation.privacy_section import AdaptiveClipping, PrivacySection
+from covey.federation.strategies.options import StrategyOptions
+from covey.federation.strategies.registry import StrategySection
+from covey.platform.errors import KeyProblem
+
+OPTIONS: dict[str, type[StrategyOptions]] = {
+    get_args(options.model_fields["name"].annotation)[0]: options
+    for options in get_args(get_args(StrategySection)[0])
+}
+"""The options of every strategy, by its name."""
+
+
+def check_strategy(
+    strategy: StrategyOptions,
+    privacy: PrivacySection | None,
+    compression: CompressionSection | None,
+    cohort: int,
+) -> None:
+    """KeyProblem for what cannot work, with what would."""
+    if problem := strategy.problem(cohort):
+        raise KeyProblem(("federated", "strategy", problem[0]), problem[1])
+    name = next(name for name, options in OPTIONS.items() if isinstance(strategy, options))
+    if privacy is not None and not strategy.averages:
+        fitting = [other for other, options in OPTIONS.items() if options.averages]
+        raise KeyProblem(
+            ("federated", "differential_privacy"),
+            f"cannot stand around {name}: the noise is right for plain averages only; allowed "
+            f"are {', '.join(fitting)}",
+        )
+    if isinstance(privacy, AdaptiveClipping) and (text := privacy.problem(cohort)):
+        raise KeyProblem(("federated", "differential_privacy", "noise_multiplier"), text)
+    if compression is not None and not strategy.one_array_record:
+        raise KeyProblem(
+            ("federated", "compression"),
+            f"cannot stand beside {name}, whose server works out the control variates from the "
+            "exact models; leave one of them out",
+        )

@@ -1,0 +1,86 @@
+"""Every strategy that a job file can name runs, and those that must agree with another do."""
+
+import numpy as np
+import pytest
+from safetensors.numpy import load as load_arrays
+
+from covey.federation.strategies.resolve import OPTIONS
+
+COHORT = 5
+LOCAL = {"steps": 5, "batch_size": 16, "learning_rate": 0.1}
+
+
+@pytest.fixture
+def final(train):
+    """The last checkpoint's arrays of a job with this strategy, on equal shares of digits."""
+
+    def run(clients=3, rounds=3, **section):
+        section.setdefault("local", LOCAL)
+        return load_arrays(train("mlp", clients=clients, rounds=rounds, federated=section).model)
+
+    return run
+
+
+def distance(one, other):
+    return max(np.abs(one[name] - other[name]).max() for name in one)
+
+
+@pytest.mark.parametrize("name", OPTIONS)
+def test_it_runs_three_rounds_and_learns(train, name):
+    section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+    if name in ("fedadagrad", "fedadam", "fedyogi"):
+        section["strategy"]["server_learning_rate"] = 0.05
+    run = train("logistic", clients=COHORT + 2, rounds=3, federated=section)
+    assert [line["clients"] for line in run.metrics[1:]] == [COHORT] * 3
+    assert run.metrics[-1]["accuracy"] > 0.5
+    assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
+    assert not run.said("not-in-checkpoint")
+
+
+def test_fedprox_with_mu_0_is_fedavg_bit_for_bit(train):
+    local = {"local": LOCAL}
+    fedavg = train("mlp", clients=3, federated=local).model
+    assert train("mlp", clients=3, federated={**local, "strategy": prox(0)}).model == fedavg
+    assert train("mlp", clients=3, federated={**local, "strategy": prox(1)}).model != fedavg
+
+
+def test_fedprox_holds_clients_near_the_global_model(final):
+    start = final(rounds=1, local={**LOCAL, "learning_rate": 1e-30})
+    moved = [distance(start, final(rounds=1, strategy=prox(mu))) for mu in (0, 1, 9)]
+    assert moved[0] > moved[1] > moved[2] > 0
+
+
+def prox(mu):
+    return {"name": "fedprox", "mu": mu}
+
+
+def test_the_proximal_step_is_the_one_of_the_paper(final):
+    """After two full-batch steps from w0: w2 = w1 - lr (gradient(w1) + mu (w1 - w0))."""
+    lr, mu = 0.1, 2.0
+    local = {"steps": 2, "batch_size": 2000, "learning_rate": lr}
+    w0 = final(clients=1, rounds=1, local={**local, "learning_rate": 1e-30})
+    w1 = final(clients=1, rounds=1, local={**local, "steps": 1})
+    plain = final(clients=1, rounds=1, local=local)
+    proximal = final(clients=1, rounds=1, local=local, strategy=prox(mu))
+    expected = {name: plain[name] - lr * mu * (w1[name] - w0[name]) for name in w0}
+    assert distance(proximal, expected) < 1e-6 < distance(proximal, plain)
+
+
+@pytest.mark.parametrize(
+    "strategy",
+    [
+        {"name": "trimmed-mean", "beta": 0},
+        {"name": "fedavgm", "momentum": 0},
+        {"name": "multi-krum", "select": 3},
+        {"name": "qfedavg", "q": 0},
+    ],
+    ids=lambda strategy: strategy["name"],
+)
+def test_these_are_the_mean_of_equal_clients(final, strategy):
+    assert distance(final(strategy=strategy), final()) < 1e-6
+
+
+def test_qfedavg_weighs_by_the_loss_before_training(train):
+    run = train("logistic", clients=3, rounds=1, federated={"strategy": {"name": "qfedavg"}})
+    # 3 equal clients see the first model, whose loss is about that of guessing.
+    assert run.metrics[-1]["train_loss-before"] == pytest.approx(np.log(10), rel=0.3)
