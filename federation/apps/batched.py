@@ -79,10 +79,10 @@ def train_together(
     rate: float,
     mu: float = 0.0,
 ) -> Tensor:
-    """Train in place. `mu`: of FedProx's pull back to where training began. `orders`: each client's passes, each the indices of its samples; `steps`
+    """Train in place. `orders`: each client's passes, each the indices of its samples; `steps`
     ends it before the passes do, 0 does not. Clients have fewer and fewer steps to do. `images`
     [N, pixels] and `hot` [N, classes] are everybody's, and so are the weights that clients begin
-    with. Returns each client's mean loss [C].
+    with. `mu`: of FedProx's pull back there. Returns each client's mean loss [C].
     """
     plans = [minibatches(passes, batch_size, steps) for passes in orders]
     counts = [len(plan) for plan in plans]
