@@ -1,12 +1,19 @@
 """The `federated:` section of a job file, and what must hold between its keys."""
 
 from pathlib import Path
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
+from covey.federation.rounds_section import (
+    EarlyStopSection,
+    FaultsSection,
+    RoundSection,
+    SamplingSection,
+    resolve_sampling,
+)
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
@@ -51,7 +58,17 @@ class LocalSection(Section):
 class StrategySection(Section):
     """How the server combines what clients of a built-in app send back."""
 
-    name: Literal["fedavg"] = "fedavg"
+    name: Literal["fedavg", "fedbuff"] = "fedavg"
+    """fedbuff: clients train all the time, and the server does not wait for the slow ones."""
+    buffer: Count | None = None
+    """fedbuff: replies that make an update of the model, which is a round; `cohort` if left out."""
+    concurrency: Count | None = None
+    """fedbuff: clients that train at any time; `cohort` if left out."""
+    staleness_exponent: Annotated[float, Field(ge=0)] | None = None
+    """fedbuff: a reply to a model that is t updates old weighs (1 + t)^-exponent; 0.5 if left out.
+    """
+    server_learning_rate: Positive | None = None
+    """fedbuff: how far an update goes; 1 if left out."""
 
 
 class FederatedSection(Section):
@@ -73,6 +90,14 @@ class FederatedSection(Section):
     """Built-in apps only."""
     evaluate_every: Count = 1
     """Rounds between evaluations on the server; the last round is always evaluated."""
+    round: RoundSection | None = None
+    """Time limits, the replies a round needs, and how often it is tried."""
+    sampling: SamplingSection | None = None
+    """Which clients train in a round; as the strategy says if left out."""
+    faults: FaultsSection | None = None
+    """Simulated dropouts and stragglers."""
+    early_stop: EarlyStopSection | None = None
+    """End the training when a metric has stopped getting better."""
     run_config: dict[str, ConfigValue] = Field(default_factory=dict)
     """App folders only: values for keys of [tool.flwr.app.config] in its pyproject.toml."""
 
@@ -81,6 +106,7 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
     if section.cohort is not None and section.cohort > section.clients:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
+    section = section.model_copy(update={"sampling": resolve_sampling(section.sampling)})
     if section.app in BUILT_IN_APPS:
         return _resolve_built_in(section)
     return _resolve_folder(section, base)
@@ -107,9 +133,41 @@ def _resolve_built_in(section: FederatedSection) -> FederatedSection:
             "cohort": section.cohort or section.clients,
             "data": _resolve_data(section.data, section.clients),
             "local": local,
-            "strategy": section.strategy or StrategySection(),
+            "strategy": _resolve_strategy(
+                section.strategy or StrategySection(), section.cohort or section.clients, section
+            ),
         }
     )
+
+
+def _resolve_strategy(
+    strategy: StrategySection, cohort: int, section: FederatedSection
+) -> StrategySection:
+    defaults: dict[str, float] = {
+        "buffer": cohort,
+        "concurrency": cohort,
+        "staleness_exponent": 0.5,
+        "server_learning_rate": 1.0,
+    }
+    for key in defaults:
+        value = getattr(strategy, key)
+        if value is not None and strategy.name != "fedbuff":
+            raise _strategy_problem(key, f"is for fedbuff; leave it out for {strategy.name}")
+        if key in ("buffer", "concurrency") and (value or 0) > section.clients:
+            raise _strategy_problem(key, f"found {value}, more than clients ({section.clients})")
+    if strategy.name != "fedbuff":
+        return strategy
+    if section.round is not None and section.round.min_replies > 1:
+        raise KeyProblem(
+            ("federated", "round", "min_replies"),
+            "does not fit fedbuff, whose rounds have strategy.buffer replies; leave it out",
+        )
+    missing = {key: value for key, value in defaults.items() if getattr(strategy, key) is None}
+    return strategy.model_copy(update=missing)
+
+
+def _strategy_problem(key: str, message: str) -> KeyProblem:
+    return KeyProblem(("federated", "strategy", key), message)
 
 
 def _resolve_data(data: DataSection, clients: int) -> DataSection:

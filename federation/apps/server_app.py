@@ -10,6 +10,7 @@ from covey.federation.apps.models import make_model
 from covey.federation.apps.settings import Settings, settings_of
 from covey.federation.apps.task import evaluate
 from covey.federation.data import load
+from covey.federation.fedbuff import FedBuff
 
 app = ServerApp()
 
@@ -41,4 +42,13 @@ def _fedavg(settings: Settings) -> Strategy:
     )
 
 
-STRATEGIES: dict[str, Callable[[Settings], Strategy]] = {"fedavg": _fedavg}
+def _fedbuff(settings: Settings) -> Strategy:
+    return FedBuff(
+        settings.buffer,
+        settings.concurrency,
+        settings.staleness_exponent,
+        settings.server_learning_rate,
+    )
+
+
+STRATEGIES: dict[str, Callable[[Settings], Strategy]] = {"fedavg": _fedavg, "fedbuff": _fedbuff}

@@ -27,6 +27,10 @@ class Settings:
     batch_size: int
     learning_rate: float
     strategy: str
+    buffer: int
+    concurrency: int
+    staleness_exponent: float
+    server_learning_rate: float
     cohort: int
     rounds: int
 
@@ -48,6 +52,10 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         batch_size=section.local.batch_size,
         learning_rate=section.local.learning_rate,
         strategy=section.strategy.name,
+        buffer=section.strategy.buffer or 0,
+        concurrency=section.strategy.concurrency or 0,
+        staleness_exponent=section.strategy.staleness_exponent or 0.0,
+        server_learning_rate=section.strategy.server_learning_rate or 0.0,
         cohort=section.cohort,
         rounds=job.stop.rounds or ENDLESS,
     )
