@@ -7,7 +7,6 @@ chosen), and all that inherit `configure_train` from them.
 
 import random
 from collections.abc import Sequence
-from typing import Any
 
 import numpy as np
 from flwr.serverapp import Grid
@@ -100,34 +99,32 @@ class Sampler:
         seed = derive(self._seed, f"sampling {kind}", number, attempt, self._draws)
         self._draws += 1
         rng = np.random.default_rng(seed)
-        candidates = np.array(nodes, np.uint64)
         if policy == "round-robin" and kind == "train":
-            return self._in_turn(np.sort(candidates), size, population)
+            return self._in_turn(nodes, size, population)
         shares = None
         if policy == "weighted" and kind == "train":
             shares = self._shares(nodes, size)
         elif policy == "available":
-            candidates = candidates[self._is_there(candidates, population)]
-            size = min(size, len(candidates))
-        chosen: list[int] = rng.choice(candidates, size, replace=False, p=shares).tolist()
-        return chosen
+            there = self._there(len(population))[_places(nodes, population)]
+            nodes = [nodes[place] for place in np.flatnonzero(there)]
+            size = min(size, len(nodes))
+        return [nodes[place] for place in rng.choice(len(nodes), size, replace=False, p=shares)]
 
-    def _in_turn(self, nodes: NDArray[Any], size: int, population: list[int]) -> list[int]:
-        places = np.searchsorted(np.sort(np.array(population, np.uint64)), nodes)
-        first = int(np.searchsorted(places, self.position % len(population)))
-        turn = np.roll(np.arange(len(nodes)), -first)[:size]
+    def _in_turn(self, nodes: list[int], size: int, population: list[int]) -> list[int]:
+        places = _places(nodes, population)
+        order = np.argsort(places)
+        first = int(np.searchsorted(places[order], self.position % len(population)))
+        turn = np.roll(order, -first)[:size]
         if size:
             self.position = int(places[turn[-1]]) + 1
-        chosen: list[int] = nodes[turn].tolist()
-        return chosen
+        return [nodes[place] for place in turn]
 
-    def _is_there(self, nodes: NDArray[Any], population: list[int]) -> NDArray[np.bool_]:
+    def _there(self, clients: int) -> NDArray[np.bool_]:
         """Drawn for the population at once: who is there depends on nobody else's being asked."""
         assert self._section and self._section.probability
         _, number, attempt = self._occasion
         rng = np.random.default_rng(derive(self._seed, "availability", number, attempt))
-        there = rng.random(len(population)) < self._section.probability
-        return there[np.searchsorted(np.sort(np.array(population, np.uint64)), nodes)]
+        return rng.random(clients) < self._section.probability
 
     def _shares(self, nodes: list[int], size: int) -> NDArray[np.float64]:
         if self._samples is not None:
@@ -148,3 +145,11 @@ class Sampler:
         known = told > 0
         told[~known] = told[known].mean() if known.any() else 1
         return told
+
+
+def _places(nodes: list[int], population: list[int]) -> NDArray[np.intp]:
+    """Where in the population each of the nodes stands."""
+    if nodes is population:
+        return np.arange(len(nodes))
+    places = {node: place for place, node in enumerate(population)}
+    return np.array([places[node] for node in nodes], np.intp)

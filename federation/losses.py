@@ -46,6 +46,7 @@ def _by_fate(replies: Sequence[Message]) -> dict[str, list[Message]]:
 
 
 def _line(word: str, bad: Sequence[Message], asked: int) -> str:
-    first = f"first: node {bad[0].metadata.src_node_id}: {bad[0].error.reason}"
+    reason = " ".join((bad[0].error.reason or "").split())
+    first = f"first: node {bad[0].metadata.src_node_id}: {reason}"
     verb = word if word == "failed" else f"{'was' if len(bad) == 1 else 'were'} {word}"
     return f"{len(bad)} of {asked} clients {verb}, {first}"

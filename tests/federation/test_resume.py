@@ -15,8 +15,34 @@ from covey.platform.driver import run_attempt
 
 ROUNDS = 12
 HOLD_TIMES = {"manifest.json", "progress.json"}
+FAULTS = {
+    "dropout": 0.1,
+    "stragglers": {"fraction": 0.5, "delay_s": 2.0, "distribution": "exponential"},
+}
 JOBS = {
     "built-in": ("mlp", {"cohort": 3, "local": {"batch_size": 8}}),
+    "fedbuff": (
+        "mlp",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "strategy": {"name": "fedbuff", "concurrency": 5},
+            "faults": FAULTS,
+            "sampling": {"policy": "available"},
+            "round": {"virtual_timeout_s": 9.0, "attempts": 50},
+        },
+    ),
+    "faults": (
+        "memory",
+        {
+            "cohort": 4,
+            "faults": FAULTS,
+            "round": {"virtual_timeout_s": 4.0, "min_replies": 2, "attempts": 50},
+            "sampling": {"policy": "round-robin"},
+            "early_stop": {"metric": "norm", "patience": 11},
+        },
+    ),
+    "weighted": ("memory", {"cohort": 3, "sampling": {"policy": "weighted"}}),
     "fedavg": ("memory", {"run_config": {"strategy": "fedavg"}}),
     "fedadam": ("memory", {"run_config": {"strategy": "fedadam"}}),
     "fedavgm": ("memory", {"run_config": {"strategy": "fedavgm"}}),
