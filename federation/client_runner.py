@@ -8,6 +8,7 @@ from flwr.app import Context, Error, Message, RecordDict
 from flwr.clientapp import ClientApp
 
 from covey.federation.app_folder import ConfigValue
+from covey.federation.client_error import ClientError
 from covey.federation.flower_internals import (
     NUM_PARTITIONS_KEY,
     PARTITION_ID_KEY,
@@ -66,7 +67,7 @@ class ClientRunner:
             seed_all(self.seed, role, asked.round, asked.client)
             reply = self.client_app(deliver(asked.message), context)
             self._check(reply, asked.message, context)
-            content = reply.error if reply.has_error() else copy_records(reply.content)
+            content = reply.error if reply.has_error() else _carried(reply.content)
             return Answer(content, copy_records(context.state))
         except Exception as error:
             return Answer(_error_of(error), asked.state, traceback.format_exc())
@@ -88,6 +89,16 @@ class ClientRunner:
             raise ValueError("the ClientApp returned a Message that is no reply (reply_to=message)")
         if context.run_config != self.run_config:
             raise ValueError("the ClientApp changed context.run_config, which is not its own")
+
+
+def _carried(records: RecordDict) -> RecordDict | Error:
+    """The records as the server gets them, or why it refuses them: an array that is not what its
+    header says.
+    """
+    try:
+        return copy_records(records)
+    except ValueError as error:
+        return Error(ClientError.REFUSED, str(error))
 
 
 def _error_of(error: Exception) -> Error:

@@ -7,6 +7,7 @@ has moved one of these.
 """
 
 import logging
+import sys
 from collections.abc import Callable, Mapping
 from copy import copy
 from typing import Any, TypeVar
@@ -39,7 +40,8 @@ from flwr.common.serde import (
 )
 from flwr.proto.recorddict_pb2 import Array as ProtoArray
 from flwr.proto.recorddict_pb2 import RecordDict as ProtoRecordDict
-from flwr.serverapp.strategy import Strategy
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy, strategy_utils
 from flwr.supercore.date import now
 from flwr.supercore.logger import FLOWER_LOGGER
 from flwr.supercore.run import Run as FlowerRun
@@ -60,6 +62,7 @@ __all__ = [
 ]
 
 RUN_ID = 1
+_flowers_sample_nodes = strategy_utils.sample_nodes
 
 
 def become_server() -> None:
@@ -111,6 +114,31 @@ def replace_start(start: Callable[..., object]) -> Callable[[], None]:
         Strategy.start = original  # type: ignore[method-assign]
 
     return undo
+
+
+def replace_sample_nodes(sample_nodes: Callable[..., object]) -> Callable[[], None]:
+    """Put `sample_nodes` in the place of Flower's, in every module that has imported it by that
+    name: Flower's strategies, and an app's own. The returned function undoes it.
+    """
+    original = _flowers_sample_nodes
+    holders = [
+        held
+        for module in list(sys.modules.values())
+        if (held := getattr(module, "__dict__", {})).get("sample_nodes") is original
+    ]
+    for held in holders:
+        held["sample_nodes"] = sample_nodes
+
+    def undo() -> None:
+        for held in holders:
+            held["sample_nodes"] = original
+
+    return undo
+
+
+def wait_for_nodes(grid: Grid, count: int) -> list[int]:
+    """Wait, as Flower does, until a grid has so many nodes; all of them."""
+    return _flowers_sample_nodes(grid, count, 0)[1]
 
 
 def log_elsewhere(handler: logging.Handler) -> Callable[[], None]:

@@ -16,10 +16,11 @@ from covey.federation.data import missing_data
 from covey.federation.engines import enter_working_folder, make_grid, threads_of_a_client
 from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
 from covey.federation.generators import preserved, seed_all
-from covey.federation.loop import RoundLoop, resumable_start
+from covey.federation.loop import RoundLoop
 from covey.federation.partition_report import report_partition
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
+from covey.federation.start import resumable_start
 from covey.platform.errors import UserError
 from covey.platform.runs.run import STOP_REQUESTED, Run
 from covey.platform.runtime.memory import keep_freed_memory
@@ -56,7 +57,8 @@ def run_job(run: Run) -> Mapping[str, float]:
         stack.callback(grid.close)
         context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
         cohort = None if section.app in BUILT_IN_APPS else section.cohort
-        loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every)
+        samples = _samples(section, context)
+        loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every, samples)
         watch.loop = loop
         stack.enter_context(resumable_start(loop, run))
         _run_server(run, server_app, grid, context)
@@ -107,6 +109,17 @@ def _app(run: Run, stack: ExitStack) -> tuple[ServerApp, ClientApp, dict[str, Co
     folder = read_app_folder(Path(section.app))
     server, client = stack.enter_context(imported(folder))
     return server, client, folder.configured(section.run_config)
+
+
+def _samples(section: FederatedSection, context: Context) -> list[int] | None:
+    """How many samples each client has, if clients are drawn by it and the server can know."""
+    weighted = section.sampling is not None and section.sampling.policy == "weighted"
+    if not weighted or section.app not in BUILT_IN_APPS:
+        return None
+    from covey.federation.apps.settings import settings_of
+    from covey.federation.apps.task import partition
+
+    return [len(part) for part in partition(settings_of(context), section.clients)]
 
 
 @contextmanager

@@ -21,6 +21,14 @@ def refuse_endless_wait(strategy: Strategy, clients: int) -> None:
                     f"its grid has {clients}: raise federated.clients to {wanted} or lower {name} "
                     "in the app"
                 )
+        for name in ("fraction_train", "fraction_evaluate"):
+            fraction = getattr(inner, name, 0)
+            wanted = int(clients * fraction) if isinstance(fraction, int | float) else 0
+            if wanted > clients:
+                raise UserError(
+                    f"{type(inner).__name__} waits for {wanted} clients ({name} is {fraction}), "
+                    f"but its grid has {clients}: a fraction is at most 1"
+                )
 
 
 def set_cohort(strategy: Strategy, cohort: int, tell: Callable[[str, str], None]) -> None:

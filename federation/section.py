@@ -10,7 +10,15 @@ from covey.federation.catalogue import DATA_SETS
 from covey.federation.compression_section import CompressionSection
 from covey.federation.data_section import DataSection, resolve_data
 from covey.federation.privacy_section import PrivacySection
+from covey.federation.rounds_section import (
+    EarlyStopSection,
+    FaultsSection,
+    RoundSection,
+    SamplingSection,
+    resolve_sampling,
+)
 from covey.federation.strategies.averaging import FedAvgOptions
+from covey.federation.strategies.buffered import FedBuffOptions
 from covey.federation.strategies.registry import StrategySection
 from covey.federation.strategies.resolve import check_strategy
 from covey.platform.errors import KeyProblem
@@ -69,6 +77,14 @@ class FederatedSection(Section):
     """Built-in apps only: measure each round's model on what clients have held out. true: on as
     many clients as a cohort has, drawn anew; all: on all of them.
     """
+    round: RoundSection | None = None
+    """Time limits, the replies a round needs, and how often it is tried."""
+    sampling: SamplingSection | None = None
+    """Which clients train in a round; as the strategy says if left out."""
+    faults: FaultsSection | None = None
+    """Simulated dropouts and stragglers."""
+    early_stop: EarlyStopSection | None = None
+    """End the training when a metric has stopped getting better."""
     run_config: dict[str, ConfigValue] = Field(default_factory=dict)
     """App folders only: values for keys of [tool.flwr.app.config] in its pyproject.toml."""
 
@@ -79,6 +95,7 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
     if section.actors is not None and section.engine != "actors":
         raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
+    section = section.model_copy(update={"sampling": resolve_sampling(section.sampling)})
     if section.app in BUILT_IN_APPS:
         return _resolve_built_in(section, base)
     return _resolve_folder(section, base)
@@ -107,6 +124,9 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
     strategy = section.strategy or FedAvgOptions(name="fedavg")
     cohort = section.cohort or section.clients
     check_strategy(strategy, section.differential_privacy, section.compression, cohort)
+    if isinstance(strategy, FedBuffOptions):
+        min_replies = section.round.min_replies if section.round else 1
+        strategy = strategy.resolved(cohort, section.clients, min_replies)
     return section.model_copy(
         update={
             "cohort": cohort,

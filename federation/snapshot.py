@@ -3,13 +3,15 @@
 `model.safetensors` the global arrays · `arrays.json` their order, and byte for byte those that
 safetensors does not hold exactly · `strategy.*` the strategy's state · `clients.bin` the clients'
 contexts · `server.bin` the server's context, the configs and past metrics · `generators.json` the
-server's random generators · `progress.json` the round and its figures.
+server's random generators · `progress.json` the round and its figures, and
+the loop's notes. The loop adds `clients.json`, what each client has done.
 """
 
 import json
 import struct
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from flwr.app import ArrayRecord, ConfigRecord, Context, RecordDict
 from flwr.serverapp.strategy import Result, Strategy
@@ -30,7 +32,9 @@ HISTORIES = ("train_metrics_clientapp", "evaluate_metrics_clientapp", "evaluate_
 
 @dataclass
 class Progress:
-    """Where the rounds stand. `metrics` are the figures of the last round, as reported."""
+    """Where the rounds stand. `metrics` are the figures of the last round, as reported; `notes`
+    what else goes into a checkpoint, as JSON.
+    """
 
     arrays: ArrayRecord
     train_config: ConfigRecord
@@ -38,6 +42,7 @@ class Progress:
     round: int = 0
     metrics: dict[str, float] = field(default_factory=dict)
     result: Result = field(default_factory=Result)
+    notes: dict[str, Any] = field(default_factory=dict)
 
 
 def save(
@@ -51,6 +56,7 @@ def save(
         "metrics": progress.metrics,
         "messages": grid.messages_sent,
         "batches": grid.batches_sent,
+        "notes": progress.notes,
     }
     parts: dict[str, Part] = {
         "model.safetensors": model,
@@ -82,6 +88,7 @@ def restore(
     grid.states = dict(_unpack(checkpoint.read("clients.bin")))
     figures = json.loads(checkpoint.read("progress.json"))
     progress.round, progress.metrics = figures["round"], figures["metrics"]
+    progress.notes = figures["notes"]
     grid.messages_sent, grid.batches_sent = figures["messages"], figures["batches"]
     _restore_server(checkpoint.read("server.bin"), progress, context)
     progress.result.arrays = progress.arrays

@@ -3,6 +3,7 @@
 from collections.abc import Mapping
 from pathlib import Path
 
+from covey.federation.rounds_section import check_early_stop, check_round
 from covey.federation.section import FederatedSection, resolve_section
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 from covey.platform.runs.run import Run
@@ -20,7 +21,12 @@ class FederatedWorkload:
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         """The job with defaults and absolute paths; the app's code is not imported."""
-        return job.model_copy(update={"federated": resolve_section(job.section, base)})
+        section = resolve_section(job.section, base)
+        check_round(
+            section.round, section.faults, section.cohort or section.clients, job.deterministic
+        )
+        check_early_stop(section.early_stop, job.deterministic)
+        return job.model_copy(update={"federated": section})
 
     def run(self, run: Run) -> Mapping[str, float]:
         """Train until the run says stop; returns the last round's metrics."""

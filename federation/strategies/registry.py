@@ -16,6 +16,7 @@ from covey.federation.strategies.averaging import (
     QFedAvgOptions,
     ScaffoldOptions,
 )
+from covey.federation.strategies.buffered import FedBuffOptions
 from covey.federation.strategies.robust import (
     BulyanOptions,
     KrumOptions,
@@ -30,6 +31,7 @@ StrategySection = Annotated[
     | FedAdamOptions
     | FedAvgMOptions
     | FedAvgOptions
+    | FedBuffOptions
     | FedProxOptions
     | FedYogiOptions
     | KrumOptions

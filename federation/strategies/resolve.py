@@ -37,6 +37,6 @@ def check_strategy(
     if compression is not None and not strategy.one_array_record:
         raise KeyProblem(
             ("federated", "compression"),
-            f"cannot stand beside {name}, whose server works out the control variates from the "
-            "exact models; leave one of them out",
+            f"cannot stand beside {name}, whose server needs to know more of a client than its "
+            "update; leave one of them out",
         )

@@ -44,6 +44,7 @@ __all__ = [
 
 STOP_REQUESTED = "stop requested"
 PICTURE = re.compile(r"[a-z0-9][a-z0-9_-]*\.(png|gif)")
+TABLE = re.compile(r"(?!result\.)[a-z0-9][a-z0-9_-]*\.json")
 
 
 class CheckpointFailed(Exception):
@@ -110,7 +111,7 @@ class Run:
             folder.checkpoints.mkdir(exist_ok=True)
             settle(folder.checkpoints)
             folder.result.unlink(missing_ok=True)
-            for kind in ("png", "gif"):
+            for kind in ("png", "gif", "json"):
                 for picture in folder.path.glob(f".*.{kind}.*{LEFTOVER}"):
                     picture.unlink()
             for file in (folder.metrics, folder.events, folder.log):
@@ -182,6 +183,15 @@ class Run:
         """
         if PICTURE.fullmatch(name) is None:
             raise ValueError(f"{name!r} is no name for a picture in a run folder")
+        self._put(name, data)
+
+    def table(self, name: str, data: bytes) -> None:
+        """Put a table (`*.json`) into the run folder, as `picture` does. result.json is taken."""
+        if TABLE.fullmatch(name) is None:
+            raise ValueError(f"{name!r} is no name for a table in a run folder")
+        self._put(name, data)
+
+    def _put(self, name: str, data: bytes) -> None:
         with self._fence.held():
             try:
                 write_whole(self.path / name, data, lasting=False)

@@ -1,0 +1,68 @@
+import numpy as np
+import pytest
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+
+from covey.federation.refusal import why_refused
+
+SENT = {"w": np.zeros((2, 3), np.float32), "count": np.zeros((), np.float64)}
+
+
+def records(name="arrays", metrics=None, **arrays):
+    record = ArrayRecord({key: Array(np.asarray(value)) for key, value in arrays.items()})
+    metrics = {"num-examples": 3, "loss": float("nan")} if metrics is None else metrics
+    return RecordDict({name: record, "metrics": MetricRecord(metrics)})
+
+
+def reason(**arrays):
+    return why_refused(records(**SENT), records(**{**SENT, **arrays}), "num-examples")
+
+
+def test_an_honest_reply_is_not_refused():
+    whole = np.zeros((), np.int64)  # torch's counters, which Flower's average makes float64
+    assert reason(w=np.ones((2, 3), np.float32), count=whole) is None
+    assert reason(w=np.full((2, 3), 1e38, np.float32)) is None  # the sum overflows, no number does
+    assert reason(w=np.ones((2, 3), np.float16)) is None
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, -np.inf])
+def test_numbers_that_are_not_finite(bad):
+    w = np.zeros((2, 3), np.float32)
+    w[1, 2] = bad
+    assert reason(w=w) == "array w of arrays holds numbers that are not finite"
+    both = np.array([[np.inf, -np.inf, 0], [0, 0, 0]], np.float32)
+    assert reason(w=both) is not None
+
+
+def test_other_shapes_and_dtypes_under_the_same_name_and_keys():
+    assert "has shape [3, 2], sent was [2, 3]" in reason(w=np.zeros((3, 2), np.float32))
+    assert "is complex128, sent was float32" in reason(w=np.zeros((2, 3), complex))
+    assert "is <U1, sent was float32" in reason(w=np.full((2, 3), "x"))
+
+
+def test_other_keys_or_another_name_are_the_apps_own_business():
+    assert reason(more=np.zeros(7)) is None
+    answer = records("update", w=np.zeros(9), count=np.zeros(9))
+    assert why_refused(records(**SENT), answer, "num-examples") is None
+
+
+def test_a_header_that_claims_what_its_bytes_do_not_have():
+    answer = records(**SENT)
+    small = answer["arrays"]["w"].data
+    claimed = small.replace(b"(2, 3), }" + b" " * 9, b"(50000, 50000), }" + b" ")
+    assert len(claimed) == len(small) and claimed != small
+    answer["arrays"]["w"] = Array("float32", (50000, 50000), "numpy.ndarray", claimed)
+    text = why_refused(records(**SENT), answer, "num-examples")
+    assert "10,000,000,000 bytes, 24 came" in text
+
+
+@pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1])
+def test_a_weight_that_would_spoil_the_average(bad):
+    answer = records(metrics={"num-examples": bad}, **SENT)
+    assert f"num-examples is {bad}" in why_refused(records(**SENT), answer, "num-examples")
+    assert why_refused(records(**SENT), answer, "another") is None
+
+
+def test_another_serialisation_is_not_looked_into():
+    answer = records(**SENT)
+    answer["arrays"]["w"] = Array("float32", (2, 3), "my.own", b"anything")
+    assert why_refused(records(**SENT), answer, "num-examples") is None
