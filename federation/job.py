@@ -6,6 +6,7 @@ import time
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from typing import Any
 
 import torch
 from flwr.app import Context, RecordDict
@@ -19,6 +20,7 @@ from covey.federation.generators import seed_all
 from covey.federation.grids import InlineGrid
 from covey.federation.loop import RoundLoop, resumable_start
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.errors import UserError
 from covey.platform.runs.run import STOP_REQUESTED, Run
 
@@ -42,14 +44,7 @@ def run_job(run: Run) -> Mapping[str, float]:
         seed_all(run.job.seed, "server")
         server_app, client_app, config = _app(run, stack)
         watch = _Watch(run)
-        grid = InlineGrid(
-            client_app,
-            num_clients=section.clients,
-            seed=run.job.seed,
-            run_config=config,
-            clock=None if run.job.deterministic else time.time,
-            before_batch=watch,
-        )
+        grid = _grid(run, client_app, config, watch, stack)
         context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
         cohort = None if section.app in BUILT_IN_APPS else section.cohort
         loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every)
@@ -61,7 +56,28 @@ def run_job(run: Run) -> Mapping[str, float]:
     return loop.metrics
 
 
-def _run_server(run: Run, server_app: ServerApp, grid: InlineGrid, context: Context) -> None:
+def _grid(
+    run: Run,
+    client_app: ClientApp,
+    config: dict[str, ConfigValue],
+    watch: "_Watch",
+    stack: ExitStack,
+) -> SimulatedGrid:
+    """The engine that the job file names."""
+    section: FederatedSection = run.job.section
+    options: dict[str, Any] = {
+        "num_clients": section.clients,
+        "clock": None if run.job.deterministic else time.time,
+        "before_batch": watch,
+    }
+    if section.engine == "superlink":
+        from covey.federation.superlink_engine import superlink_grid
+
+        return stack.enter_context(superlink_grid(run, config, **options))
+    return InlineGrid(client_app, seed=run.job.seed, run_config=config, **options)
+
+
+def _run_server(run: Run, server_app: ServerApp, grid: SimulatedGrid, context: Context) -> None:
     try:
         server_app(grid, context)
     except StopRequested:

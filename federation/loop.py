@@ -18,8 +18,8 @@ from flwr.serverapp.strategy import Result, Strategy
 from covey.federation.figures import figures_of, with_accuracy
 from covey.federation.flower_internals import replace_start
 from covey.federation.generators import preserved
-from covey.federation.grids import InlineGrid
 from covey.federation.sampling import refuse_endless_wait, set_cohort
+from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.snapshot import Progress, restore, save
 from covey.platform.runs.run import Checkpoint, Run
 
@@ -52,7 +52,7 @@ class RoundLoop:
     def __init__(
         self,
         run: Run,
-        grid: InlineGrid,
+        grid: SimulatedGrid,
         context: Context,
         checkpoint: Checkpoint | None,
         cohort: int | None = None,

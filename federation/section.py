@@ -7,6 +7,7 @@ from pydantic import Field
 
 from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
+from covey.federation.superlink_section import SuperLinkSection, resolve_superlink
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
@@ -63,6 +64,10 @@ class FederatedSection(Section):
     """
     clients: Count
     """Clients in the population."""
+    engine: Literal["inline", "superlink"] = "inline"
+    """What runs the clients. inline: this process. superlink: a real SuperLink with SuperNodes."""
+    superlink: SuperLinkSection | None = None
+    """Only for engine superlink."""
     cohort: Count | None = None
     """Clients that train in a round. All if left out; with an app folder, as its strategy says."""
     data: DataSection | None = None
@@ -81,6 +86,11 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
     if section.cohort is not None and section.cohort > section.clients:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
+    if section.engine == "superlink":
+        superlink = resolve_superlink(section.superlink, section.clients, base)
+        section = section.model_copy(update={"superlink": superlink})
+    elif section.superlink is not None:
+        raise _problem("superlink", "is for engine: superlink")
     if section.app in BUILT_IN_APPS:
         return _resolve_built_in(section)
     return _resolve_folder(section, base)

@@ -20,7 +20,7 @@ from covey.federation.flower_internals import (
     records_to_bytes,
 )
 from covey.federation.generators import restore_generators, save_generators
-from covey.federation.grids import InlineGrid
+from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.strategy_state import restore_strategy, save_strategy
 from covey.platform.runs.run import Checkpoint, Part
 
@@ -41,7 +41,7 @@ class Progress:
 
 
 def save(
-    progress: Progress, strategy: Strategy, grid: InlineGrid, context: Context
+    progress: Progress, strategy: Strategy, grid: SimulatedGrid, context: Context
 ) -> tuple[dict[str, Part], list[str]]:
     """A checkpoint's parts, and the names of what the strategy holds that could not be saved."""
     model, order = save_arrays(progress.arrays)
@@ -69,7 +69,7 @@ def restore(
     checkpoint: Checkpoint,
     progress: Progress,
     strategy: Strategy,
-    grid: InlineGrid,
+    grid: SimulatedGrid,
     context: Context,
 ) -> None:
     """Put everything into the state that `save` found, the process-wide generators last."""
