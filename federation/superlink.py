@@ -1,13 +1,11 @@
 """A `flower-superlink` of the job's own, on loopback, over TLS, with SuperNode authentication."""
 
 import socket
-import ssl
 import sysconfig
 import time
-import urllib.error
-import urllib.request
-from collections.abc import Callable, Mapping
 from pathlib import Path
+
+import httpx
 
 from covey.federation.certificates import LOOPBACK, Certificates, write_private
 from covey.federation.leash import Leashed
@@ -16,6 +14,8 @@ from covey.platform.environment import flower_environment
 from covey.platform.errors import UserError
 
 POLL_S = 0.1
+CACHE = "bytecode"
+"""The folder that Python may use for Flower's processes, in the one that they all share."""
 
 
 class FlowerProcessEnded(Exception):
@@ -37,7 +37,7 @@ def tls_options(certificates: Certificates) -> list[str]:
 
 
 class SuperLink:
-    """A running SuperLink. It keeps its state in memory: a run that goes on begins with a new one."""
+    """A running SuperLink. Its state is in memory: a run that goes on begins with a new one."""
 
     def __init__(
         self, folder: Path, certificates: Certificates, port: int | None, secret: bytes
@@ -49,7 +49,6 @@ class SuperLink:
             )
         self.address = f"{LOOPBACK}:{port or free_port()}"
         self.place = Place(self.address, certificates.root)
-        self._root = certificates.root
         write_private(folder / "superexec.secret", secret)
         command = [
             flower_command("flower-superlink"),
@@ -60,16 +59,20 @@ class SuperLink:
             f"--superexec-auth-secret-file={folder / 'superexec.secret'}",
             *tls_options(certificates),
         ]
-        self._process = Leashed(command, folder / "superlink.log", flower_environment(folder))
+        environment = flower_environment(folder, folder / CACHE)
+        self._process = Leashed(command, folder / "superlink.log", environment)
 
     def wait(self, wait_s: float) -> None:
-        """Until it answers."""
-
-        def answers() -> bool:
+        """Until it answers; UserError when that takes longer."""
+        end = time.monotonic() + wait_s
+        while not self._answers():
             self.check()
-            return self._answers()
-
-        wait_until(answers, wait_s, f"the SuperLink has not answered in {wait_s:g} s", self.log)
+            if time.monotonic() > end:
+                raise UserError(
+                    f"the SuperLink has not answered in {wait_s:g} s (federated.superlink.wait_s); "
+                    f"see {self.log}"
+                )
+            time.sleep(POLL_S)
 
     @property
     def log(self) -> Path:
@@ -86,34 +89,16 @@ class SuperLink:
         self._process.end()
 
     def _answers(self) -> bool:
-        trust = ssl.create_default_context(cafile=str(self._root))
-        opener = urllib.request.build_opener(
-            urllib.request.ProxyHandler({}), urllib.request.HTTPSHandler(context=trust)
-        )
         try:
-            with opener.open(f"https://{self.address}/health", timeout=5):
-                return True
-        except urllib.error.HTTPError:
-            return True
-        except urllib.error.URLError as error:
-            if isinstance(error.reason, ssl.SSLCertVerificationError):
-                reason = error.reason.verify_message
+            httpx.get(f"https://{self.address}/health", verify=self.place.trust, trust_env=False)
+        except httpx.TransportError as error:
+            if "CERTIFICATE_VERIFY_FAILED" in str(error):
                 raise UserError(
-                    f"federated.superlink.certificate: {self._root} does not vouch for it on "
-                    f"{LOOPBACK}: {reason}"
+                    "federated.superlink.certificate: root_certificates do not vouch for it on "
+                    f"{LOOPBACK}: {error}"
                 ) from None
-        except OSError:
-            pass
-        return False
-
-
-def wait_until(done: Callable[[], bool], wait_s: float, failure: str, log: Path) -> None:
-    """Ask again and again; UserError when it takes too long."""
-    end = time.monotonic() + wait_s
-    while not done():
-        if time.monotonic() > end:
-            raise UserError(f"{failure} (federated.superlink.wait_s); see {log}")
-        time.sleep(POLL_S)
+            return False
+        return True
 
 
 def free_port() -> int:

@@ -18,7 +18,7 @@ from covey.federation.app_folder import ConfigValue
 from covey.federation.certificates import Certificates, make_certificates
 from covey.federation.packed_app import pack, write_built_in
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
-from covey.federation.superlink import SuperLink
+from covey.federation.superlink import CACHE, SuperLink
 from covey.federation.superlink_grid import SuperLinkGrid
 from covey.federation.superlink_internals import Control, Place, ServerTask, why
 from covey.federation.superlink_section import SuperLinkSection
@@ -59,7 +59,9 @@ def superlink_grid(
                 f"{place.address} has not {section.clients} SuperNodes (federated.clients) but "
                 f"{len(task.nodes())}"
             )
-        run.event("superlink", f"{section.clients} SuperNodes at {place.address}, run {task.run.run_id}")
+        run.event(
+            "superlink", f"{section.clients} SuperNodes at {place.address}, run {task.run.run_id}"
+        )
         yield grid
 
 
@@ -76,7 +78,7 @@ def _start(
 ) -> tuple[Place, SuperNodes]:
     """A SuperLink and SuperNodes of the job's own; the latter come online later."""
     clients: int = run.job.section.clients
-    stack.callback(_forget_keys, folder)
+    stack.callback(_clear, folder)
     certificates = _named(section) or make_certificates(folder)
     superlink = SuperLink(folder, certificates, section.port, secret)
     stack.callback(superlink.end)
@@ -105,24 +107,28 @@ def _task(
     try:
         run_id = control.start_run(fab, config)
         task = ServerTask.acquire(place, secret or None)
-    except httpx.HTTPError as error:
-        raise UserError(f"the SuperLink at {place.address} refuses: {why(error)}") from error
-    finally:
-        control.close()
-    problem: str | None = "the job ended before its time"
-    try:
         if task is None or task.run.run_id != run_id:
+            control.stop_run(run_id)
+            if task is not None:
+                task.finish("given to a job that had not asked for it")
             raise UserError(
                 f"the ServerApp of run {run_id} was given to somebody else: start the SuperLink at "
                 f"{place.address} with --isolation process, without a SuperExec, for this job alone"
             )
+    except httpx.HTTPError as error:
+        raise UserError(f"no run can be had of {place.address}: {why(error)}") from error
+    finally:
+        control.close()
+    problem: str | None = "the job ended before its time"
+    try:
         yield task
         problem = None
     finally:
-        if task is not None:
-            task.finish(problem)
+        task.finish(problem)
 
 
-def _forget_keys(folder: Path) -> None:
+def _clear(folder: Path) -> None:
+    """Nobody needs them any more."""
+    shutil.rmtree(folder / CACHE, ignore_errors=True)
     for file in (*folder.rglob("*.key"), *folder.rglob("*.secret")):
         file.unlink()

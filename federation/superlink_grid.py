@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any
 
 import httpx
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Error, Message
 
 from covey.federation.client_runner import Answer, Question
 from covey.federation.flower_internals import ErrorCode, copy_records
@@ -88,7 +88,8 @@ class SuperLinkGrid(SimulatedGrid):
             current = {
                 letter.ids[-1]: number
                 for number, letter in letters.items()
-                if letter.node is not None and letter.node == self._nodes.node_of(letter.question.client)
+                if letter.node is not None
+                and letter.node == self._nodes.node_of(letter.question.client)
             }
             for reply in self._task.replies(list(current)):
                 number = current[reply.metadata.reply_to_message_id]

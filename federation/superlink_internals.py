@@ -8,7 +8,9 @@ Flower has moved one of these.
 """
 
 import hashlib
+import ssl
 import threading
+import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
@@ -19,7 +21,12 @@ from flwr.app.message import make_message
 from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import SubStatus
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
-from flwr.proto.control_pb2 import RegisterNodeRequest, StartRunRequest, UnregisterNodeRequest
+from flwr.proto.control_pb2 import (
+    RegisterNodeRequest,
+    StartRunRequest,
+    StopRunRequest,
+    UnregisterNodeRequest,
+)
 from flwr.proto.runtime_pb2 import (
     AcquireTaskRequest,
     PullTaskInputRequest,
@@ -41,6 +48,7 @@ from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
 from flwr.superlink.grid import HttpGrid
 
 from covey.federation.app_folder import ConfigValue
+from covey.platform.errors import UserError
 
 ACQUIRE_TASK = "/flwr.proto.Runtime/AcquireTask"
 HEARTBEAT_S = 10.0
@@ -58,7 +66,13 @@ class Place:
 
     def __init__(self, address: str, root: Path | None) -> None:
         self.address = address
-        self.root = root.read_bytes() if root else None
+        try:
+            self.trust = ssl.create_default_context(cafile=root)
+            self.root = root.read_bytes() if root else None
+        except OSError as error:  # SSLError is one
+            raise UserError(
+                f"federated.superlink.root_certificates: {root} holds no certificate: {error}"
+            ) from None
 
 
 class _Headers:
@@ -72,9 +86,7 @@ class _Headers:
         metadata = RuntimeVersionMetadata.from_local_component(component).as_metadata()
         self._headers = {**dict(metadata), **(more or {})}
 
-    def intercept(
-        self, context: ProtobufRequestContext, call_next: ProtobufCall
-    ) -> httpx.Response:
+    def intercept(self, context: ProtobufRequestContext, call_next: ProtobufCall) -> httpx.Response:
         context.request.headers.update(self._headers)
         return call_next(context)
 
@@ -99,7 +111,13 @@ class Control:
         """Start a run of the packed app; returns its id."""
         proto = fab_to_proto(Fab(hashlib.sha256(fab).hexdigest(), fab, {}))
         override = user_config_to_proto(dict(config))
-        return int(self._client.StartRun(StartRunRequest(fab=proto, override_config=override)).run_id)
+        return int(
+            self._client.StartRun(StartRunRequest(fab=proto, override_config=override)).run_id
+        )
+
+    def stop_run(self, run_id: int) -> None:
+        """End a run that nobody has finished."""
+        self._client.StopRun(StopRunRequest(run_id=run_id))
 
     def close(self) -> None:
         """End the connection."""
@@ -134,12 +152,14 @@ class ServerTask:
         what the SuperLink asks of whoever runs tasks.
         """
         methods = {ACQUIRE_TASK}
-        guard = [SuperExecAuthHttpInterceptor(master_secret=secret, protected_methods=methods)]
+        guard = SuperExecAuthHttpInterceptor(master_secret=secret or b"", protected_methods=methods)
         client = RuntimeHttpClient.from_server_address(
-            place.address, False, place.root, [_Headers("SuperExec"), *(guard if secret else [])]
+            place.address, False, place.root, [_Headers("SuperExec"), *([guard] if secret else [])]
         )
         try:
-            found = client.AcquireTask(AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP]))
+            found = client.AcquireTask(
+                AcquireTaskRequest(supported_task_types=[TaskType.SERVER_APP])
+            )
         finally:
             client.close()
         return cls(place, found.token) if found.token else None
@@ -176,7 +196,9 @@ class ServerTask:
         self._finished.set()
         status = SubStatus.FAILED if problem else SubStatus.COMPLETED
         try:
-            self._client.PushTaskOutput(PushTaskOutputRequest(sub_status=status, details=problem or ""))
+            self._client.PushTaskOutput(
+                PushTaskOutputRequest(sub_status=status, details=problem or "")
+            )
         except (httpx.HTTPError, RunNotRunningException):
             pass  # it has gone, or has given the run up: it knows
         self._client.close()
@@ -191,7 +213,9 @@ class ServerTask:
 
 def fab_of(folder: Path) -> bytes:
     """The app in a folder as Flower sends it to SuperNodes; ValueError says why it cannot be."""
-    return build_fab_from_disk(folder)
+    with warnings.catch_warnings():  # Flower calls what pathspec has renamed
+        warnings.simplefilter("ignore", DeprecationWarning)
+        return build_fab_from_disk(folder)
 
 
 def why(error: httpx.HTTPError) -> str:

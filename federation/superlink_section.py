@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from typing import Annotated
 
 from pydantic import Field
 
@@ -21,7 +22,7 @@ class SuperLinkSection(Section):
     """host:port of a SuperLink that runs already, with `--isolation process`; its SuperNodes are
     not the job's. Left out: the job starts one, and a SuperNode for each client.
     """
-    port: int | None = Field(None, ge=1, le=65535)
+    port: Annotated[int, Field(ge=1, le=65535)] | None = None
     """Port on loopback of the SuperLink that the job starts; a free one if left out."""
     root_certificates: str | None = None
     """PEM file of the authority that signed the SuperLink's certificate. Left out: the system's,
@@ -40,7 +41,9 @@ class SuperLinkSection(Section):
 FILES = ("root_certificates", "certificate", "key", "superexec_secret")
 
 
-def resolve_superlink(section: SuperLinkSection | None, clients: int, base: Path) -> SuperLinkSection:
+def resolve_superlink(
+    section: SuperLinkSection | None, clients: int, base: Path
+) -> SuperLinkSection:
     """With absolute paths; raises KeyProblem for what cannot be."""
     section = section or SuperLinkSection()
     started = ("certificate", "key", "port")

@@ -1,4 +1,4 @@
-"""The SuperNodes that carry a job's clients: of the job's own, or those of a SuperLink elsewhere."""
+"""The SuperNodes of a job's clients: its own, or those of a SuperLink elsewhere."""
 
 import time
 from abc import ABC, abstractmethod
@@ -8,13 +8,13 @@ from pathlib import Path
 from covey.federation.certificates import LOOPBACK, Certificates, make_node_key
 from covey.federation.leash import Leashed
 from covey.federation.superlink import (
+    CACHE,
     FlowerProcessEnded,
     SuperLink,
     flower_command,
     free_port,
     last_words,
     tls_options,
-    wait_until,
 )
 from covey.federation.superlink_internals import Control
 from covey.platform.environment import flower_environment
@@ -129,7 +129,8 @@ class StartedSuperNodes(SuperNodes):
             *tls_options(self._certificates),  # its SuperExec speaks TLS to it, too
         ]
         log = self._folder / f"node-{client}.log"
-        return node, Leashed(command, log, flower_environment(home, self._threads))
+        environment = flower_environment(home, self._folder / CACHE, self._threads)
+        return node, Leashed(command, log, environment)
 
     def _start_again(self, client: int, process: Leashed) -> None:
         self.restarts += 1
@@ -138,8 +139,8 @@ class StartedSuperNodes(SuperNodes):
             raise FlowerProcessEnded(f"SuperNodes ended {self.restarts} times, last: {reason}")
         self._tell(
             "supernode-restarted",
-            f"the SuperNode of client {client} ended and is started again; what its client kept in "
-            f"its context is lost",
+            f"the SuperNode of client {client} ended and is started again: what the client kept in "
+            "its context is lost",
             client=client,
             restarts=self.restarts,
             last_words=reason,

@@ -82,9 +82,9 @@ def drawing_off_screen() -> Iterator[None]:
             os.environ["MUJOCO_GL"] = before
 
 
-def flower_environment(home: Path, threads: int | None = None) -> dict[str, str]:
-    """For Flower's own processes: they write into `home`, install nothing, phone nobody, find
-    each other's commands, and compute on so many threads.
+def flower_environment(home: Path, cache: Path, threads: int | None = None) -> dict[str, str]:
+    """For Flower's own processes: they write into `home`, install nothing, phone nobody, find each
+    other's commands, and compute on so many threads.
     """
     settings = {
         "FLWR_HOME": str(home),
@@ -92,10 +92,15 @@ def flower_environment(home: Path, threads: int | None = None) -> dict[str, str]
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
-        "PATH": os.pathsep.join([sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]),
+        "PATH": os.pathsep.join(
+            [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
+        ),
     }
     if threads is not None:
         settings["OMP_NUM_THREADS"] = str(threads)
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        # Each message starts a process, and one without bytecode takes three times as long to.
+        settings |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
     return {**os.environ, **settings}
 
 

@@ -23,7 +23,9 @@ def train(msg: Message, context: Context) -> Message:
         name: Array((0.5 * value.numpy() + generator.normal(size=value.shape)).astype(value.dtype))
         for name, value in msg.content["arrays"].items()
     }
-    metrics = MetricRecord({"num-examples": client + 1, "partitions": context.node_config["num-partitions"]})
+    metrics = MetricRecord(
+        {"num-examples": client + 1, "partitions": context.node_config["num-partitions"]}
+    )
     return Message(RecordDict({"arrays": ArrayRecord(arrays), "metrics": metrics}), reply_to=msg)
 
 
