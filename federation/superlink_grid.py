@@ -15,7 +15,7 @@ from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.superlink_internals import RunNotRunningException, ServerTask, why
 from covey.federation.supernodes import SuperNodes
 
-POLL_S = 0.1
+POLL_S = 0.25
 MOST_SENDS = 3
 """A message on which so many SuperNodes have died is the client's fault."""
 

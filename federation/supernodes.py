@@ -145,6 +145,7 @@ class StartedSuperNodes(SuperNodes):
             restarts=self.restarts,
             last_words=reason,
         )
+        process.end()
         self._online.discard(self._nodes[client])
         self._control.unregister(self._nodes[client])
         self._nodes[client], self._processes[client] = self._start(client, self.restarts)

@@ -91,7 +91,7 @@ def flower_environment(home: Path, cache: Path, threads: int | None = None) -> d
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
-        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
         "PATH": os.pathsep.join(
             [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
         ),
