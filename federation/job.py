@@ -44,7 +44,7 @@ def run_job(run: Run) -> Mapping[str, float]:
         seed_all(run.job.seed, "server")
         server_app, client_app, config = _app(run, stack)
         watch = _Watch(run)
-        grid = _grid(run, client_app, config, watch, stack)
+        grid = _grid(run, client_app, config, checkpoint is not None, watch, stack)
         context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
         cohort = None if section.app in BUILT_IN_APPS else section.cohort
         loop = RoundLoop(run, grid, context, checkpoint, cohort, section.evaluate_every)
@@ -60,6 +60,7 @@ def _grid(
     run: Run,
     client_app: ClientApp,
     config: dict[str, ConfigValue],
+    resumed: bool,
     watch: "_Watch",
     stack: ExitStack,
 ) -> SimulatedGrid:
@@ -73,7 +74,7 @@ def _grid(
     if section.engine == "superlink":
         from covey.federation.superlink_engine import superlink_grid
 
-        return stack.enter_context(superlink_grid(run, config, **options))
+        return stack.enter_context(superlink_grid(run, config, resumed, **options))
     return InlineGrid(client_app, seed=run.job.seed, run_config=config, **options)
 
 

@@ -30,7 +30,7 @@ from covey.platform.runs.run import Run
 
 @contextmanager
 def superlink_grid(
-    run: Run, config: Mapping[str, ConfigValue], **grid_options: Any
+    run: Run, config: Mapping[str, ConfigValue], resumed: bool, **grid_options: Any
 ) -> Iterator[SuperLinkGrid]:
     """A Grid whose clients are on SuperNodes that are ready. `grid_options` are SimulatedGrid's."""
     section: FederatedSection = run.job.section
@@ -62,6 +62,11 @@ def superlink_grid(
         run.event(
             "superlink", f"{section.clients} SuperNodes at {place.address}, run {task.run.run_id}"
         )
+        if resumed:
+            run.event(
+                "clients-forgot",
+                "what clients kept in their contexts was in their SuperNodes: lost",
+            )
         yield grid
 
 

@@ -170,18 +170,7 @@ class ServerTask:
 
     def send(self, message: Message, node_id: int) -> str:
         """Send a copy of the message to a SuperNode; returns the id that its reply refers to."""
-        metadata = copy(message.metadata)
-        metadata.__dict__.update(
-            _run_id=self.run.run_id,
-            _message_id="",
-            _dst_node_id=node_id,
-            _src_task_id=None,
-            _dst_task_id=None,
-            _created_at=now().timestamp(),
-        )
-        content = message.content if message.has_content() else None
-        error = message.error if message.has_error() else None
-        letter = make_message(metadata=metadata, content=content, error=error)
+        letter = letter_to(node_id, self.run.run_id, message)
         sent = list(self._grid.push_messages([letter]))
         if sent and sent[0]:
             return str(sent[0])
@@ -209,6 +198,22 @@ class ServerTask:
                 self._client.SendTaskHeartbeat(SendTaskHeartbeatRequest())
             except (httpx.HTTPError, RuntimeError, RunNotRunningException):
                 pass  # whoever waits for replies hears of it
+
+
+def letter_to(node_id: int, run_id: int, message: Message) -> Message:
+    """The message as a SuperLink takes it: for that SuperNode, of that run, written now."""
+    metadata = copy(message.metadata)
+    metadata.__dict__.update(
+        _run_id=run_id,
+        _message_id="",
+        _dst_node_id=node_id,
+        _src_task_id=None,
+        _dst_task_id=None,
+        _created_at=now().timestamp(),
+    )
+    content = message.content if message.has_content() else None
+    error = message.error if message.has_error() else None
+    return make_message(metadata=metadata, content=content, error=error)
 
 
 def fab_of(folder: Path) -> bytes:
