@@ -18,6 +18,7 @@ from covey.federation.app_folder import ConfigValue
 from covey.federation.certificates import Certificates, make_certificates
 from covey.federation.packed_app import pack, write_built_in
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.federation.superexec import libraries_of
 from covey.federation.superlink import CACHE, SuperLink
 from covey.federation.superlink_grid import SuperLinkGrid
 from covey.federation.superlink_internals import Control, Place, ServerTask, why
@@ -44,7 +45,7 @@ def superlink_grid(
     with ExitStack() as stack:
         if superlink.address is None:
             secret = secrets.token_bytes(32)
-            place, nodes = _start(run, superlink, folder, secret, stack)
+            place, nodes = _start(run, superlink, folder, secret, libraries_of(app), stack)
         else:
             file = superlink.superexec_secret
             secret = Path(file).read_bytes() if file else b""
@@ -79,7 +80,12 @@ def _new_folder(run: Run) -> Path:
 
 
 def _start(
-    run: Run, section: SuperLinkSection, folder: Path, secret: bytes, stack: ExitStack
+    run: Run,
+    section: SuperLinkSection,
+    folder: Path,
+    secret: bytes,
+    libraries: list[str],
+    stack: ExitStack,
 ) -> tuple[Place, SuperNodes]:
     """A SuperLink and SuperNodes of the job's own; the latter come online later."""
     clients: int = run.job.section.clients
@@ -89,7 +95,9 @@ def _start(
     stack.callback(superlink.end)
     superlink.wait(section.wait_s)
     threads = max(1, int(run.job.resources.cpus) // clients)
-    nodes = StartedSuperNodes(folder, clients, superlink, certificates, threads, run.event)
+    nodes = StartedSuperNodes(
+        folder, clients, superlink, certificates, threads, libraries, run.event
+    )
     stack.callback(nodes.end)
     nodes.start()
     return superlink.place, nodes

@@ -8,12 +8,15 @@ Flower has moved one of these.
 """
 
 import hashlib
+import os
+import signal
 import ssl
 import threading
 import warnings
 from collections.abc import Mapping, Sequence
 from copy import copy
 from pathlib import Path
+from typing import NoReturn
 
 import httpx
 from flwr.app import Message
@@ -45,7 +48,12 @@ from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.run import RunNotRunningException
 from flwr.supercore.runtime import RuntimeHttpClient
 from flwr.supercore.runtime_version_compatibility import RuntimeVersionMetadata
+from flwr.supercore.superexec.executor import LaunchResult
+from flwr.supercore.superexec.executor.subprocess_executor import SubprocessExecutor
+from flwr.supercore.superexec.executor.types import ExecutionSpec
+from flwr.supercore.superexec.run_superexec import run_superexec
 from flwr.superlink.grid import HttpGrid
+from flwr.supernode.runtime.run_clientapp import run_clientapp
 
 from covey.federation.app_folder import ConfigValue
 from covey.platform.errors import UserError
@@ -214,6 +222,27 @@ def letter_to(node_id: int, run_id: int, message: Message) -> Message:
     content = message.content if message.has_content() else None
     error = message.error if message.has_error() else None
     return make_message(metadata=metadata, content=content, error=error)
+
+
+def fork_clients(address: str, root: str) -> NoReturn:
+    """Be the SuperExec of the SuperNode at host:port: each message is a fork of this process, which
+    runs what `flwr-clientapp` runs. Must be the only thread of its process.
+    """
+
+    def launch(_executor: SubprocessExecutor, spec: ExecutionSpec) -> LaunchResult:
+        if os.fork() == 0:
+            try:
+                signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+                certificates = Path(root).read_bytes()
+                run_clientapp(spec.runtime_api_address, spec.token, False, certificates)
+            finally:
+                os._exit(0)  # the rest of this process is its parent's
+        return LaunchResult.accepted()
+
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # the kernel buries the dead
+    SubprocessExecutor.launch = launch  # type: ignore[method-assign, assignment]
+    run_superexec(address, False, root)
+    raise AssertionError("it never ends by itself")
 
 
 def fab_of(folder: Path) -> bytes:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 from covey.federation.certificates import LOOPBACK, Certificates, make_node_key
 from covey.federation.leash import Leashed
+from covey.federation.superexec import write_command
 from covey.federation.superlink import (
     CACHE,
     FlowerProcessEnded,
@@ -20,6 +21,7 @@ from covey.federation.superlink_internals import Control
 from covey.platform.environment import flower_environment
 
 Tell = Callable[..., None]
+COMMANDS = "commands"
 MOST_STARTS = 20
 """A SuperNode that has been started so often would go on like that."""
 LOOK_S = 1.0
@@ -72,6 +74,7 @@ class StartedSuperNodes(SuperNodes):
         superlink: SuperLink,
         certificates: Certificates,
         threads: int,
+        libraries: list[str],
         tell: Tell,
     ) -> None:
         self.restarts = 0
@@ -81,6 +84,7 @@ class StartedSuperNodes(SuperNodes):
         self._certificates = certificates
         self._threads = threads
         self._tell = tell
+        write_command(folder / COMMANDS, libraries)
         self._control = Control(superlink.place)
         self._nodes: list[int] = []
         self._processes: list[Leashed] = []
@@ -129,8 +133,8 @@ class StartedSuperNodes(SuperNodes):
             *tls_options(self._certificates),  # its SuperExec speaks TLS to it, too
         ]
         log = self._folder / f"node-{client}.log"
-        environment = flower_environment(home, self._folder / CACHE, self._threads)
-        return node, Leashed(command, log, environment)
+        folders = (home, self._folder / CACHE, self._folder / COMMANDS)
+        return node, Leashed(command, log, flower_environment(*folders, self._threads))
 
     def _start_again(self, client: int, process: Leashed) -> None:
         self.restarts += 1

@@ -82,24 +82,26 @@ def drawing_off_screen() -> Iterator[None]:
             os.environ["MUJOCO_GL"] = before
 
 
-def flower_environment(home: Path, cache: Path, threads: int | None = None) -> dict[str, str]:
+def flower_environment(
+    home: Path, cache: Path, commands: Path | None = None, threads: int | None = None
+) -> dict[str, str]:
     """For Flower's own processes: they write into `home`, install nothing, phone nobody, find each
-    other's commands, and compute on so many threads.
+    other's commands (those in the folder `commands` before Flower's), and compute on so many
+    threads.
     """
+    scripts = filter(None, (commands, sysconfig.get_path("scripts"), os.environ.get("PATH")))
     settings = {
         "FLWR_HOME": str(home),
         "FLWR_TELEMETRY_ENABLED": "0",
         "FLWR_DISABLE_UPDATE_CHECK": "1",
         "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
         "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
-        "PATH": os.pathsep.join(
-            [sysconfig.get_path("scripts"), os.environ.get("PATH", os.defpath)]
-        ),
+        "PATH": os.pathsep.join(map(str, scripts)),
     }
     if threads is not None:
         settings["OMP_NUM_THREADS"] = str(threads)
     if os.environ.get("PYTHONDONTWRITEBYTECODE"):
-        # Each message starts a process, and one without bytecode takes three times as long to.
+        # Without bytecode each process takes three times as long to start.
         settings |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
     return {**os.environ, **settings}
 

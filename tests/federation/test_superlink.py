@@ -47,7 +47,7 @@ class Federation:
 
     def __post_init__(self) -> None:
         self.nodes = StartedSuperNodes(
-            self.folder, 2, self.superlink, self.certificates, 1, self._tell
+            self.folder, 2, self.superlink, self.certificates, 1, [], self._tell
         )
 
     def _tell(self, kind: str, message: str, **fields: object) -> None:

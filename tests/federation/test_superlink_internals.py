@@ -3,6 +3,8 @@
 That the pieces still work together is shown by test_superlink, with real processes.
 """
 
+import inspect
+
 import httpx
 import numpy as np
 from flwr.app import ArrayRecord, Message, RecordDict
@@ -65,3 +67,13 @@ def test_what_a_refusal_says_is_one_line():
     error = httpx.HTTPStatusError("404", request=request, response=response)
     assert internals.why(error) == "not here go away"
     assert internals.why(httpx.ConnectError("")) == "ConnectError"
+
+
+def test_a_superexec_launches_clients_as_ours_does():
+    parameters = inspect.signature(internals.run_superexec).parameters
+    assert list(parameters)[:3] == ["runtime_api_address", "insecure", "root_certificates_path"]
+    parameters = inspect.signature(internals.run_clientapp).parameters
+    assert list(parameters)[:4] == ["runtime_api_address", "token", "insecure", "certificates"]
+    assert {"runtime_api_address", "token"} <= set(internals.ExecutionSpec.__dataclass_fields__)
+    executor = run_superexec.get_executor(run_superexec.ExecutorType.SUBPROCESS)
+    assert type(executor) is internals.SubprocessExecutor, "SuperExec has another default executor"
