@@ -4,6 +4,7 @@ import os
 import sys
 import time
 from collections.abc import Callable
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any, cast
@@ -26,18 +27,25 @@ def make_grid(
     client_app: ClientApp,
     config: dict[str, ConfigValue],
     before_batch: Callable[[], None],
+    stack: ExitStack,
+    resumed: bool,
 ) -> SimulatedGrid:
-    """The Grid of the job's engine. StartInterrupted if the run is stopped while Ray starts."""
+    """The Grid of the job's engine; what it starts ends with the stack. StartInterrupted if the run
+    is stopped while Ray starts.
+    """
     job = run.job
     section: FederatedSection = job.section
     common: dict[str, Any] = {
         "num_clients": section.clients,
-        "seed": job.seed,
-        "run_config": config,
         "clock": None if job.deterministic else time.time,
         "before_batch": before_batch,
     }
     engine = engine_of(section)
+    if engine == "superlink":
+        from covey.federation.superlink_engine import superlink_grid
+
+        return stack.enter_context(superlink_grid(run, config, resumed, **common))
+    common |= {"seed": job.seed, "run_config": config}
     if engine == "inline":
         return InlineGrid(client_app, **common)
     if engine == "cohort":
@@ -51,7 +59,7 @@ def make_grid(
     from covey.platform.runtime.even_crew import EvenCrew
 
     actors = number_of_actors(run)
-    return ActorGrid(
+    grid = ActorGrid(
         actors=actors,
         crew=EvenCrew(job.resources, actors, run.ray_address),
         open_app=partial(open_client_app, section.app, job.code, str(run.path)),
@@ -59,6 +67,8 @@ def make_grid(
         note=run.event,
         **common,
     )
+    stack.callback(grid.close)
+    return grid
 
 
 def engine_of(section: FederatedSection) -> str:

@@ -50,11 +50,10 @@ def run_job(run: Run) -> Mapping[str, float]:
         watch = _Watch(run)
         try:
             with preserved():  # Ray draws numbers while it starts
-                grid = make_grid(run, client_app, config, watch)
+                grid = make_grid(run, client_app, config, watch, stack, checkpoint is not None)
         except StartInterrupted:
             run.event("stop", run.stop_reason(0, {}) or "")
             return {}
-        stack.callback(grid.close)
         context = Context(RUN_ID, SUPERLINK_NODE_ID, {}, RecordDict(), config)
         cohort = None if section.app in BUILT_IN_APPS else section.cohort
         samples = _samples(section, context)

@@ -21,6 +21,7 @@ from covey.federation.strategies.averaging import FedAvgOptions
 from covey.federation.strategies.buffered import FedBuffOptions
 from covey.federation.strategies.registry import StrategySection
 from covey.federation.strategies.resolve import check_strategy
+from covey.federation.superlink_section import SuperLinkSection, resolve_superlink
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
@@ -50,15 +51,18 @@ class FederatedSection(Section):
     """logistic, mlp, cnn, or the folder of a Flower app (with a pyproject.toml), relative to the
     job file.
     """
-    engine: Literal["inline", "actors", "cohort"] = "inline"
-    """Who runs the clients: this process, one after the other; Ray actors; or this process, all
-    clients of a round as one program of batched tensors (built-in apps only). The results are the
-    same, with cohort up to rounding.
+    engine: Literal["inline", "actors", "cohort", "superlink"] = "inline"
+    """Who runs the clients. inline: this process, one after the other. actors: Ray actors. cohort:
+    this process, all clients of a round as one program of batched tensors (built-in apps).
+    superlink: a real SuperLink with SuperNodes. The results are the same, up to rounding with
+    cohort, and with superlink for an app that seeds itself.
     """
     actors: Count | None = None
     """With engine actors: how many, one for each of resources.cpus if left out."""
     clients: Count
     """Clients in the population."""
+    superlink: SuperLinkSection | None = None
+    """Only for engine superlink."""
     cohort: Count | None = None
     """Clients that train in a round. All if left out; with an app folder, as its strategy says."""
     data: DataSection | None = None
@@ -96,6 +100,11 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
     if section.actors is not None and section.engine != "actors":
         raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
     section = section.model_copy(update={"sampling": resolve_sampling(section.sampling)})
+    if section.engine == "superlink":
+        superlink = resolve_superlink(section.superlink, section.clients, base)
+        section = section.model_copy(update={"superlink": superlink})
+    elif section.superlink is not None:
+        raise _problem("superlink", "is for engine: superlink")
     if section.app in BUILT_IN_APPS:
         return _resolve_built_in(section, base)
     return _resolve_folder(section, base)

@@ -78,9 +78,6 @@ class SimulatedGrid(Grid):
         when no seconds were left.
         """
 
-    def close(self) -> None:  # noqa: B027: most have nothing to end
-        """End what runs clients elsewhere."""
-
     def set_run(self, run: FlowerRun) -> None:
         """Set what `run` tells."""
         self._run = run

@@ -2,6 +2,7 @@
 
 import os
 import secrets
+import sysconfig
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -79,6 +80,37 @@ def drawing_off_screen() -> Iterator[None]:
             del os.environ["MUJOCO_GL"]
         else:
             os.environ["MUJOCO_GL"] = before
+
+
+def flower_environment(
+    home: Path, cache: Path, commands: Path | None = None, threads: int | None = None
+) -> dict[str, str]:
+    """For Flower's own processes: they write into `home`, install nothing, phone nobody, find each
+    other's commands (those in the folder `commands` before Flower's), and compute on so many
+    threads.
+    """
+    scripts = filter(None, (commands, sysconfig.get_path("scripts"), os.environ.get("PATH")))
+    settings = {
+        "FLWR_HOME": str(home),
+        "FLWR_TELEMETRY_ENABLED": "0",
+        "FLWR_DISABLE_UPDATE_CHECK": "1",
+        "FLWR_DISABLE_RUNTIME_DEPENDENCY_INSTALLATION": "1",
+        "FLWR_SUPEREXEC_TASK_POLL_INTERVAL": "0.25",
+        "PATH": os.pathsep.join(map(str, scripts)),
+    }
+    if threads is not None:
+        settings["OMP_NUM_THREADS"] = str(threads)
+    if os.environ.get("PYTHONDONTWRITEBYTECODE"):
+        # Without bytecode each process takes three times as long to start.
+        settings |= {"PYTHONDONTWRITEBYTECODE": "", "PYTHONPYCACHEPREFIX": str(cache)}
+    return {**os.environ, **settings}
+
+
+def reach_loopback_without_proxy() -> None:
+    """For this process and all it starts: a proxy for the rest of the world does not reach them."""
+    for name in ("NO_PROXY", "no_proxy"):
+        hosts = [host for host in os.environ.get(name, "").split(",") if host]
+        os.environ[name] = ",".join([*hosts, *({"127.0.0.1", "localhost"} - set(hosts))])
 
 
 def ray_token_file() -> Path:
