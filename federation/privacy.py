@@ -124,8 +124,9 @@ def privacy_figures(strategy: Strategy) -> dict[str, float]:
     for inner in wrapped(strategy):
         accountant = getattr(inner, "accountant", None)
         if is_accountant(accountant):
-            norm = float(getattr(inner, "clipping_norm", float("nan")))
-            return {"epsilon": accountant.get_privacy_spent().epsilon, "clipping_norm": norm}
+            figures = {"epsilon": accountant.get_privacy_spent().epsilon}
+            norm = getattr(inner, "clipping_norm", None)
+            return figures if norm is None else {**figures, "clipping_norm": float(norm)}
     return {}
 
 

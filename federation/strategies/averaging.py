@@ -84,7 +84,7 @@ class ScaffoldOptions(StrategyOptions):
     (Karimireddy et al. 2020, algorithm 1, option II).
     """
 
-    one_array_record: ClassVar[bool] = False
+    bears_compression: ClassVar[bool] = False
 
     name: Literal["scaffold"]
     server_learning_rate: Positive = Field(

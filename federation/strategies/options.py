@@ -47,8 +47,8 @@ class StrategyOptions(Section):
     """Whether the new model is the plain average of the clients': only then is the noise of
     differential privacy the right amount.
     """
-    one_array_record: ClassVar[bool] = True
-    """Whether all that a client sends can be worked out from its model."""
+    bears_compression: ClassVar[bool] = True
+    """Whether the server can do with a client's model as packing has left it."""
 
     needs_loss_before: ClassVar[bool] = False
     """Whether the server must know each client's loss before it trained."""

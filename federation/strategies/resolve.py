@@ -34,7 +34,7 @@ def check_strategy(
         )
     if isinstance(privacy, AdaptiveClipping) and (text := privacy.problem(cohort)):
         raise KeyProblem(("federated", "differential_privacy", "noise_multiplier"), text)
-    if compression is not None and not strategy.one_array_record:
+    if compression is not None and not strategy.bears_compression:
         raise KeyProblem(
             ("federated", "compression"),
             f"cannot stand beside {name}, whose server needs to know more of a client than its "
