@@ -22,7 +22,7 @@ FEDBUFF = {"name": "fedbuff"}
         ({"faults": {"stragglers": {"fraction": 1.2, "delay_s": 1}}}, "fraction: found 1.2"),
         ({"early_stop": {"patience": 0}}, "early_stop.patience: found 0"),
         ({"early_stop": {"metric": "round_s", "patience": 2}}, "cannot stop by the clock"),
-        ({"strategy": {"buffer": 3}}, "strategy.buffer: is for fedbuff; leave it out for fedavg"),
+        ({"strategy": {"name": "fedavg", "buffer": 3}}, "strategy.buffer: unknown key"),
         ({"strategy": {**FEDBUFF, "buffer": 7}}, "strategy.buffer: found 7, more than clients (6)"),
         ({"strategy": {**FEDBUFF, "concurrency": 7}}, "concurrency: found 7, more than clients"),
         ({"strategy": FEDBUFF, "round": {"min_replies": 2}}, "min_replies: does not fit fedbuff"),
