@@ -98,7 +98,8 @@ class LearnerSeat:
             self._replace(error)
             return None
         self.progress = report.progress
-        if not self._lock_step and time.monotonic() - self._snapshot_s > SNAPSHOT_S:
+        old = time.monotonic() - self._snapshot_s > SNAPSHOT_S
+        if old and not self._lock_step and not report.waiting:  # which asking would put an end to
             self.state()
         return report
 

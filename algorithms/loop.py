@@ -3,12 +3,13 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
+from contextlib import suppress
 from typing import Any
 
 from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
-from covey.algorithms.orders import Ask, OrderTaker, Report, Slice
+from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.turn import Channels, Turn
@@ -51,10 +52,23 @@ class LearnerLoop:
 
     def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
         work = self._learner.work(None if section.learners is None else section.learners.count)
-        self._learner.pool = make_pool(coded, work, seed, helpers, self._note)
+        pool = make_pool(coded, work, seed, helpers, self._note)
+        pool.meanwhile = self._meanwhile
+        self._learner.pool = pool
 
     def _note(self, kind: str, message: str) -> None:
         self._events.append((kind, message))
+
+    def _told(self) -> tuple[tuple[str, str], ...]:
+        events, self._events = tuple(self._events), []
+        return events
+
+    def _meanwhile(self) -> None:
+        """In an update that waits for others."""
+        if self._orders is not None:
+            self._orders.meanwhile(
+                lambda: Report({}, {}, self._progress.to_record(), 0, self._told(), waiting=True)
+            )
 
     def weights(self) -> Weights:
         """What acting needs now."""
@@ -91,8 +105,8 @@ class LearnerLoop:
         assert self._orders is not None
         while (order := self._orders.take()) is not Ask.END:
             if isinstance(order, Slice):
-                report = self.learn(order)
-                self._orders.tell(report)
+                with suppress(Interrupted):
+                    self._orders.tell(self.learn(order))
             else:
                 self._orders.tell_state(*self.state())
 
@@ -114,8 +128,7 @@ class LearnerLoop:
         metrics = {**progress.metrics(), **self._turn.metrics()}
         if turns:  # a slice in which nothing could be done is part of the next one's interval
             metrics |= self._meter.read((*part.pids, *self._pids()))
-        events, self._events = tuple(self._events), []
-        return Report(metrics, self._meter.whole(), progress.to_record(), turns, events)
+        return Report(metrics, self._meter.whole(), progress.to_record(), turns, self._told())
 
     def _pids(self) -> Iterable[int]:
         return () if self._helpers is None else self._helpers.pids().values()

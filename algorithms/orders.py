@@ -50,6 +50,14 @@ class Report:
     turns: int
     events: tuple[tuple[str, str], ...] = ()
     """What the run folder is to tell: kind and message each."""
+    waiting: bool = False
+    """Whether it was made in a turn that waits for others: figures come with the next ones."""
+
+
+class Interrupted(Exception):
+    """Ends an update that waits for others: the next order is not to go on with it. Whoever updates
+    leaves things as they were before.
+    """
 
 
 class Ask(Enum):
@@ -60,7 +68,9 @@ class Ask(Enum):
 
 
 class Orders:
-    """The driver's end. One order at a time, which is answered before the next is given."""
+    """The driver's end. One order at a time, which is answered before the next is given: soon, also
+    if the learner waits for others (see `OrderTaker.meanwhile`).
+    """
 
     def __init__(self) -> None:
         self._orders, self._answers = Notes.create(), Notes.create()
@@ -104,6 +114,9 @@ class OrderTaker:
     def __init__(self, orders: Notes, answers: Notes) -> None:
         self._orders, self._answers = orders, answers
         self._state = StateMemory()
+        self._next: Slice | Ask | None = None
+        self._is_ahead = False
+        """Whether the slice in hand has been answered: another order is on its way."""
 
     @classmethod
     def open(cls, orders: WeightsHandle, answers: WeightsHandle) -> Self:
@@ -112,17 +125,49 @@ class OrderTaker:
 
     def take(self) -> Slice | Ask:
         """Wait for the next order."""
-        while (note := self._orders.read()) is None:
+        while (order := self._look()) is None:
             time.sleep(WAIT_S)
-        if "ask" in note:
-            return Ask(note["ask"])
-        part = note["part"]
-        return Slice(**part | {"pids": tuple(part["pids"])})
+        self._next, self._is_ahead = None, False
+        return order
+
+    def _look(self) -> Slice | Ask | None:
+        """The next order, which stays the next one until it is taken."""
+        if self._next is None and (note := self._orders.read()) is not None:
+            self._next = order_in(note)
+        return self._next
 
     def tell(self, report: Report) -> None:
-        """Of the slice taken last."""
+        """Of the slice taken last. Interrupted if it has been answered before, and none follows."""
+        if self._is_ahead:
+            while self._look() is None:
+                time.sleep(WAIT_S)
+            self._go_on()
         self._answers.write(asdict(report))
+
+    def meanwhile(self, report: Callable[[], Report]) -> None:
+        """Call now and then while a turn waits for others: what it has to `report` is the answer to
+        the slice, which goes on under the next order. Interrupted if that is no slice.
+        """
+        if self._is_ahead:
+            if self._look() is None:
+                return
+            self._go_on()
+        self._answers.write(asdict(report()))
+        self._is_ahead = True
+
+    def _go_on(self) -> None:
+        if not isinstance(self._next, Slice):
+            raise Interrupted
+        self.take()
 
     def tell_state(self, state: LearnerState, progress: Record) -> None:
         """Where the learner stands."""
         self._answers.write({"place": self._state.write(state), "progress": progress})
+
+
+def order_in(note: Record) -> Slice | Ask:
+    """What `Orders` wrote."""
+    if "ask" in note:
+        return Ask(note["ask"])
+    part = note["part"]
+    return Slice(**part | {"pids": tuple(part["pids"])})

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
@@ -13,6 +14,7 @@ from covey.algorithms.agent import Agent, Batch
 from covey.algorithms.coded import Work
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.means import Means
+from covey.algorithms.orders import Interrupted
 from covey.algorithms.ppo_gradient import TERMS, snapshot_of, work_of
 from covey.algorithms.ppo_loss import PPOLoss, loss_of
 from covey.algorithms.rollout import join
@@ -54,6 +56,16 @@ class PPOLearner:
 
     def update(self, progress: float, *fragments: Fragment) -> dict[str, float]:
         """One PPO update; `progress` in [0, 1] is how much of the training is over."""
+        if self.pool is None:
+            return self._update(progress, fragments)
+        before = self.state()
+        try:
+            return self._update(progress, fragments)
+        except Interrupted:
+            self.restore(before)
+            raise
+
+    def _update(self, progress: float, fragments: Sequence[Fragment]) -> dict[str, float]:
         began, config = perf_counter(), self._config
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
         left = 1.0 - min(progress, 1.0) if config.schedule == "linear" else 1.0

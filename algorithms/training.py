@@ -39,6 +39,8 @@ class Training:
         self._pids: tuple[int, ...] = ()
         self._asked_s = -math.inf
         self._saved_at = -1
+        self._is_midway = False
+        """Whether the learner is within a turn, waiting for others."""
         self._section: RLSection = team.job.section
         self._progress = progress
         self._meters: dict[str, float] = {}
@@ -54,8 +56,7 @@ class Training:
         waits = not self._run.stop_requested
         if waits and self._evaluation.finish():
             self._run.report(self._progress.env_steps, self.metrics | self._progress.evaluated)
-        if self._saved_at != self._progress.env_steps:
-            self._checkpoint(last=True)
+        self._last_checkpoint()
         if waits:
             self._viewer.finish()
         self._run.event("stop", reason)
@@ -68,6 +69,7 @@ class Training:
         reason = run.stop_reason(self._progress.env_steps, self._progress.stop_metrics())
         while reason is None and not is_over():
             report = self._team.learn(self._slice())
+            self._is_midway = report is not None and report.waiting
             if report is None or not report.turns:
                 reason = run.stop_reason(self._progress.env_steps, {})
                 continue
@@ -109,9 +111,25 @@ class Training:
         self._run.report(self._progress.env_steps, self.metrics)
         self._viewer.look(self._progress.env_steps, self.metrics)
 
+    def _last_checkpoint(self) -> None:
+        """Of the last finished update. In the midst of a turn there is none from which the rest of
+        the training would be the same.
+        """
+        if not self._is_midway:
+            if self._saved_at != self._progress.env_steps:
+                self._checkpoint(last=True)
+        elif self._run.job.deterministic:
+            told = "the one before stays: a job that repeats goes on from the end of a turn"
+            self._run.event("no-checkpoint", f"updates waited for others, {told}")
+        else:
+            self._checkpoint(last=True)
+            self.metrics |= self._progress.metrics()
+
     def _checkpoint(self, last: bool = False) -> None:
         state = self._team.pause()
         state.progress.update(self._progress.side_work())
+        if self._is_midway:
+            self._progress.take_over(state.progress)
         self._run.checkpoint(self._progress.env_steps, saved.parts(state))
         self._saved_at = self._progress.env_steps
         if not last:

@@ -1,8 +1,9 @@
 """Chooses among codes while they are used, from how long iterations take under each.
 
-Pure: it is asked which code comes next and told how long that took. Trying a code costs at most
-`PATIENCE` times the best one's time, since a trial that takes longer is given up and its iteration
-done again under the best code.
+Pure: it is asked which code comes next and told how long that took. An iteration that takes
+`PATIENCE` times what it should is given up and done again, in the end under the first code, which
+does without most workers: so neither a trial costs more than that, nor a worker that has become
+late, or hangs.
 """
 
 from collections import deque
@@ -16,6 +17,8 @@ TRIALS = 3
 WINDOW = 9
 """The newest iterations under a code count."""
 PATIENCE = 3.0
+FLOOR_S = 0.1
+"""Nothing is given up before: where iterations are short, a busy machine triples some."""
 PROBE_EVERY = 50
 """After so many iterations one other code is tried again: costs show only when they are paid."""
 BETTER = 0.9
@@ -26,11 +29,13 @@ WORSE = 1.5
 
 @dataclass
 class Candidate:
-    """A code, and what its newest iterations took (seconds), those that were given up included."""
+    """A code, and what its newest iterations took (seconds); those that were given up, as long as
+    they were waited for.
+    """
 
     name: str
     times: deque[float] = field(default_factory=lambda: deque(maxlen=WINDOW))
-    given_up: bool = False
+    given_up: int = 0
 
     @property
     def mean_s(self) -> float:
@@ -40,15 +45,19 @@ class Candidate:
     def forget(self) -> None:
         """Begin anew."""
         self.times.clear()
-        self.given_up = False
+        self.given_up = 0
 
     def __str__(self) -> str:
-        taken = "too long" if self.given_up else f"{1000 * self.mean_s:.1f} ms"
-        return f"{self.name} {taken}"
+        if self.given_up >= len(self.times):
+            return f"{self.name} too long"
+        over = "over " if self.given_up else ""
+        return f"{self.name} {over}{1000 * self.mean_s:.1f} ms"
 
 
 class Chooser:
-    """`names`: of the codes; the first is the one to begin with. `say` hears of each choice."""
+    """`names`: of the codes; the first is the one to begin with, and to fall back on. `say` hears
+    of each choice.
+    """
 
     def __init__(self, names: Sequence[str], say: Callable[[str], None]) -> None:
         self._candidates = [Candidate(name) for name in names]
@@ -62,9 +71,20 @@ class Chooser:
     def next(self) -> tuple[int, float]:
         """The code of the next iteration, and after how many seconds to give it up (inf: never)."""
         if self._trials:
-            return self._trials[0], PATIENCE * self.best_s
+            return self._trials[0], self._limit_s(self._trials[0])
         assert self._chosen is not None
-        return self._chosen, inf
+        return self._chosen, self._limit_s(self._chosen)
+
+    def instead(self, given_up: int) -> tuple[int, float]:
+        """Under which code to do again an iteration that was given up, and for how long."""
+        if given_up or not self.best:
+            return 0, inf
+        return self.best, self._limit_s(self.best)
+
+    def _limit_s(self, code: int) -> float:
+        if code == 0 and 0 in (self.best, self._chosen):
+            return inf
+        return max(PATIENCE * (self.best_s if self._trials else self._chosen_s), FLOOR_S)
 
     @property
     def best(self) -> int:
@@ -77,10 +97,10 @@ class Chooser:
         return self._candidates[self.best].mean_s
 
     def took(self, code: int, seconds: float) -> None:
-        """An iteration under a code took so long (inf: it was given up)."""
+        """An iteration under the code that `next` told took so long (inf: it was given up)."""
         candidate, given_up = self._candidates[code], seconds == inf
-        candidate.times.append(PATIENCE * self.best_s if given_up else seconds)
-        candidate.given_up |= given_up
+        candidate.times.append(self._limit_s(code) if given_up else seconds)
+        candidate.given_up += given_up
         if self._trials:
             self._trials = [k for k in self._trials[1:] if not (given_up and k == code)]
             if not self._trials:

@@ -6,8 +6,9 @@ whoever answers.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, reduce
 from hashlib import blake2b
+from operator import or_
 from typing import Any, Protocol
 
 import numpy as np
@@ -39,6 +40,9 @@ class ByteCode(Protocol):
 
     def decodable(self, received: Sequence[int]) -> bool:
         """Whether what these workers sent is enough."""
+
+    def chosen(self, received: Sequence[int]) -> tuple[int, ...]:
+        """Those of these workers whose results a decode makes use of. NotDecodable as below."""
 
     def decode(self, received: Mapping[int, Blob]) -> list[Blob]:
         """The results of all tasks. NotDecodable if what was sent is not enough."""
@@ -86,10 +90,14 @@ class ReedSolomon:
     def decodable(self, received: Sequence[int]) -> bool:
         return len(set(received)) >= self.tasks
 
+    def chosen(self, received: Sequence[int]) -> tuple[int, ...]:
+        found = tuple(sorted(received)[: self.tasks])  # plain ones first
+        if len(found) < self.tasks:
+            raise NotDecodable(f"{len(found)} of {self.tasks} results")
+        return found
+
     def decode(self, received: Mapping[int, Blob]) -> list[Blob]:
-        chosen = sorted(received)[: self.tasks]  # plain ones first
-        if len(chosen) < self.tasks:
-            raise NotDecodable(f"{len(chosen)} of {self.tasks} results")
+        chosen = self.chosen(list(received))
         end = self._result_bytes
         if chosen[-1] < self.tasks:
             return [received[worker][:end] for worker in chosen]
@@ -138,15 +146,23 @@ class ExclusiveOr:
     def decodable(self, received: Sequence[int]) -> bool:
         return self._solved(sorted(set(received))) is not None
 
+    def chosen(self, received: Sequence[int]) -> tuple[int, ...]:
+        order = sorted(set(received))
+        used = reduce(or_, self._rows_of(order))
+        return tuple(worker for place, worker in enumerate(order) if used >> place & 1)
+
     def decode(self, received: Mapping[int, Blob]) -> list[Blob]:
         order = sorted(received)
-        chosen = self._solved(order)
-        if chosen is None:
-            raise NotDecodable(f"the results of workers {order} are not enough")
         return [
             mixed(received[worker] for place, worker in enumerate(order) if row >> place & 1)
-            for row in chosen
+            for row in self._rows_of(order)
         ]
+
+    def _rows_of(self, order: Sequence[int]) -> list[int]:
+        rows = self._solved(order)
+        if rows is None:
+            raise NotDecodable(f"the results of workers {order} are not enough")
+        return rows
 
     def _solved(self, order: Sequence[int]) -> list[int] | None:
         """For every task which of some workers' results add up to it, as bits; None if they are not

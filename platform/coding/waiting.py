@@ -1,6 +1,6 @@
 """Whom an iteration of coded workers waits for, said in words."""
 
-from collections.abc import Callable, Container
+from collections.abc import Callable, Container, Set
 from dataclasses import dataclass, field
 from math import inf
 
@@ -31,7 +31,7 @@ class Waiting:
     refused: set[int] = field(default_factory=set)
     """Whose results are not finite numbers."""
     lost: set[int] = field(default_factory=set)
-    """Who died, and whose successor has not answered."""
+    """Who died in this iteration."""
     told: bool = False
 
     def refuse(self, worker: int) -> None:
@@ -44,12 +44,15 @@ class Waiting:
                 " training diverged"
             )
 
-    def look(self, received: Container[int], now_s: float) -> None:
-        """Say once that those who live are not enough, or that somebody is late."""
+    def look(self, received: Container[int], gone: Set[int], now_s: float) -> None:
+        """Say once that those who live are not enough, or that somebody is late. `gone`: those
+        who died before, and whose successors have not begun.
+        """
         if self.told:
             return
-        missing = {one for one in self.refused | self.lost if one not in received}
-        if self.lost and not self._enough_without(missing):
+        lost = self.lost | gone
+        missing = {one for one in self.refused | lost if one not in received}
+        if lost and not self._enough_without(missing):
             self.told = True
             self.note(
                 "waiting",

@@ -72,9 +72,11 @@ class CodedWorker:
             iteration, which, delay_s = order
             if iteration < 0:
                 return
+            if not self._wanted(iteration):
+                continue
             if delay_s == CRASH:
                 os.kill(os.getpid(), signal.SIGKILL)
-            if self._wanted(iteration):
+            else:
                 self._work(iteration, self._codes[which], delay_s)
 
     def _wanted(self, iteration: int) -> bool:

@@ -8,11 +8,15 @@ import os
 import select
 import struct
 import weakref
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any, Self
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.segment import SegmentGone
+
+FLAGS = os.O_RDWR | os.O_CLOEXEC | os.O_NONBLOCK
+"""Nobody waits in a read or a write: another reader may have been there first."""
 
 
 @dataclass(frozen=True)
@@ -29,7 +33,7 @@ class PipeHandle:
         path = f"/proc/{self.pid}/fd/{self.fd}"
         gone = SegmentGone(f"process {self.pid} no longer holds its pipe ({path})")
         try:
-            fd = os.open(path, os.O_RDWR | os.O_CLOEXEC)
+            fd = os.open(path, FLAGS)
         except PermissionError as error:
             raise UserError(f"a pipe of another user's process: {error}") from error
         except OSError as error:
@@ -46,14 +50,15 @@ class Pipe:
     def __init__(self, fd: int, form: str) -> None:
         self._fd, self._form = fd, struct.Struct(form)
         self._close = weakref.finalize(self, os.close, fd)
-        self._waiting = select.poll()
+        self._waiting, self._room = select.poll(), select.poll()
         self._waiting.register(fd, select.POLLIN)
+        self._room.register(fd, select.POLLOUT)
 
     @classmethod
     def create(cls, form: str) -> Self:
         """An empty one."""
         reading, writing = os.pipe2(os.O_CLOEXEC)
-        fd = os.open(f"/proc/self/fd/{reading}", os.O_RDWR | os.O_CLOEXEC)
+        fd = os.open(f"/proc/self/fd/{reading}", FLAGS)
         os.close(reading)
         os.close(writing)
         return cls(fd, form)
@@ -65,13 +70,26 @@ class Pipe:
 
     def send(self, *values: Any) -> None:
         """Put a message in; waits while 64 KiB of them are unread."""
-        os.write(self._fd, self._form.pack(*values))
+        while not self._put(values):
+            self._room.poll()
+
+    def push(self, *values: Any) -> None:
+        """Put a message in, and where there is no room take the oldest ones out: never waits."""
+        while not self._put(values):
+            self.receive(0.0)
+
+    def _put(self, values: tuple[Any, ...]) -> bool:
+        with suppress(BlockingIOError):
+            os.write(self._fd, self._form.pack(*values))
+            return True
+        return False
 
     def receive(self, timeout_s: float) -> tuple[Any, ...] | None:
-        """The next message; None if none comes in time. One reader at a time."""
-        if not self.waits(timeout_s):
-            return None
-        return self._form.unpack(os.read(self._fd, self._form.size))
+        """The next message; None if none comes in time, or somebody else takes it."""
+        if self.waits(timeout_s):
+            with suppress(BlockingIOError):
+                return self._form.unpack(os.read(self._fd, self._form.size))
+        return None
 
     def waits(self, timeout_s: float) -> bool:
         """Whether a message is there to be received, now or within so many seconds."""

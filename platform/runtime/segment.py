@@ -39,7 +39,7 @@ class Segment:
     def __init__(self, fd: int, size_bytes: int) -> None:
         self._fd = fd
         self._close_fd = weakref.finalize(self, os.close, fd)
-        self._map = mmap.mmap(fd, size_bytes)
+        self._map: mmap.mmap | None = mmap.mmap(fd, size_bytes)
         self._size_bytes = size_bytes
 
     @classmethod
@@ -75,16 +75,15 @@ class Segment:
 
     @property
     def buffer(self) -> Buffer:
-        """All of its bytes."""
+        """All of its bytes, until it is closed."""
+        assert self._map is not None
         return memoryview(self._map)
 
     def close(self) -> None:
         """Let go of it. Arrays over it stay good: the memory goes with the last of them."""
         self._close_fd()
-        try:
-            self._map.close()
-        except BufferError:  # there are such arrays
-            pass
+        # Not closed: a numpy array over it is no export that would keep it from that.
+        self._map = None
 
 
 class PrivateMemory:

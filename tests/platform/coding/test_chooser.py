@@ -5,13 +5,15 @@ from math import inf, isfinite
 import numpy as np
 import pytest
 
-from covey.platform.coding.chooser import PROBE_EVERY, TRIALS, Chooser
+from covey.platform.coding.chooser import PROBE_EVERY, TRIALS, Candidate, Chooser
 
 NAMES = ["mds of 15", "mds of 10", "uncoded", "replication"]
 
 
 class Cluster:
-    """Each code's time, with noise; counts what iterations cost, the given up ones included."""
+    """Each code's time, with noise; counts what iterations cost, the given up ones included. An
+    infinite time is that of a worker which hangs.
+    """
 
     def __init__(self, times, seed=0):
         self.times, self.generator = times, np.random.default_rng(seed)
@@ -22,13 +24,12 @@ class Cluster:
         for _ in range(count):
             code, limit_s = self.chooser.next()
             seconds = self.times[code] * self.generator.uniform(0.95, 1.05)
-            if seconds <= limit_s:
-                self.chooser.took(code, seconds)
-                self.spent.append(seconds)
-                continue
-            self.chooser.took(code, inf)
-            again = self.times[self.chooser.best]
-            self.spent.append(limit_s + again)
+            self.chooser.took(code, seconds if seconds <= limit_s else inf)
+            spent = min(seconds, limit_s)
+            while self.times[code] > limit_s:
+                code, limit_s = self.chooser.instead(code)
+                spent += min(self.times[code], limit_s)
+            self.spent.append(spent)
 
     def mean_s(self, last):
         return float(np.mean(self.spent[-last:]))
@@ -54,6 +55,33 @@ def test_no_trial_costs_more_than_its_patience():
     cluster.iterate(len(NAMES) * TRIALS)
     assert max(cluster.spent) < 0.3
     assert "uncoded too long" in cluster.said[0]
+
+
+@pytest.mark.parametrize("slow_s", [60.0, inf])
+def test_a_chosen_code_is_given_up_when_the_cluster_changes(slow_s):
+    cluster = Cluster((0.05, 0.04, 0.03, 0.06))
+    cluster.iterate(100)
+    assert cluster.said[0].startswith("uncoded from now on")
+    cluster.times = (0.05, 0.04, slow_s, 0.06)
+    cluster.iterate(100)
+    assert max(cluster.spent) < 0.3 and sum(cluster.spent[100:]) < 1.3 * 100 * 0.04
+    assert cluster.said[-1].startswith("mds of 10 from now on")
+    assert "uncoded too long" in cluster.said[-1]
+
+
+def test_the_first_code_is_never_given_up_when_nothing_is_faster():
+    cluster = Cluster((0.05, 1.0, 1.0, 1.0))
+    cluster.iterate(50)
+    cluster.times = (9.0, 9.0, 9.0, 9.0)
+    cluster.iterate(50)
+    assert cluster.chooser._chosen == 0 and max(cluster.spent[-10:]) == pytest.approx(9.0, rel=0.06)
+
+
+def test_a_code_that_was_given_up_now_and_then_is_not_said_to_take_too_long():
+    candidate = Candidate("uncoded of 4")
+    candidate.times.extend([0.01, 0.01, 0.1])
+    candidate.given_up = 1
+    assert str(candidate) == "uncoded of 4 over 40.0 ms"
 
 
 def test_it_changes_when_the_cluster_does():

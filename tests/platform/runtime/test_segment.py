@@ -55,8 +55,10 @@ def test_attached_memory_is_the_same():
     array = np.frombuffer(segment.buffer, np.uint8)
     assert not array.any()
     array[9_999] = 7
+    view = Layout((Field("all", "u1", (10_000,)),)).views(segment.buffer)["all"]
+    del array
     segment.close()
-    assert array[9_999] == 7  # an array keeps the memory
+    assert view[9_999] == 7  # an array keeps the memory
     assert other.buffer[9_999] == 7
     again = Segment.attach(other.handle)  # any process that holds it can pass it on
     assert again.buffer[9_999] == 7

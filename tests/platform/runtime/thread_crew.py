@@ -24,6 +24,7 @@ class Worker:
         self.name, self.lost, self.calls, self.asked = name, False, queue.Queue(), []
         self.loses = None
         self.target = None
+        self.arguments = arguments
         threading.Thread(target=self._serve, args=(factory, arguments), daemon=True).start()
 
     def _serve(self, factory, arguments):
@@ -60,7 +61,7 @@ class ThreadCrew:
     """`loses` names, for the next workers of a name, the call over which each dies."""
 
     def __init__(self, **loses):
-        self.loses, self.workers = loses, {}
+        self.loses, self.workers, self.children = loses, {}, []
 
     def spawn(self, name, factory, *arguments):
         worker = Worker(name, factory, arguments)
@@ -70,7 +71,21 @@ class ThreadCrew:
         return worker
 
     def helpers(self):
-        return ThreadCrew
+        def make():
+            self.children.append(ThreadCrew())
+            return self.children[-1]
+
+        return make
+
+    def pids(self):
+        return {}
+
+    def close(self):
+        for crew in self.children:
+            crew.close()
+        for workers in self.workers.values():
+            for worker in workers:
+                worker.lose()
 
     def newest(self, name):
         return self.workers[name][-1]

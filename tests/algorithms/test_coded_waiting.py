@@ -1,0 +1,167 @@
+"""Jobs whose updates coded workers compute, in threads of this process: they wait, are stopped
+then, go on, and choose their code.
+"""
+
+import json
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+from thread_crew import ThreadCrew
+
+from covey.algorithms import attempt, saved
+from covey.algorithms.workload import WORKLOAD
+from covey.platform.coding import pool, waiting
+from covey.platform.coding.stragglers import Injection
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import STOP_REQUESTED, Run
+
+MADDPG = {
+    "algorithm": {
+        **{"name": "maddpg", "hidden": [8], "batch_size": 16, "buffer_size": 2000},
+        **{"learning_starts": 30, "updates_per_step": 0.2},
+    },
+    "env": {"id": "simple_spread", "agents": 3},
+    "sampling": {"samplers": 1, "envs_per_sampler": 2},
+    "coded": {"code": "replication", "workers": 6},
+}
+PPO = {
+    "algorithm": {
+        **{"name": "ppo", "rollout_steps": 16, "minibatch_size": 16, "epochs": 2, "hidden": [8]},
+        "threads": 1,
+    },
+    "env": {"id": "CartPole-v1"},
+    "sampling": {"samplers": 1, "envs_per_sampler": 2},
+    "learners": {"count": 3},
+    "coded": {"code": "replication", "workers": 6},
+}
+STUCK_AT = 6
+"""Before so many updates of PPO's first two rollouts (four gradient steps each) are done."""
+
+
+@pytest.fixture(autouse=True)
+def quickly(monkeypatch):
+    """Workers in threads; what is said and done after seconds comes after less."""
+    monkeypatch.setattr(attempt, "make_crew", lambda job, address: ThreadCrew())
+    monkeypatch.setattr(waiting, "TELL_AFTER_S", 0.3)
+    monkeypatch.setattr(pool, "PATIENT_S", 0.3)
+
+
+@pytest.fixture
+def stuck(monkeypatch):
+    """From an iteration on all workers are late, an hour."""
+    draw = Injection.draw
+
+    def later(injection, iteration, workers):
+        late = iteration >= STUCK_AT
+        return [3600.0] * workers if late else draw(injection, iteration, workers)
+
+    monkeypatch.setattr(Injection, "draw", later)
+
+
+def begin(path, section, stop, **more):
+    job = {"name": "test", "workload": "rl", "seed": 3, "stop": stop, "rl": section, **more}
+    RunFolder.create(path, parse_job_file(job, Path.cwd()))
+    return Run.claim(path)
+
+
+def go_on(run):
+    metrics = WORKLOAD.run(run)
+    run.finish("stopped" if run.reason == STOP_REQUESTED else "succeeded", metrics)
+    return metrics
+
+
+def events(path):
+    return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+
+
+def stopped_when_waiting(run, monkeypatch):
+    """Seconds from the request, which follows the event at once, to the end of training."""
+    told, event = [], run.event
+
+    def hear(kind, message, **fields):
+        event(kind, message, **fields)
+        if kind == "waiting":
+            told.append(time.monotonic())
+            run.request_stop()
+
+    monkeypatch.setattr(run, "event", hear)
+    go_on(run)
+    return time.monotonic() - told[0]
+
+
+@pytest.mark.parametrize(("section", "done"), [(MADDPG, STUCK_AT), (PPO, 4)], ids=["maddpg", "ppo"])
+def test_a_job_that_waits_says_so_and_ends_when_asked_with_its_last_update(
+    tmp_path, monkeypatch, stuck, section, done
+):
+    run = begin(tmp_path / "run", section, {"env_steps": 10**6})
+    took_s = stopped_when_waiting(run, monkeypatch)
+    assert took_s < 20  # seconds on a quiet machine
+    (told,) = [one["message"] for one in events(run.path) if one["kind"] == "waiting"]
+    assert told.startswith("for some of coded workers 0, 1, 2, 3, 4, 5: later than 0.3 s")
+    result = json.loads((run.path / "result.json").read_text())
+    assert result["state"] == "stopped"
+    state = saved.read(Run.claim(run.path).restore())
+    assert state.progress["updates"] == done
+    assert state.progress["env_steps"] == result["step"] == result["metrics"]["env_steps"] > 0
+
+
+def test_a_job_that_waits_ends_when_its_time_is_over(tmp_path, stuck):
+    run = begin(tmp_path / "run", MADDPG, {"wall_s": 3})
+    go_on(run)
+    kinds = [one["kind"] for one in events(run.path)]
+    assert kinds.index("waiting") < kinds.index("stop") and run.reason == "wall_s 3 reached"
+    assert saved.read(Run.claim(run.path).restore()).progress["updates"] == STUCK_AT
+
+
+def final(path):
+    folder = path / "checkpoints" / "latest"
+    return {part.name: part.read_bytes() for part in folder.glob("*.safetensors")}
+
+
+@pytest.mark.parametrize("section", [MADDPG, PPO], ids=["maddpg", "ppo"])
+def test_a_job_that_repeats_goes_on_from_the_checkpoint_before(tmp_path, monkeypatch, section):
+    """And it equals, to the last bit, one that nobody has stopped."""
+    steps = {"env_steps": 600}
+    settings = {"deterministic": True, "checkpoint": {"every_env_steps": 96, "keep": 3}}
+    go_on(begin(tmp_path / "whole", section, steps, **settings))
+    draw = Injection.draw
+    with monkeypatch.context() as patch:
+        patch.setattr(
+            Injection,
+            "draw",
+            lambda own, k, workers: [3600.0] * workers if k >= 30 else draw(own, k, workers),
+        )
+        run = begin(tmp_path / "run", section, steps, **settings)
+        stopped_when_waiting(run, patch)
+    assert "no-checkpoint" in [one["kind"] for one in events(run.path)]
+    again = Run.claim(run.path)
+    go_on(again)
+    assert "restored" in [one["kind"] for one in events(run.path)]
+    assert final(run.path) == final(tmp_path / "whole")
+
+
+def test_an_update_that_is_given_up_leaves_nothing_behind(tmp_path, monkeypatch, stuck):
+    """The weights of a PPO update of which two gradient steps were done, and of the one before."""
+    run = begin(tmp_path / "run", PPO, {"env_steps": 10**6})
+    stopped_when_waiting(run, monkeypatch)
+    whole = begin(tmp_path / "whole", PPO, {"env_steps": 32}, deterministic=True)
+    with monkeypatch.context() as patch:
+        patch.setattr(Injection, "draw", lambda own, k, workers: [0.0] * workers)
+        go_on(whole)
+    ours, theirs = (saved.read(Run.claim(one.path).restore()).learner for one in (run, whole))
+    for part in ("model", "optimizer", "normalizer"):
+        for name, array in getattr(theirs, part).items():
+            np.testing.assert_array_equal(getattr(ours, part)[name], array)
+    assert ours.record == theirs.record
+
+
+def test_a_job_may_leave_the_choice_of_its_code_to_us(tmp_path):
+    section = MADDPG | {"coded": {"code": "auto", "tolerate": 1, "workers": 6}}
+    run = begin(tmp_path / "run", section, {"env_steps": 900})
+    metrics = go_on(run)
+    assert metrics["updates"] > 100
+    first, *_ = [one["message"] for one in events(run.path) if one["kind"] == "code"]
+    assert "from now on; an iteration takes: mds of 6" in first
