@@ -14,6 +14,8 @@ from covey.platform.coding.tolerance import LISTED, smallest
 Drawn = TypeVar("Drawn", bound=Code)
 
 DRAWS = 8
+LOOKED_AT = 3e7
+"""So many products, about, judge one draw of a code for sums."""
 
 
 def best_draw(
@@ -48,3 +50,13 @@ def of_solving(code: Code, generator: Generator) -> float:
     else:
         sets = list(sampled(code.workers, late, 2 * code.workers, generator))
     return float(1 / max(smallest(code.matrix[np.array(sets)]).min(), 1e-300))
+
+
+def of_summing(code: Code) -> float:
+    """The largest sum of weights, each times the numbers of its row, that any set of as many
+    stragglers as are tolerated asks for: all sets, or those there is time for.
+    """
+    most = max(2 * code.workers, int(LOOKED_AT) // code.workers**3)
+    sets = np.array(list(received_sets(code.workers, code.tolerance, most=most)))
+    weights = np.linalg.pinv(code.matrix[sets]).sum(axis=1)  # [S, R]
+    return float((abs(weights) * abs(code.matrix).sum(axis=1)[sets]).sum(axis=1).max())
