@@ -8,10 +8,16 @@ from typing import Annotated, Any, Literal
 from numpy.typing import NDArray
 from pydantic import Field
 
+from covey.algorithms.auto_codes import (
+    codes_for_results,
+    codes_for_sums,
+    default_workers,
+    enough_workers,
+)
 from covey.platform.coding.code import Code, CodeError
-from covey.platform.coding.exact import byte_code
+from covey.platform.coding.exact import check_exact
 from covey.platform.coding.pool import CodedPool
-from covey.platform.coding.registry import SUM_CODES, make_code
+from covey.platform.coding.registry import CODES, SUM_CODES, least_workers, make_code
 from covey.platform.coding.stragglers import Distribution, Injection
 from covey.platform.coding.worker import Tasks
 from covey.platform.errors import UserError
@@ -69,51 +75,66 @@ class Coded(Section):
         """
         if self.code != "auto":
             return [self.make(tasks, seed)]
+        sums = sums and not self.exact  # codes for sums have no exact form
         wanted = codes_for_sums if sums else codes_for_results
-        most = self.workers or (tasks if sums else 2 * tasks)
+        most = self.workers or default_workers(tasks, sums, self.tolerate)
         found: dict[tuple[str, bytes], Code] = {}
-        for name, workers, stragglers in wanted(tasks, most):
-            with suppress(CodeError):  # ldpc has few shapes, fractional-repetition needs a divisor
-                code = make_code(
-                    name, workers=workers, tasks=tasks, seed=seed, stragglers=stragglers
-                )
-                if workers <= most and code.tolerance >= self.tolerate:
+        for name, workers, stragglers in wanted(tasks, most, self.tolerate):
+            with suppress(CodeError):  # ldpc has few shapes, and not all have an exact form
+                code = self._made(name, workers, tasks, seed, stragglers)
+                if workers <= most and code.tolerates(self.tolerate):
                     found.setdefault((name, code.matrix.tobytes()), code)
         if not found:
+            enough = enough_workers(tasks, sums, self.tolerate)
             raise UserError(
                 f"rl.coded: auto finds no code for {tasks} tasks on up to {most} workers that"
-                f" tolerates {self.tolerate} stragglers; with more workers there is one"
+                f" tolerates {self.tolerate} stragglers; workers: {enough} is enough"
             )
         return list(found.values())
 
     def make(self, tasks: int, seed: int) -> Code:
         """The code for so many tasks. UserError if there is none."""
-        workers = tasks + self.tolerate if self.workers is None else self.workers
-        if self.workers is None and self.code in ("uncoded", "replication"):
-            workers = tasks * (self.tolerate + 1)
-        if self.workers is None and self.code in SUM_CODES:
-            workers = tasks
-        try:
-            return make_code(
-                self.code, workers=workers, tasks=tasks, seed=seed, stragglers=self.tolerate
+        workers = self.workers or self._default_workers(tasks)
+        if self.code == "cyclic" and workers != tasks:
+            raise UserError(
+                f"rl.coded.workers: cyclic has as many workers as parts, not {workers} for {tasks};"
+                f" workers: {tasks} or rl.learners.count: {workers}"
             )
+        try:
+            return self._made(self.code, workers, tasks, seed, self.tolerate)
         except CodeError as error:
             raise UserError(f"rl.coded: {error}") from error
+
+    def _made(self, name: str, workers: int, tasks: int, seed: int, stragglers: int) -> Code:
+        """CodeError if there is none, or none that tolerates so many stragglers exactly."""
+        asked = 0 if self.exact and name in CODES else stragglers
+        code = make_code(name, workers=workers, tasks=tasks, seed=seed, stragglers=asked)
+        if self.exact:
+            check_exact(code, stragglers)
+        return code
+
+    def _default_workers(self, tasks: int) -> int:
+        """As many as are needed."""
+        if self.code == "uncoded" or self.code in SUM_CODES:
+            return tasks
+        if self.exact and self.code == "mds":
+            return tasks + self.tolerate
+        return least_workers(self.code, tasks, self.tolerate) or tasks + self.tolerate
 
     def check(self, tasks: int, sums: bool) -> None:
         """Raise UserError for what so many tasks cannot have, before anybody is started."""
         for code in self.codes(tasks, sums, 0):
-            late = max(self.inject.stragglers, *(number + 1 for number in self.inject.workers), 0)
-            if late > code.workers:
+            has = f"{code.name} has {code.workers} workers"
+            if self.inject.stragglers > code.workers:
                 raise UserError(
-                    f"rl.coded.inject: {code.name} has {code.workers} workers, numbered from 0:"
-                    f" no worker {late - 1} can be late"
+                    f"rl.coded.inject.stragglers: {has}, so no more can be late, and not"
+                    f" {self.inject.stragglers}"
                 )
-            if self.exact:
-                try:
-                    byte_code(code, 1)
-                except CodeError as error:
-                    raise UserError(f"rl.coded.exact: {error}") from error
+            if max(self.inject.workers, default=0) >= code.workers:
+                raise UserError(
+                    f"rl.coded.inject.workers: {has}, 0 to {code.workers - 1}; there is no worker"
+                    f" {max(self.inject.workers)}"
+                )
 
     def injection(self, seed: int) -> Injection:
         """What the pool is told of stragglers."""
@@ -135,32 +156,6 @@ class Work:
     result: NDArray[Any]
     sums: bool = False
     """Whether the sum of all results is enough."""
-
-
-Wanted = list[tuple[str, int, int]]
-"""Names, workers and stragglers of codes to choose among, the most redundant one first."""
-
-
-def codes_for_results(tasks: int, most: int) -> Wanted:
-    """`auto` where every result is needed, on up to `most` workers."""
-    less = sorted({(tasks + most) // 2, tasks + 1}, reverse=True)
-    found = [("mds", most, 0)]
-    found += [("mds", count, 0) for count in less if tasks < count < most]
-    copies = most // tasks
-    if copies > 1:
-        found.append(("replication", copies * tasks, 0))
-    return [*found, ("ldpc", most, 0), ("uncoded", tasks, 0)]
-
-
-def codes_for_sums(tasks: int, most: int) -> Wanted:
-    """`auto` where a sum is needed: each part computed three, two times, or once."""
-    found = [
-        (name, most, stragglers)
-        for stragglers in (2, 1)
-        for name in ("fractional-repetition", "cyclic")
-        if stragglers < most
-    ]
-    return [*found, ("uncoded", tasks, 0)]
 
 
 def make_pool(

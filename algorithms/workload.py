@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from covey.algorithms.coded import Coded
+from covey.algorithms.coded import Coded, Inject
 from covey.algorithms.section import RLSection, Sampling
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
@@ -100,17 +100,34 @@ def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
             "its workers are Ray actors, but this job is all in one process; give resources.cpus: 2"
             " or more, or rl.sampling.samplers: 1",
         )
-    if job.deterministic and coded.code == "auto":
+    check_inject(coded.inject)
+    if job.deterministic:
+        check_repeats(coded.code, coded.exact, shares == "parts")
+
+
+def check_inject(inject: Inject) -> None:
+    """Raise KeyProblem where it says twice who is late."""
+    if inject.stragglers and inject.workers:
+        raise KeyProblem(
+            ("rl", "coded", "inject", "stragglers"),
+            "stragglers are drawn in each iteration, or are always the same workers: give one of"
+            " stragglers and workers",
+        )
+
+
+def check_repeats(code: str, exact: bool, parts: bool) -> None:
+    """Raise KeyProblem for a code whose results depend on who answers first."""
+    if code == "auto":
         raise KeyProblem(
             ("rl", "coded", "code"), "auto goes by the clock; a job that repeats cannot"
         )
-    plain = coded.exact or coded.code in ("uncoded", "replication")
-    if job.deterministic and not plain:
-        raise KeyProblem(
-            ("rl", "coded", "exact"),
-            f"with {coded.code} the last bits depend on who answers first; a job that repeats needs"
-            " exact: true",
-        )
+    if exact or code in ("uncoded", "replication", "fractional-repetition"):
+        return
+    told = f"with {code} the last bits depend on who answers first; a job that repeats needs"
+    if code in ("mds", "ldpc"):
+        raise KeyProblem(("rl", "coded", "exact"), f"{told} exact: true")
+    other = "fractional-repetition, or mds" if parts else "replication, or mds"
+    raise KeyProblem(("rl", "coded", "code"), f"{told} {other} with exact: true")
 
 
 def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:

@@ -23,7 +23,8 @@ from covey.platform.errors import UserError
 from covey.platform.runtime.crew import Crew
 
 CODES = ("uncoded", "replication", "ldpc", "random-sparse", "mds", "mds-dense")
-WORKERS = 15
+WORKERS, AGENTS = 15, 10
+"""The paper's learners, and for how many agents at most they are."""
 
 
 @dataclass(frozen=True)
@@ -48,8 +49,22 @@ class Cell:
 
 
 def workers_of(code: str, agents: int) -> int:
-    """The paper's 15 learners, of which uncoded uses one an agent."""
-    return agents if code == "uncoded" else WORKERS
+    """The paper's 15 learners, of which uncoded uses one an agent; for more agents than there are
+    half as many again, rounded up.
+    """
+    if code == "uncoded":
+        return agents
+    return WORKERS if agents <= AGENTS else -(-3 * agents // 2)
+
+
+def check(agents: Sequence[int], stragglers: Sequence[int]) -> None:
+    """Raise UserError for more stragglers than there are workers."""
+    workers = workers_of("mds", min(agents))
+    if max(stragglers) > workers:
+        raise UserError(
+            f"--stragglers {max(stragglers)}: for {min(agents)} agents there are {workers} workers;"
+            f" up to {workers} can be late"
+        )
 
 
 def compare(
@@ -58,8 +73,11 @@ def compare(
     rounds: int,
     make_crew: Callable[[], Crew] | None,
     batch_size: int = 1024,
+    note: Callable[[str], None] = lambda text: None,
 ) -> list[Cell]:
-    """All codes in one setting; without a crew by the model alone."""
+    """All codes in one setting; without a crew by the model alone. `note` hears of codes that there
+    are none of.
+    """
     work, snapshot = work_of(setting, batch_size)
     wide = costs_of(work, snapshot, make_crew)
     here = replace(wide, cores=CORES)
@@ -68,8 +86,9 @@ def compare(
         coded = Coded(code=name, workers=workers_of(name, setting.agents))  # type: ignore[arg-type]
         try:
             code = coded.make(setting.agents, 0)
-        except UserError:
-            continue  # ldpc has few shapes
+        except UserError as error:  # ldpc has few shapes
+            note(f"without {name}: {error}")
+            continue
         real: dict[int, Taken] = {}
         if make_crew is not None:
             real = measured(coded, work, snapshot, setting, rounds, make_crew)

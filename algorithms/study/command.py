@@ -42,18 +42,21 @@ def coded(
     as_json: Json = False,
 ) -> None:
     """Iteration time of MADDPG's updates under each code, against stragglers and their delay."""
-    from covey.algorithms.study.coded import CODES, Cell, compare, verdict
+    from covey.algorithms.study.coded import CODES, Cell, check, compare, verdict
     from covey.algorithms.study.measure import Setting
-    from covey.algorithms.study.picture import draw
+    from covey.algorithms.study.picture import check_picture, draw
 
+    numbers, late = agents or [8], tuple(stragglers or (0, 1, 2, 4, 7, 8))
+    check(numbers, late)
+    check_picture(out)
     found: list[Cell] = []
     with ExitStack() as stack:
         make_crew = None if model_only else stack.enter_context(private_ray())
         for name in env or ["simple_spread"]:
-            for count in agents or [8]:
-                setting = Setting(name, count, delay_s, tuple(stragglers or (0, 1, 2, 4, 7, 8)))
+            for count in numbers:
                 note(f"{name} with {count} agents")
-                found += compare(setting, CODES, rounds, make_crew)
+                setting = Setting(name, count, delay_s, late)
+                found += compare(setting, CODES, rounds, make_crew, note=note)
     draw(found, out)
     lines = verdict(found)
     if as_json:

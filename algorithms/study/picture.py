@@ -4,8 +4,20 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from covey.algorithms.study.coded import Cell
+from covey.platform.errors import UserError
 
 COLOURS = ("#374151", "#c2410c", "#0f766e", "#7c3aed", "#2563a8", "#b45309")
+
+
+def check_picture(path: Path) -> None:
+    """Raise UserError for where no picture can be written, before anything is measured."""
+    from matplotlib.figure import Figure
+
+    kinds = Figure().canvas.get_supported_filetypes()
+    if path.suffix[1:].lower() not in kinds:
+        raise UserError(f"--out {path}: no kind of picture; {', '.join(sorted(kinds))} are")
+    if not path.parent.is_dir():
+        raise UserError(f"--out {path}: there is no folder {path.parent}")
 
 
 def draw(cells: Sequence[Cell], path: Path) -> None:

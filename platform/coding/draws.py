@@ -1,19 +1,21 @@
 """Random codes are drawn until one decodes well, or a few times."""
 
 from collections.abc import Callable
-from math import comb
+from math import comb, inf
 from typing import TypeVar
 
 import numpy as np
 from numpy.random import Generator
 
 from covey.platform.coding.code import Code
-from covey.platform.coding.patterns import ENUMERATED, received_sets, sampled
+from covey.platform.coding.patterns import received_sets, sampled
+from covey.platform.coding.tolerance import LISTED, smallest
 
 Drawn = TypeVar("Drawn", bound=Code)
 
 DRAWS = 8
-SAMPLES = 300
+LOOKED_AT = 3e7
+"""So many products, about, judge one draw of a code for sums."""
 
 
 def best_draw(
@@ -37,19 +39,24 @@ def best_draw(
 
 def of_solving(code: Code, generator: Generator) -> float:
     """The largest 1 / (smallest singular value) of the rows received for sets of as many stragglers
-    as an MDS code tolerates: all sets, or many.
+    as an MDS code tolerates: all sets, or stragglers in a row and as many random ones. Infinite if
+    a worker or a task has nothing.
     """
+    if not (code.matrix.any(axis=0).all() and code.matrix.any(axis=1).all()):
+        return inf
     late = code.workers - code.tasks
-    if comb(code.workers, late) <= ENUMERATED:
-        sets = list(received_sets(code.workers, late))
+    if comb(code.workers, late) <= LISTED:
+        sets = list(received_sets(code.workers, late, most=LISTED))
     else:
-        sets = list(sampled(code.workers, late, SAMPLES, generator))
-    singular = np.linalg.svd(code.matrix[np.array(sets)], compute_uv=False)
-    return float(1 / max(singular[:, -1].min(), 1e-300))
+        sets = list(sampled(code.workers, late, 2 * code.workers, generator))
+    return float(1 / max(smallest(code.matrix[np.array(sets)]).min(), 1e-300))
 
 
-def of_summing(code: Code, generator: Generator) -> float:
-    """The largest weight that a received row gets, for sampled sets; infinite if one is too few."""
-    sets = sampled(code.workers, code.tolerance, SAMPLES, generator)
-    plans = [code.plan(received) for received in sets]
-    return max(np.inf if plan is None else float(abs(plan.weights).max()) for plan in plans)
+def of_summing(code: Code) -> float:
+    """The largest sum of weights, each times the numbers of its row, that any set of as many
+    stragglers as are tolerated asks for: all sets, or those there is time for.
+    """
+    most = max(2 * code.workers, int(LOOKED_AT) // code.workers**3)
+    sets = np.array(list(received_sets(code.workers, code.tolerance, most=most)))
+    weights = np.linalg.pinv(code.matrix[sets]).sum(axis=1)  # [S, R]
+    return float((abs(weights) * abs(code.matrix).sum(axis=1)[sets]).sum(axis=1).max())

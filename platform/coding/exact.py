@@ -14,6 +14,7 @@ from typing import Any, Protocol
 import numpy as np
 
 from covey.platform.coding.code import Code, CodeError, NotDecodable
+from covey.platform.coding.patterns import received_sets
 
 DIGEST_BYTES = 16
 Blob = bytes | bytearray | memoryview
@@ -62,6 +63,22 @@ def byte_code(code: Code, result_bytes: int) -> ByteCode:
         f"{code.name} has no exact form, since its results are rounded sums; uncoded, replication,"
         " mds and ldpc have one"
     )
+
+
+def check_exact(code: Code, stragglers: int) -> None:
+    """Raise CodeError for a code that has no exact form, or none that tolerates so many."""
+    form = byte_code(code, 1)
+
+    def tolerates(late: int) -> bool:
+        enough = late <= code.workers - code.tasks
+        return enough and all(map(form.decodable, received_sets(code.workers, late)))
+
+    if not tolerates(stragglers):
+        most = next(late for late in reversed(range(stragglers)) if tolerates(late))
+        raise CodeError(
+            f"{code.name}: exactly, {code.workers} workers for {code.tasks} tasks can do without"
+            f" any {most}, not {stragglers}; mds with workers={code.tasks + stragglers} can"
+        )
 
 
 class ReedSolomon:

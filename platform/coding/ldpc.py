@@ -5,8 +5,8 @@ shift to the power a * b. Its kernel is the code; a systematic basis of it, as n
 the assignment matrix (Wang et al. 2021, section III-D).
 """
 
-from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import cache
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +15,11 @@ from covey.platform.coding.code import CodeError, Floats, Plan, error_bound
 from covey.platform.coding.task_codes import TaskCode
 
 Bits = NDArray[np.bool_]
+
+SEARCHED = 64
+"""Up to so many workers other shapes are looked for."""
+NAMED = 5
+"""So many of them are told."""
 
 
 @dataclass(frozen=True)
@@ -38,7 +43,8 @@ class Shape:
         return np.block(blocks)
 
 
-def shapes(workers: int) -> Iterator[tuple[Shape, int]]:
+@cache
+def shapes(workers: int) -> tuple[tuple[Shape, int], ...]:
     """All shapes for so many workers and the number of tasks of each; those with the most checks a
     column first.
     """
@@ -46,12 +52,23 @@ def shapes(workers: int) -> Iterator[tuple[Shape, int]]:
         Shape(p, workers // p, gamma)
         for p in range(2, workers // 2 + 1)
         if workers % p == 0
-        for gamma in range(2, p + 1)
+        for gamma in range(p, 1, -1)
     ]
-    for shape in sorted(found, key=lambda one: -one.gamma):
-        tasks = workers - len(reduced(shape.parity())[1])
-        if tasks > 0:
-            yield shape, tasks
+    found.sort(key=lambda one: -one.gamma)
+    counted = ((shape, workers - len(reduced(shape.parity())[1])) for shape in found)
+    return tuple((shape, tasks) for shape, tasks in counted if tasks > 0)
+
+
+def workers_for(tasks: int) -> list[int]:
+    """With how many workers there is a shape for so many tasks: up to four times as many, or
+    twenty, and no more than `SEARCHED`.
+    """
+    most = min(max(20, 4 * tasks), SEARCHED)
+    return [
+        workers
+        for workers in range(tasks + 1, most + 1)
+        if any(number == tasks for _, number in shapes(workers))
+    ]
 
 
 def ldpc(
@@ -60,23 +77,28 @@ def ldpc(
     """Of the shapes for so many workers and tasks the one with the most checks a column, unless
     `p`, `rho` or `gamma` say otherwise. CodeError if there is none.
     """
-    found = list(shapes(workers))
-    for shape, number in found:
+    fitting = [shape for shape, number in shapes(workers) if number == tasks]
+    for shape in fitting:
         wanted = ((p, shape.p), (rho, shape.rho), (gamma, shape.gamma))
-        if number == tasks and all(given in (None, own) for given, own in wanted):
+        if all(given in (None, own) for given, own in wanted):
             return LdpcCode("ldpc", assignment(shape))
-    told = sorted(
-        {f"{number} tasks (p={s.p}, rho={s.rho}, gamma={s.gamma})" for s, number in found}
-    )
     asked = "".join(
         f", {name}={value}" for name, value in (("p", p), ("rho", rho), ("gamma", gamma)) if value
     )
-    possible = (
-        f"{workers} workers go with {', '.join(told)}"
-        if told
-        else (f"{workers} workers have no shape at all; 15 go with 8 and with 10 tasks")
+    raise CodeError(
+        f"ldpc: no shape for {workers} workers and {tasks} tasks{asked}; {possible(tasks, fitting)}"
     )
-    raise CodeError(f"ldpc: no shape for {workers} workers and {tasks} tasks{asked}; {possible}")
+
+
+def possible(tasks: int, fitting: list[Shape]) -> str:
+    """What there is instead."""
+    if fitting:
+        names = [f"p={one.p}, rho={one.rho}, gamma={one.gamma}" for one in fitting[:NAMED]]
+        return f"there is {' or '.join(names)}"
+    counts = workers_for(tasks)[:NAMED]
+    if counts:
+        return f"{tasks} tasks go with {', '.join(map(str, counts))} workers"
+    return "mds takes any"
 
 
 def reduced(matrix: Bits) -> tuple[Bits, list[int]]:

@@ -12,15 +12,17 @@ ENUMERATED = 10_000
 """Up to so many sets are looked at one by one, more are sampled."""
 
 
-def received_sets(workers: int, stragglers: int, seed: int = 0) -> Iterator[tuple[int, ...]]:
-    """The workers that answer, for every set of stragglers of that size; above `ENUMERATED` sets,
-    for as many drawn ones.
+def received_sets(
+    workers: int, stragglers: int, seed: int = 0, most: int = ENUMERATED
+) -> Iterator[tuple[int, ...]]:
+    """The workers that answer, for every set of stragglers of that size; above `most` sets, for as
+    many drawn ones.
     """
-    if comb(workers, stragglers) <= ENUMERATED:
+    if comb(workers, stragglers) <= most:
         yield from combinations(range(workers), workers - stragglers)
     else:
         generator = Generator(PCG64(derive(seed, "stragglers", workers, stragglers)))
-        yield from sampled(workers, stragglers, ENUMERATED, generator)
+        yield from sampled(workers, stragglers, most, generator)
 
 
 def sampled(

@@ -1,6 +1,7 @@
 """The codes by name: one line each."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from inspect import signature
 from typing import Any
 
@@ -9,6 +10,8 @@ from covey.platform.coding.code import Code, CodeError
 from covey.platform.jobfile.nearest import nearest
 
 MOST = 1024
+TRIED = 4
+"""Numbers of workers: as many as tasks and stragglers together nearly always do, or one more."""
 CODES: dict[str, Callable[..., Code]] = {
     "uncoded": task_codes.uncoded,
     "replication": task_codes.replication,
@@ -48,10 +51,10 @@ def make_code(name: str, *, workers: int, tasks: int, seed: int = 0, **options: 
     wanted = options.get("stragglers", 1 if name in SUM_CODES else 0)
     given = {**options, "seed": seed, "stragglers": wanted}
     code = known[name](workers, tasks, **{key: given[key] for key in takes if key in given})
-    if code.tolerance < wanted:
+    if not code.tolerates(wanted):
         raise CodeError(
             f"{name}: {workers} workers for {tasks} tasks can do without any {code.tolerance}, not"
-            f" {wanted}{enough(name, tasks, wanted)}"
+            f" {wanted}{enough(name, tasks, wanted, {**options, 'seed': seed})}"
         )
     return code
 
@@ -63,10 +66,13 @@ def check_counts(name: str, workers: int, tasks: int, stragglers: object) -> Non
             raise CodeError(f"{name}: {what} is a whole number from 1 to {MOST}, not {number!r}")
     if stragglers is not None:
         whole = isinstance(stragglers, int) and not isinstance(stragglers, bool)
-        if not whole or not 0 <= stragglers < workers:  # type: ignore[operator]
+        if not whole or stragglers < 0:  # type: ignore[operator]
+            raise CodeError(f"{name}: stragglers is a whole number, 0 or more, not {stragglers!r}")
+        parted = name in SUM_CODES and name != "fractional-repetition"  # which names what it can
+        if parted and stragglers >= workers:  # type: ignore[operator]
             raise CodeError(
-                f"{name}: of {workers} workers 0 to {workers - 1} can be stragglers,"
-                f" not {stragglers!r}"
+                f"{name}: of {workers} workers up to {workers - 1} can be stragglers, not"
+                f" {stragglers}"
             )
     if name in CODES and workers < tasks:
         raise CodeError(
@@ -75,12 +81,35 @@ def check_counts(name: str, workers: int, tasks: int, stragglers: object) -> Non
         )
 
 
-def enough(name: str, tasks: int, stragglers: int) -> str:
+def enough(name: str, tasks: int, stragglers: int, options: Mapping[str, Any]) -> str:
     """How many workers would do."""
-    least = {
-        "replication": tasks * (stragglers + 1),
-        **dict.fromkeys(("mds", "mds-dense", "vandermonde", "random-sparse"), tasks + stragglers),
-    }.get(name)
-    if least is None:
-        return f"; mds with workers={tasks + stragglers} can"
-    return f"; workers={least} can"
+    if name in CODES:
+        own = {key: value for key, value in options.items() if key != "stragglers"}
+        least = least_workers(name, tasks, stragglers, **own)
+        if least is not None:
+            return f"; workers={least} can"
+    least = least_workers("mds", tasks, stragglers)
+    return "" if least is None else f"; mds with workers={least} can"
+
+
+def least_workers(name: str, tasks: int, stragglers: int, **options: Any) -> int | None:
+    """With how many workers a code for so many tasks does without so many stragglers; None if with
+    none that it would be sensible to try.
+    """
+    if name == "replication":
+        counts: Sequence[int] = [tasks * (stragglers + 1)]
+    elif name == "ldpc":
+        counts = ldpc.workers_for(tasks)
+    elif name == "uncoded":
+        counts = [tasks] * (not stragglers)
+    else:
+        counts = range(tasks + stragglers, tasks + stragglers + TRIED)
+    takes = list(signature(CODES[name]).parameters)[2:]
+    given = {key: options[key] for key in takes if key in options}
+    if "seed" in takes:
+        given.setdefault("seed", 0)
+    for workers in counts:
+        with suppress(CodeError):
+            if workers <= MOST and CODES[name](workers, tasks, **given).tolerates(stragglers):
+                return workers
+    return None

@@ -5,7 +5,7 @@ from numpy.random import PCG64, Generator
 
 from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
 from covey.platform.coding.draws import best_draw, of_solving
-from covey.platform.coding.patterns import received_sets
+from covey.platform.coding.tolerance import all_decode
 from covey.platform.seeds import derive
 
 GOOD = 1e3
@@ -23,21 +23,38 @@ class TaskCode(Code):
         matrix: Floats,
         tolerance: int | None = None,
         *,
+        drawn: bool = False,
         max_error: float = MAX_ERROR,
     ) -> None:
-        """`tolerance` None: found out by trying."""
+        """`tolerance` None: found out by trying. `drawn`: its coefficients are random numbers."""
         super().__init__(name, matrix, max_error=max_error)
-        self._tolerance = tolerance
+        self._tolerance, self._drawn = tolerance, drawn
+
+        self._known: dict[int, bool] = {}
 
     @property
     def tolerance(self) -> int:
         if self._tolerance is None:
-            self._tolerance = 0
-            while self.workers - self._tolerance > self.tasks and all(
-                map(self.decodable, received_sets(self.workers, self._tolerance + 1))
-            ):
-                self._tolerance += 1
+            least = most = self.workers - self.tasks
+            step = 1
+            while least > 0 and not self.tolerates(least):  # mostly it is near to this
+                least, most, step = max(0, least - step), least - 1, 2 * step
+            while least < most:
+                middle = (least + most + 1) // 2
+                least, most = (middle, most) if self.tolerates(middle) else (least, middle - 1)
+            self._tolerance = least
         return self._tolerance
+
+    def tolerates(self, stragglers: int) -> bool:
+        if self._tolerance is not None or stragglers > self.workers - self.tasks:
+            return super().tolerates(stragglers)
+        if stragglers not in self._known:
+            self._known[stragglers] = all_decode(self, stragglers, self._drawn)
+        return self._known[stragglers]
+
+    def decodes_at_all(self) -> bool:
+        """Whether everybody has something to do, and all results together are enough."""
+        return bool(self.matrix.any(axis=1).all()) and self.decodable(range(self.workers))
 
     def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
         rows = self.matrix[list(received)]
@@ -108,7 +125,7 @@ def mds(workers: int, tasks: int, seed: int) -> TaskCode:
 
     def draw(generator: Generator) -> TaskCode:
         parity = orthonormal(generator, workers - tasks, tasks)
-        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), workers - tasks)
+        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), drawn=True)
 
     return best_draw(draw, of_solving, Generator(PCG64(derive(seed, "mds", workers, tasks))), GOOD)
 
@@ -117,7 +134,7 @@ def mds_dense(workers: int, tasks: int, seed: int) -> TaskCode:
     """Every worker has a mixture of all tasks: orthonormal columns, drawn uniformly."""
 
     def draw(generator: Generator) -> TaskCode:
-        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), workers - tasks)
+        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), drawn=True)
 
     return best_draw(
         draw, of_solving, Generator(PCG64(derive(seed, "mds-dense", workers, tasks))), GOOD
@@ -126,30 +143,51 @@ def mds_dense(workers: int, tasks: int, seed: int) -> TaskCode:
 
 def vandermonde(workers: int, tasks: int) -> TaskCode:
     """The published choice: powers of M nodes from 0.1 to 0.5. Ill conditioned: for comparison."""
+    code = published(workers, tasks)
+    if not code.decodable(range(workers)):
+        fits = next(m for m in range(tasks - 1, 0, -1) if published(workers, m).decodes_at_all())
+        raise CodeError(
+            f"vandermonde: rounding leaves nothing of {tasks} tasks, even of all {workers} workers'"
+            f" results; tasks={fits} and fewer can be had, mds takes any"
+        )
+    return code
+
+
+def published(workers: int, tasks: int) -> TaskCode:
+    """The matrix, whether or not it is of use."""
     matrix = np.vander(np.linspace(0.1, 0.5, tasks), workers).T
-    return TaskCode("vandermonde", matrix, workers - tasks, max_error=VANDERMONDE_ERROR)
+    return TaskCode("vandermonde", matrix, max_error=VANDERMONDE_ERROR)
 
 
 def random_sparse(workers: int, tasks: int, seed: int, density: float = 0.8) -> TaskCode:
     """Normal coefficients, each kept with probability `density`; no row or column is left empty."""
-
     if not 0 < density <= 1:
         raise CodeError(f"random-sparse: density is above 0 and at most 1, not {density:g}")
 
-    def draw(generator: Generator) -> TaskCode:
-        matrix = generator.standard_normal((workers, tasks))
-        matrix[generator.random((workers, tasks)) >= density] = 0.0
-        return TaskCode("random-sparse", matrix, workers - tasks)
+    def drawn(density: float) -> TaskCode:
+        return best_draw(
+            lambda generator: sparse(generator, workers, tasks, density),
+            of_solving,
+            Generator(PCG64(derive(seed, "random-sparse", workers, tasks))),
+            GOOD,
+        )
 
-    generator = Generator(PCG64(derive(seed, "random-sparse", workers, tasks)))
-    code = best_draw(draw, of_solving, generator, GOOD)
-    if not code.matrix.any(axis=1).all():
-        idle = int(np.flatnonzero(~code.matrix.any(axis=1))[0])
+    code = drawn(density)
+    if not code.decodes_at_all():
+        tried = (d / 100 for d in range(int(100 * density) + 1, 100))
+        fits = next((d for d in tried if drawn(d).decodes_at_all()), 1.0)
         raise CodeError(
-            f"random-sparse: with density {density:g} worker {idle} would have nothing to do;"
-            f" {4 / tasks:.2g} and more does"
+            f"random-sparse: with density {density:g} a worker or a task of {tasks} on {workers}"
+            f" would have nothing, or all results not be enough; density={fits:g} does"
         )
     return code
+
+
+def sparse(generator: Generator, workers: int, tasks: int, density: float) -> TaskCode:
+    """A draw."""
+    matrix = generator.standard_normal((workers, tasks))
+    matrix[generator.random((workers, tasks)) >= density] = 0.0
+    return TaskCode("random-sparse", matrix, drawn=True)
 
 
 def orthonormal(generator: Generator, rows: int, columns: int) -> Floats:

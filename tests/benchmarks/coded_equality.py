@@ -1,13 +1,14 @@
 """That a coded update is the centralised one, through real pools with random stragglers.
 
-    python tests/benchmarks/coded_equality.py [--iterations 200] [--out coded-equality.png]
+    python tests/benchmarks/coded_equality.py [--agents 8] [--iterations 200]
+        [--out coded-equality.png]
 
-MADDPG's updates for 8 agents by 15 Ray actors, as many stragglers in each iteration as the code can
-do without. First every iteration from the centralised run's snapshot: the largest difference,
-relative to the largest number, is at most 1e-10. Then each run goes on from its own results: with
-uncoded, replication and the exact codes all weights are bit for bit the centralised ones at the
-end; for the others the picture shows how the difference grows. One JSON object; exit status 1 where
-that does not hold.
+MADDPG's updates for 8 or 10 agents by 15 Ray actors, or for 3 by 6, as many stragglers in each
+iteration as the code can do without. First every iteration from the centralised run's snapshot: the
+largest difference, relative to the largest number, is at most 1e-10. Then each run goes on from its
+own results: with uncoded, replication and the exact codes all weights are bit for bit the
+centralised ones at the end; for the others the picture shows how the difference grows. One JSON
+object; exit status 1 where that does not hold.
 """
 
 import argparse
@@ -31,19 +32,22 @@ from covey.platform.environment import prepare_libraries
 from covey.platform.runtime.crew import Crew
 from covey.platform.runtime.threads import one_blas_thread
 
-AGENTS, WORKERS, DELAY_S = 8, 15, 0.01
+WORKERS = {3: 6, 8: 15, 10: 15}
+"""For so many agents."""
+DELAY_S = 0.01
 NAMES = ("uncoded", "replication", "mds", "mds-dense", "random-sparse", "ldpc")
 EXACT = ("mds", "ldpc")
 Rows = NDArray[Any]
 
 
 class Case:
-    """The updates of 8 small agents, from minibatches of noise."""
+    """The updates of some small agents, from minibatches of noise."""
 
-    def __init__(self) -> None:
+    def __init__(self, agents: int) -> None:
         one_blas_thread()
+        self.agents = agents
         config = MADDPGConfig(name="maddpg", batch_size=64, hidden=(16, 16), learning_rate=1e-3)
-        spaces = make_environments(EnvSource("simple_spread", agents=AGENTS), 1, 0, 0).spaces
+        spaces = make_environments(EnvSource("simple_spread", agents=agents), 1, 0, 0).spaces
         self.learner = MADDPGLearner(config, spaces, 0, 1)
         self.work = self.learner.work()
         self.tasks = self.work.make_tasks()
@@ -61,7 +65,7 @@ class Case:
 
     def central(self, snapshot: Arrays) -> Rows:
         """All agents' next rows, computed here."""
-        return np.stack([self.tasks.compute(snapshot, agent) for agent in range(AGENTS)])
+        return np.stack([self.tasks.compute(snapshot, agent) for agent in range(self.agents)])
 
     def start(self) -> Rows:
         """The rows of new agents."""
@@ -113,9 +117,10 @@ def one(
     name: str, exact: bool, case: Case, iterations: int, make_crew: Callable[[], Crew]
 ) -> tuple[float, list[float]]:
     """Both comparisons under one code."""
-    workers = AGENTS if name == "uncoded" else 2 * AGENTS if name == "replication" else WORKERS
+    agents = case.agents
+    workers = {"uncoded": agents, "replication": 2 * agents}.get(name, WORKERS[agents])
     plain = Coded(code=name, workers=workers)  # type: ignore[arg-type]
-    inject = Inject(stragglers=plain.make(AGENTS, 0).tolerance, delay_s=DELAY_S)
+    inject = Inject(stragglers=plain.make(agents, 0).tolerance, delay_s=DELAY_S)
     coded = plain.model_copy(update={"inject": inject, "exact": exact})
     with pool_of(coded, case.work, make_crew) as pool:
         return same_snapshot(case, pool, iterations), free_running(case, pool, iterations)
@@ -123,11 +128,12 @@ def one(
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--agents", type=int, choices=list(WORKERS), default=8)
     parser.add_argument("--iterations", type=int, default=200)
     parser.add_argument("--out", type=Path, default=Path("coded-equality.png"))
     arguments = parser.parse_args()
     prepare_libraries()
-    case = Case()
+    case = Case(arguments.agents)
     worst: dict[str, float] = {}
     grown: dict[str, list[float]] = {}
     with private_ray() as make_crew:

@@ -27,7 +27,7 @@ def test_any_n_minus_s_give_the_sum(name, workers, stragglers):
         found = code.decode_with_bound({worker: sent[worker] for worker in received})
         off = abs(found.values - results.sum(axis=0)).max()
         assert found.values.shape == (5, 2) and off <= found.error_bound * abs(results).max()
-        assert off <= 1e-8
+        assert off <= (1e-11 if workers <= 16 else 1e-9) * abs(results).max()
 
 
 def test_fractional_repetition_takes_what_groups_allow_and_is_the_same_whoever_answers():
@@ -80,8 +80,9 @@ def test_the_stochastic_sum_is_unbiased():
     ("name", "asked", "line"),
     [
         ("fractional-repetition", {"stragglers": 3}, "possible are 0, 1, 2, 5; cyclic takes any"),
+        ("fractional-repetition", {"stragglers": 9}, "for 9 stragglers; possible are 0, 1, 2, 5;"),
         ("cyclic", {"tasks": 5}, "as many tasks as workers are wanted, not 5 for 6; tasks=6"),
-        ("cyclic", {"stragglers": 6}, "of 6 workers 0 to 5 can be stragglers, not 6"),
+        ("cyclic", {"stragglers": 6}, "of 6 workers up to 5 can be stragglers, not 6"),
         ("stochastic", {"copies": 7}, "copies is a whole number from 1 to 6, not 7"),
     ],
 )
