@@ -25,7 +25,6 @@ CORES = len(os.sched_getaffinity(0))
 DRAWS = 400
 """Sets of stragglers that the model's mean is taken over where nothing was measured."""
 WARM_ROUNDS, COST_ROUNDS = 3, 15
-LOOK_S = 0.05
 
 Arrays = dict[str, NDArray[Any]]
 
@@ -81,8 +80,7 @@ def pool_of(
     try:
         pool = make_pool(coded, work, 0, crew, note)
         try:
-            while len(crew.pids()) < pool.code.workers:
-                time.sleep(LOOK_S)
+            pool.wait_until_started()
             yield pool
         finally:
             pool.close()

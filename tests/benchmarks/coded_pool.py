@@ -5,8 +5,9 @@
     python tests/benchmarks/coded_pool.py decode    1M parameters from 15 workers, 7 of 8 recovered
 
 Each prints one JSON object. Exit status 1 where a bar is missed: no iteration up to the tolerance
-contains the delay, T(k) of mds-dense within 1.10 T(0), mds within 15 % of the model, uncoded pays
-the delay; the pool within 1.15 times one process; decoding below 50 ms, exact below 250 ms.
+contains the delay (against the model of those alone who are not late), T(k) of mds-dense within
+1.10 T(0), mds within 15 % of the model, uncoded pays the delay; the pool within 1.15 times one
+process; decoding below 50 ms, exact below 250 ms.
 """
 
 import argparse
@@ -15,6 +16,9 @@ import sys
 import time
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from math import inf
+from operator import sub, truediv
 from statistics import median
 from typing import Any
 
@@ -54,21 +58,23 @@ def delay(make_crew: Callable[[], Crew], rounds: int) -> dict[str, Any]:
         found[name] = {}
         for k, own in measured(coded, work, snapshot, setting, rounds, make_crew).items():
             alike = as_modelled(code, own)
-            pairs = list(zip(own.seconds, alike.seconds, strict=True))
+            never = [[inf if late_s else 0.0 for late_s in delays] for delays in own.delays_s]
+            alone = as_modelled(code, replace(own, delays_s=tuple(never)))
             found[name][k] = {
                 "task_s": own.costs.task_s,
                 "median_s": median(own.seconds),
                 "mean_s": own.mean_s,
                 "worst_s": max(own.seconds),
-                "behind_the_model_s": max(real - model for real, model in pairs),
-                "to_model": median(real / model for real, model in pairs),
+                # Of those who are not late at all: infinite where they are not enough.
+                "behind_the_others_s": max(map(sub, own.seconds, alone.seconds)),
+                "to_model": median(map(truediv, own.seconds, alike.seconds)),
                 "mean_to_model": own.mean_s / alike.mean_s,
             }
     tolerant = [cell for name in ("mds", "mds-dense") for cell in found[name].values()]
     dense = [cell["median_s"] for cell in found["mds-dense"].values()]
     found["held"] = {
         "no iteration contains the delay": all(
-            cell["behind_the_model_s"] < DELAY_S / 2 for cell in tolerant
+            -inf < cell["behind_the_others_s"] < DELAY_S / 2 for cell in tolerant
         ),
         "dense is flat": max(dense) <= 1.10 * dense[0],
         "mds as modelled": all(abs(c["to_model"] - 1) <= 0.15 for c in found["mds"].values()),

@@ -12,20 +12,24 @@ import numpy as np
 import pytest
 
 TASKS, WORKERS = 3, 6
-WORK_S = 1.0
+WORK_S = 0.6
+SLACK_S = 0.5
+"""Of a busy machine, at which an iteration may also take half as long again."""
 
 
 class Chain:
     """Each result depends on all of the iteration before, and on its last bit."""
 
     def compute(self, snapshot, task):
+        if snapshot["broken"][0]:
+            raise ZeroDivisionError("in the midst of a task")
         time.sleep(WORK_S if snapshot["slow"][0] else 0.0)
         rows = snapshot["rows"]
         return np.sin(rows[task] * 1.1 + rows.mean(axis=0) + task)
 
 
-def snapshot_of(rows, slow=False):
-    return {"rows": rows, "slow": np.array([slow])}
+def snapshot_of(rows, slow=False, broken=False):
+    return {"rows": rows, "slow": np.array([slow]), "broken": np.array([broken])}
 
 
 def next_rows(rows):
@@ -34,6 +38,7 @@ def next_rows(rows):
 
 @pytest.mark.ray
 def test_killed_workers_are_not_waited_for_and_change_no_bit(tmp_path):
+    """Nor are workers that are stopped, or that die by order; what a task raises is raised."""
     path = [str(Path(__file__).parent), *sys.path]
     environment = {
         **os.environ,
@@ -47,6 +52,7 @@ def test_killed_workers_are_not_waited_for_and_change_no_bit(tmp_path):
 def on_ray():
     from covey.platform.coding import make_code
     from covey.platform.coding.pool import CodedPool
+    from covey.platform.coding.stragglers import Injection
     from covey.platform.jobfile.model import Resources
     from covey.platform.runtime.actors import RayCrew
 
@@ -89,9 +95,13 @@ def on_ray():
     for _ in range(20):
         rows = went_on().values
     victims = (0, 2, 5)  # as many as the code can do without
+    pool.injection = Injection(fixed=victims, delay_s=60.0)
+    reference_s = pool.iterate(snapshot_of(rows, slow=True)).metrics["iteration_s"]
+    pool.injection = Injection()
     outcome = went_on(victims)
     rows = outcome.values
     assert not set(victims) & set(outcome.received)
+    assert outcome.metrics["iteration_s"] < 1.5 * reference_s + SLACK_S
     healed(3)
     assert not shortages()
     rows = went_on((0, 1, 2, 3, 5)).values  # too many: it waits for others in their place
@@ -99,7 +109,25 @@ def on_ray():
     (waited,) = shortages()
     assert "the results are not enough (mds can do without any 3)" in waited
     assert {kind for kind, _ in noted} <= {"replaced", "waiting"}
+    stopped = helpers.pids()["coded 1"]
+    os.kill(stopped, signal.SIGSTOP)
+    for _ in range(20):
+        outcome = went_on()
+        rows = outcome.values
+    assert 1 not in outcome.received
+    os.kill(stopped, signal.SIGCONT)
+    pool.injection = Injection(crash_every=2)
+    while pool.replaced < 9:
+        rows = went_on().values
+    pool.injection = Injection()
+    healed(pool.replaced)
     for _ in range(5):
         rows = went_on().values
+    try:
+        pool.iterate(snapshot_of(rows, broken=True))
+    except ZeroDivisionError as error:
+        assert str(error) == "in the midst of a task"
+    else:
+        raise AssertionError("nobody heard of it")
     pool.close()
     crew.close()
