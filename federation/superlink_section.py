@@ -34,8 +34,8 @@ class SuperLinkSection(Section):
     """PEM file of that certificate's private key."""
     superexec_secret: str | None = None
     """The file that the SuperLink at `address` was given as `--superexec-auth-secret-file`."""
-    wait_s: Positive = 120.0
-    """How long the SuperLink and as many SuperNodes as `clients` may take to be there."""
+    wait_s: Positive = 300.0
+    """How long the SuperLink, and then as many SuperNodes as `clients`, may take to be there."""
 
 
 FILES = ("root_certificates", "certificate", "key", "superexec_secret")

@@ -33,6 +33,7 @@ from covey.platform.environment import flower_environment
 APP = Path(__file__).parent / "apps" / "selfseeded"
 LIMIT_S = 480.0
 """Only ends a test that has failed."""
+OWN = {"engine": "superlink", "superlink": {"wait_s": LIMIT_S}}
 
 
 @dataclass
@@ -119,6 +120,7 @@ def test_a_client_that_fails_is_named_and_the_round_goes_on(train, federation):
 
 def test_a_node_that_is_not_registered_is_turned_away(federation, tmp_path):
     task = federation.task()
+    wait_for(lambda: len(task.nodes()) == 2)
     before = task.nodes()
     make_node_key(tmp_path / "node.key")  # and nobody tells the SuperLink
     command = [
@@ -200,7 +202,7 @@ def gone(processes: list[psutil.Process]) -> bool:
 )
 def test_ten_rounds_on_four_supernodes_of_its_own(train, app, more):
     inline = train(app, clients=4, rounds=10, federated=more)
-    remote = train(app, clients=4, rounds=10, federated={"engine": "superlink", **more})
+    remote = train(app, clients=4, rounds=10, federated={**OWN, **more})
     assert_equal(remote, inline)
     left = {file.name for file in (remote.path / "superlink").rglob("*")}
     assert not any(name.endswith((".key", ".secret")) for name in left)
@@ -209,7 +211,7 @@ def test_ten_rounds_on_four_supernodes_of_its_own(train, app, more):
 
 @pytest.mark.slow
 def test_nothing_is_left_of_a_job_that_is_killed(create):
-    path = create("selfseeded", clients=2, rounds=500, federated={"engine": "superlink"})
+    path = create("selfseeded", clients=2, rounds=500, federated=OWN)
     code = (
         "import sys, pathlib; from covey.platform.driver import run_attempt;"
         "run_attempt(pathlib.Path(sys.argv[1]))"
