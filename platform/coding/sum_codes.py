@@ -71,8 +71,9 @@ class FractionalRepetition(SumCode):
 
 
 class Stochastic(SumCode):
-    """Sums what arrives, once N - s have (Bitar et al. 2020). Unbiased if each worker straggles with
-    probability p, whatever the others do: a task's results are divided by its copies times 1 - p.
+    """Sums what arrives, once N - s have (Bitar et al. 2020). Unbiased if each worker straggles
+    with probability p, whatever the others do: a task's results are divided by its copies times
+    1 - p.
     """
 
     approximate = True
