@@ -13,7 +13,7 @@ from covey.platform.coding.tolerance import LISTED, smallest
 
 Drawn = TypeVar("Drawn", bound=Code)
 
-DRAWS = 8
+DRAWS = 24
 LOOKED_AT = 3e7
 """So many products, about, judge one draw of a code for sums."""
 
@@ -38,18 +38,22 @@ def best_draw(
 
 
 def of_solving(code: Code, generator: Generator) -> float:
-    """The largest 1 / (smallest singular value) of the rows received for sets of as many stragglers
-    as an MDS code tolerates: all sets, or stragglers in a row and as many random ones. Infinite if
-    a worker or a task has nothing.
+    """As `of_summing`, the largest for any task, for sets of as many stragglers as an MDS code
+    tolerates: all sets, or stragglers in a row and as many random ones. Infinite if a worker or a
+    task has nothing.
     """
     if not (code.matrix.any(axis=0).all() and code.matrix.any(axis=1).all()):
         return inf
     late = code.workers - code.tasks
     if comb(code.workers, late) <= LISTED:
-        sets = list(received_sets(code.workers, late, most=LISTED))
+        sets = np.array(list(received_sets(code.workers, late, most=LISTED)))
     else:
-        sets = list(sampled(code.workers, late, 2 * code.workers, generator))
-    return float(1 / max(smallest(code.matrix[np.array(sets)]).min(), 1e-300))
+        sets = np.array(list(sampled(code.workers, late, 2 * code.workers, generator)))
+    try:
+        weights = np.linalg.inv(code.matrix[sets])  # [S, M, M]
+    except np.linalg.LinAlgError:  # the fewer sets are singular the better
+        return 1e100 * float((smallest(code.matrix[sets]) < 1e-9).sum())
+    return float((abs(weights) @ abs(code.matrix).sum(axis=1)[sets][:, :, None]).max())
 
 
 def of_summing(code: Code) -> float:

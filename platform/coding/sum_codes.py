@@ -39,16 +39,6 @@ class SumCode(Code):
         weights, *_ = np.linalg.lstsq(rows.T, np.ones(self.tasks), rcond=None)
         return weights.astype(np.float64)
 
-    def error(self, received: tuple[int, ...]) -> float:
-        """The squared distance of the coefficients decoded from one, a task: the error of the sum
-        is at most its root times the root of M times the sum of the results' squared lengths.
-        """
-        weights = self.coefficients(received)
-        if weights is None:
-            return 1.0
-        off: Floats = weights @ self.matrix[list(received)] - 1.0
-        return float(np.square(off).sum()) / self.tasks
-
     def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
         weights = self.coefficients(received)
         if weights is None:
@@ -81,8 +71,9 @@ class FractionalRepetition(SumCode):
 
 
 class Stochastic(SumCode):
-    """Sums what arrives (Bitar et al. 2020). Unbiased if each worker straggles with probability p,
-    whatever the others do: a task's results are divided by its copies times 1 - p.
+    """Sums what arrives, once N - s have (Bitar et al. 2020). Unbiased if each worker straggles
+    with probability p, whatever the others do: a task's results are divided by its copies times
+    1 - p.
     """
 
     approximate = True
@@ -93,7 +84,9 @@ class Stochastic(SumCode):
 
 
 class Approximate(SumCode):
-    """Least squares over what arrives: the nearest to the sum that there is."""
+    """Least squares over what arrives, once N - s have: the nearest to the sum that there is. How
+    far off it may be is part of `Plan.bound`.
+    """
 
     approximate = True
 

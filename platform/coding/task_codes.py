@@ -8,8 +8,8 @@ from covey.platform.coding.draws import best_draw, of_solving
 from covey.platform.coding.tolerance import all_decode
 from covey.platform.seeds import derive
 
-GOOD = 1e3
-"""So much at most should a random code amplify rounding by."""
+GOOD = 1e4
+"""So much at most should a random code amplify rounding by: see `of_solving`."""
 VANDERMONDE_ERROR = 1e-2
 """As much error is put up with in the published code, or it would never decode for ten tasks."""
 

@@ -203,3 +203,9 @@ def test_a_single_task_and_as_many_workers_as_tasks():
         assert one.tolerance == 3 and one.decodable([2])
         equal = make_code(name, workers=5, tasks=5)
         assert equal.tolerance == 0 and equal.decodable(range(5)) and not equal.decodable(range(4))
+
+
+def test_who_has_twice_the_tasks_of_others_is_there_for_stragglers():
+    loads = np.tril(np.ones((4, 6)), 2)[[0, 1, 2, 3, 3]]  # 3, 4, 5, 6, 6
+    assert TaskCode("some", loads).heavy == {3, 4}
+    assert made("mds", 8).heavy == set(range(8, 15)) and not made("replication", 8).heavy

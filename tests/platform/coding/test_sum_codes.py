@@ -43,18 +43,25 @@ def test_fractional_repetition_takes_what_groups_allow_and_is_the_same_whoever_a
     assert len(found) > 20 and all(np.array_equal(one, found[0]) for one in found)
 
 
+def squared_error(code, received):
+    """The squared distance of the coefficients decoded from one, a task."""
+    plan = code.plan(received)
+    return np.square(plan.weights @ code.matrix[list(plan.used)] - 1).sum() / code.tasks
+
+
 @pytest.mark.parametrize("name", ["stochastic", "approximate"])
 def test_the_error_is_known(name):
     code = make_code(name, workers=12, tasks=12, stragglers=3, copies=3)
     assert (np.count_nonzero(code.matrix, axis=0) == 3).all()
     assert (np.count_nonzero(code.matrix, axis=1) == 3).all()
     results = np.random.default_rng(0).standard_normal((12, 40))
-    sent, lengths = sent_by(code, results), (results**2).sum()
+    sent, largest = sent_by(code, results), abs(results).max()
     assert not code.decodable(range(8))
     for received in sampled(12, 3, 60, np.random.default_rng(1)):
-        off = code.decode({worker: sent[worker] for worker in received}) - results.sum(axis=0)
-        assert (off**2).sum() <= code.error(received) * 12 * lengths * (1 + 1e-9)
-        assert code.error(received) > 1e-6 or abs(off).max() < 1e-9
+        found = code.decode_with_bound({worker: sent[worker] for worker in received})
+        off = abs(found.values - results.sum(axis=0)).max()
+        assert off <= found.error_bound * largest
+        assert (found.error_bound > 1e-3) == (squared_error(code, received) > 1e-9)
 
 
 def test_least_squares_is_nearer_than_just_summing():
@@ -62,7 +69,7 @@ def test_least_squares_is_nearer_than_just_summing():
     for name in ("stochastic", "approximate"):
         code = make_code(name, workers=24, tasks=24, stragglers=6, copies=3)
         sets = list(sampled(24, 6, 200, np.random.default_rng(0)))
-        errors[name] = np.mean([code.error(received) for received in sets])
+        errors[name] = np.mean([squared_error(code, received) for received in sets])
     assert errors["approximate"] < 0.05 < errors["stochastic"] < 0.2
 
 
