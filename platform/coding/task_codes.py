@@ -120,12 +120,13 @@ def replication(workers: int, tasks: int) -> TaskCode:
 
 def mds(workers: int, tasks: int, seed: int) -> TaskCode:
     """Systematic: the first M workers have a task each, the others a dense mixture of all, drawn so
-    that rows (or columns) are orthonormal.
+    that rows (or columns) are orthonormal. Any M results determine all; with many workers one set
+    of them in thousands is so near to another's span that it waits for one result more.
     """
 
     def draw(generator: Generator) -> TaskCode:
         parity = orthonormal(generator, workers - tasks, tasks)
-        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), drawn=True)
+        return TaskCode("mds", np.vstack([np.eye(tasks), parity]), workers - tasks)
 
     return best_draw(draw, of_solving, Generator(PCG64(derive(seed, "mds", workers, tasks))), GOOD)
 
@@ -134,7 +135,7 @@ def mds_dense(workers: int, tasks: int, seed: int) -> TaskCode:
     """Every worker has a mixture of all tasks: orthonormal columns, drawn uniformly."""
 
     def draw(generator: Generator) -> TaskCode:
-        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), drawn=True)
+        return TaskCode("mds-dense", orthonormal(generator, workers, tasks), workers - tasks)
 
     return best_draw(
         draw, of_solving, Generator(PCG64(derive(seed, "mds-dense", workers, tasks))), GOOD
