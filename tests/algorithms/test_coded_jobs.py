@@ -47,9 +47,11 @@ def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
             lambda at=updates: [line for line in lines(path) if line.get("updates", 0) >= at],
             f"never came to {updates} updates",
         )
+        names = {f"coded-{victim}" for victim in victims}
+        wait_for(process, lambda names=names: names <= set(actors_of(process)), "not all there")
         actors = actors_of(process)
-        for victim in victims:
-            actors[f"coded-{victim}"].kill()
+        for name in names:
+            actors[name].kill()
         killed += len(victims)
     assert process.wait() == 0
     events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]

@@ -19,7 +19,7 @@ def begun(tmp_path):
             "env": {"id": "CartPole-v1"},
             "sampling": {"samplers": 1, "envs_per_sampler": 4},
         }
-        path = tmp_path / "run"
+        path = tmp_path / f"run {len(started)}"
         process = start(path, tmp_path / "home", section | more, steps=100_000_000)
         started.append(process)
         wait_for(process, lambda: lines(path), "it never began")
@@ -59,7 +59,11 @@ def test_killed_workers_are_replaced_while_training_goes_on(begun):
 
 @pytest.mark.ray
 def test_a_run_that_is_stopped_while_ray_starts_keeps_what_it_learnt(begun):
-    process, path = begun()
-    assert stop(process) == 4
+    for _ in range(3):
+        process, path = begun()
+        status = stop(process)
+        if status != -signal.SIGABRT:  # for a moment Ray's core has a handler that aborts
+            break
+    assert status == 4
     assert (path / "checkpoints" / "latest").exists()
     assert json.loads((path / "result.json").read_text())["step"] > 0
