@@ -48,8 +48,8 @@ def accuracy(data: str, strategy: dict[str, Any], seed: int, rounds: int, folder
     stop = {"stop": {"rounds": rounds}, "checkpoint": {"every_rounds": rounds}}
     path = RunFolder.create(folder, parse_job_file({**job, **stop}, folder.parent)).path
     outcome = run_attempt(path)
-    if outcome.error is not None:
-        raise SystemExit(outcome.error)
+    if outcome.state != "succeeded":
+        raise SystemExit(f"{strategy['name']}, seed {seed}: {outcome.state}, {outcome.error}")
     lines = [json.loads(line) for line in (path / "metrics.jsonl").read_text().splitlines()]
     last = [line["accuracy"] for line in lines if line["step"] > rounds - max(1, rounds // 10)]
     return float(np.mean(last))
