@@ -1,6 +1,7 @@
 """The peers by name, and the Python that has each: SB3 lives apart, RLlib comes with Covey."""
 
 import sys
+from collections.abc import Mapping
 from difflib import get_close_matches
 from pathlib import Path
 
@@ -10,20 +11,21 @@ PEERS = {"rllib": "RLlib", "sb3": "SB3"}
 SCRIPTS = Path(__file__).parent / "peers"
 
 
-def chosen_peers(names: str) -> tuple[str, ...]:
-    """The peers named, with commas between them; raises UserError for one that is not known or not
-    installed.
+def chosen_peers(names: str, known: Mapping[str, str] = PEERS) -> tuple[str, ...]:
+    """The peers named, with commas between them; raises UserError for one that is not known, and
+    for one of this file's that is not installed.
     """
     chosen = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     if chosen in ((), ("none",)):
         return ()
     for name in chosen:
-        if name not in PEERS:
-            nearest = get_close_matches(name, PEERS, n=1, cutoff=0)[0]
+        if name not in known:
+            nearest = get_close_matches(name, known, n=1, cutoff=0)[0]
             raise UserError(
-                f"no peer is called {name!r}; known: {', '.join(PEERS)}; nearest: {nearest}"
+                f"no peer is called {name!r}; known: {', '.join(known)}; nearest: {nearest}"
             )
-        python_of(name)
+        if name in PEERS:
+            python_of(name)
     return chosen
 
 
@@ -31,7 +33,7 @@ def python_of(peer: str) -> Path:
     """The interpreter that runs a peer's scripts."""
     if peer == "rllib":
         return Path(sys.executable)
-    return peers_python(checkout())
+    return peers_python(checkout(), peer)
 
 
 def checkout() -> Path:
@@ -40,12 +42,12 @@ def checkout() -> Path:
     return own if (own / "Makefile").exists() else Path.cwd()
 
 
-def peers_python(folder: Path) -> Path:
+def peers_python(folder: Path, peer: str) -> Path:
     """The peers' Python in a checkout; raises UserError where it is not set up."""
     if not (folder / ".venv-peers" / ".ready").exists():
         raise UserError(
             f"the peers' environment {folder / '.venv-peers'} is not set up: run "
-            f"`make bench-peers` in {folder}, or leave sb3 out of --against"
+            f"`make bench-peers` in {folder}, or leave {peer} out of --against"
         )
     return folder / ".venv-peers" / "bin" / "python"
 

@@ -12,14 +12,14 @@ from covey.platform.errors import UserError
 
 def test_a_missing_peers_environment_is_one_line_that_says_what_to_run(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="run `make bench-peers` in") as caught:
-        peers_python(tmp_path)
+        peers_python(tmp_path, "sb3")
     assert len(str(caught.value).splitlines()) == 1
 
 
 def test_a_peers_environment_that_is_set_up_is_found(tmp_path: Path) -> None:
     (tmp_path / ".venv-peers").mkdir()
     (tmp_path / ".venv-peers" / ".ready").touch()
-    assert peers_python(tmp_path) == tmp_path / ".venv-peers" / "bin" / "python"
+    assert peers_python(tmp_path, "sb3") == tmp_path / ".venv-peers" / "bin" / "python"
 
 
 def test_peers_are_chosen_by_name() -> None:

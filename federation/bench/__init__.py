@@ -1,0 +1,1 @@
+"""`covey bench federated`: Covey's engines, hand-written loops and other simulators in one run."""
