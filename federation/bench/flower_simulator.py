@@ -3,8 +3,8 @@ of its own with a Ray of its own: at its end Flower shuts down whatever Ray its 
 
     python -m covey.federation.bench.flower_simulator '{"run_config": {...}, "start": ...}'
 
-Settings: `run_config` of the app, `clients`, `start` (as of `peers/task.py`), and in `cpus` how many
-Flower gets: one for each of its actors.
+Settings: `run_config` of the app, `clients`, `start` (as of `peers/task.py`), and `cpus`: how many
+Flower gets, one for each of its actors.
 """
 
 from collections.abc import Callable, Iterable
@@ -35,8 +35,8 @@ def client_of(config: Config) -> ClientApp:
 
     @app.train()
     def train(message: Message, context: Context) -> Message:
-        share = message.content.config_records["share"]["client"]
-        node = {**context.node_config, "partition-id": share}
+        share = int(str(message.content.config_records["share"]["client"]))
+        node: Config = {**context.node_config, "partition-id": share}
         own = Context(context.run_id, context.node_id, node, context.state, config)
         return client_app.app(message, own)
 

@@ -40,7 +40,7 @@ def write_opening(job: JobFile, path: Path) -> None:
     for client, part in enumerate(parts):
         owner[part.numpy()] = client
     assert (owner >= 0).all(), "samples that no client has"
-    model = {f"model/{name}": array.numpy() for name, array in arrays.items()}
+    model: dict[str, Any] = {f"model/{name}": array.numpy() for name, array in arrays.items()}
     with path.open("wb") as out:
         np.savez(out, owner=owner, cohorts=cohorts, **model)
 

@@ -54,7 +54,10 @@ def test_accuracies_within_a_point_agree() -> None:
     assert sentence.startswith("mlp: Covey inline ends with accuracy 0.880, plain torch loop with")
 
 
-def test_a_report_names_who_disagrees(capsys: pytest.CaptureFixture[str]) -> None:
+def test_a_report_names_who_disagrees(
+    capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COLUMNS", "200")
     report = Report("how to read it", {}, {}, [found(0.88)])
     print_report(report, as_json=False)
     shown = capsys.readouterr().out
