@@ -102,8 +102,9 @@ def test_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
 def test_agents_of_an_environment_learn_together_and_go_on(tmp_path, policies, groups):
     algorithm = {**SMALL, "policies": policies}
     evaluation = {"every_env_steps": 200, "episodes": 3}
+    sampling, kwargs = {"groups": groups}, {"max_cycles": 6}
     job = job_of(
-        "mpe2.simple_spread_v3", algorithm, 0, {"max_cycles": 6}, evaluation, {"groups": groups}
+        *("mpe2.simple_spread_v3", algorithm, 0, kwargs, evaluation, sampling), deterministic=True
     )
     train(tmp_path / "run", job, lambda run, step: step >= 200 and run.request_stop())
     metrics = train(tmp_path / "run")
