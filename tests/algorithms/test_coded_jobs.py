@@ -13,7 +13,7 @@ MADDPG = {
     "updates_per_step": 0.2,
     "buffer_size": 2000,
 }
-STEPS = 3000  # of single agents: 1,000 moments; metrics are told after each 1,000
+STEPS = 9000  # of single agents: 3,000 moments; metrics are told after each 1,000
 
 
 def section(**more):
@@ -28,7 +28,7 @@ def section(**more):
 @pytest.mark.ray
 def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
     """Up to the tolerance, and beyond it."""
-    late = {"workers": [0, 1, 2, 3, 4], "delay_s": 0.005}
+    late = {"workers": [0, 1, 2, 3, 4], "delay_s": 0.02}
     coded = {"code": "mds", "workers": 5, "exact": True, "inject": late}
     path = tmp_path / "coded"
     process = start(
@@ -41,7 +41,7 @@ def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
     killed = 0
     # None dies twice, so nobody is waited for: after the first two the others go on, and any three
     # at once are too many.
-    for updates, victims in ((100, (0, 3)), (300, (1, 2, 4))):
+    for updates, victims in ((100, (0, 3)), (250, (1, 2, 4))):
         wait_for(
             process,
             lambda at=updates: [line for line in lines(path) if line.get("updates", 0) >= at],
