@@ -44,7 +44,7 @@ __all__ = [
 
 STOP_REQUESTED = "stop requested"
 PICTURE = re.compile(r"[a-z0-9][a-z0-9_-]*\.(png|gif)")
-TABLE = re.compile(r"(?!result\.)[a-z0-9][a-z0-9_-]*\.json")
+TABLE = re.compile(r"(?!(?:result|attempt)\.)[a-z0-9][a-z0-9_-]*\.json")
 
 
 class CheckpointFailed(Exception):
@@ -186,7 +186,10 @@ class Run:
         self._put(name, data)
 
     def table(self, name: str, data: bytes) -> None:
-        """Put a table (`*.json`) into the run folder, as `picture` does. result.json is taken."""
+        """Put a table (`*.json`) into the run folder, as `picture` does.
+
+        result.json and attempt.json are taken.
+        """
         if TABLE.fullmatch(name) is None:
             raise ValueError(f"{name!r} is no name for a table in a run folder")
         self._put(name, data)

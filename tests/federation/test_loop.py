@@ -187,6 +187,8 @@ def test_clients_figures_keep_a_name_each(train, write_app):
 def test_waiting_for_clients_that_will_never_come_is_refused():
     with pytest.raises(UserError, match="FedAvg waits for 2 clients"):
         refuse_endless_wait(FedAvg(), 1)
+    with pytest.raises(UserError, match=r"FedAvg waits for 20 clients \(fraction_train is 2.0\)"):
+        refuse_endless_wait(FedAvg(fraction_train=2.0), 10)
     wrapped = DifferentialPrivacyServerSideFixedClipping(
         FedMedian(min_train_nodes=9), noise_multiplier=1.0, clipping_norm=1.0, num_sampled_clients=9
     )

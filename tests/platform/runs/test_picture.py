@@ -70,3 +70,17 @@ def test_a_disk_that_refuses_is_noted_once(folder: RunFolder, run: Run) -> None:
 
 def refusals(folder: RunFolder) -> int:
     return folder.events.read_text().count('"no-picture"')
+
+
+def test_a_table_takes_the_place_of_the_one_before(folder: RunFolder, run: Run) -> None:
+    before = names(folder)
+    run.table("clients.json", b"{}")
+    run.table("clients.json", b'{"node": []}')
+    assert (folder.path / "clients.json").read_bytes() == b'{"node": []}'
+    assert names(folder) == before | {"clients.json"}
+
+
+@pytest.mark.parametrize("name", ["result.json", "../a.json", "attempt.json", "clients.txt"])
+def test_a_table_cannot_be_put_elsewhere_or_be_the_result(run: Run, name: str) -> None:
+    with pytest.raises(ValueError, match="no name for a table"):
+        run.table(name, b"{}")
