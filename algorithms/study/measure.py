@@ -132,13 +132,15 @@ def measured(
             if stragglers > pool.code.workers:
                 continue
             pool.injection = Injection(stragglers, setting.delay_s)
-            outcomes = [pool.iterate(snapshot) for _ in range(rounds)]
             draw, workers = pool.injection.draw, pool.code.workers
-            found[stragglers] = Taken(
-                tuple(outcome.metrics["iteration_s"] for outcome in outcomes),
-                tuple(draw(outcome.iteration, workers) for outcome in outcomes),
-                costs_in([outcome.metrics for outcome in outcomes]),
-            )
+            metrics, delays_s = [], []
+            for _ in range(rounds):  # without their values: as in a training, these make room
+                outcome = pool.iterate(snapshot)
+                metrics.append(outcome.metrics)
+                delays_s.append(tuple(draw(outcome.iteration, workers)))
+                del outcome
+            seconds = tuple(one["iteration_s"] for one in metrics)
+            found[stragglers] = Taken(seconds, tuple(delays_s), costs_in(metrics))
     return found
 
 
