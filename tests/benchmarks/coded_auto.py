@@ -17,7 +17,8 @@ from dataclasses import asdict
 from functools import partial
 from typing import Any
 
-from covey.algorithms.coded import Coded, Work, codes_for_results
+from covey.algorithms.auto_codes import codes_for_results
+from covey.algorithms.coded import Coded, Work
 from covey.algorithms.study.command import private_ray
 from covey.algorithms.study.measure import WARM_ROUNDS, Arrays, Setting, pool_of, work_of
 from covey.platform.coding import CodeError, make_code
@@ -71,7 +72,7 @@ def main() -> None:
     work, snapshot = work_of(Setting("simple_spread", AGENTS, 1.0, ()), 1024)
     fixed: dict[str, dict[str, Any]] = {}
     with private_ray() as make_crew:
-        for name, workers, _ in codes_for_results(AGENTS, WORKERS):
+        for name, workers, _ in codes_for_results(AGENTS, WORKERS, 0):
             try:
                 make_code(name, workers=workers, tasks=AGENTS)
             except CodeError:
