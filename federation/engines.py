@@ -52,7 +52,8 @@ def make_grid(
         from covey.federation.apps.cohort_program import BuiltInProgram
         from covey.federation.apps.settings import Settings
 
-        program = BuiltInProgram(Settings(**cast(Any, config)), section.clients, job.seed)
+        settings, threads = Settings(**cast(Any, config)), int(job.resources.cpus)
+        program = BuiltInProgram(settings, section.clients, job.seed, threads)
         return CohortGrid(client_app, program, **common)
     if engine != section.engine:
         run.event("engine", f"clients run in actors: {why_not_batched(section)}")

@@ -1,7 +1,10 @@
 """The built-in clients' training for the cohort engine."""
 
 from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 
+import numpy as np
 import torch
 from flwr.app import ArrayRecord
 from torch import Tensor
@@ -14,12 +17,17 @@ from covey.federation.flower_internals import array_record, metric_record, recor
 from covey.federation.generators import torch_seed
 from covey.federation.numpy_array import NumpyArray, numbers_of
 
+WORTH_A_THREAD = 4_000_000
+"""Parameters times samples of a step: with less, threads wait for one another's Python."""
+
 
 class BuiltInProgram:
-    """All that train with the same global arrays are trained together."""
+    """All that train with the same global arrays are trained together, a part of them in each of
+    some threads.
+    """
 
-    def __init__(self, settings: Settings, num_clients: int, seed: int) -> None:
-        self._settings, self._seed = settings, seed
+    def __init__(self, settings: Settings, num_clients: int, seed: int, threads: int = 1) -> None:
+        self._settings, self._seed, self._threads = settings, seed, threads
         self._step = STEPS[settings.model]
         self._parts = partition(settings, num_clients)
         self._images, labels, _, _ = tensors(settings.data)
@@ -48,23 +56,41 @@ class BuiltInProgram:
         orders = [self._orders(question) for question in asked]
         counts = [sum(-(-len(order) // self._settings.batch_size) for order in o) for o in orders]
         longest_first = sorted(range(len(asked)), key=lambda place: -counts[place])
-        weights = copies(asked[0].message.content.array_records["arrays"], len(asked))
-        settings = self._settings
+        parts = self._parts_of(longest_first, asked[0].message.content.array_records["arrays"])
+        found: dict[int, Answer] = {}
+        with ThreadPoolExecutor(len(parts)) as threads:
+            for answers in threads.map(partial(self._part_trained, asked, orders), parts):
+                found.update(answers)
+        return [found[place] for place in range(len(asked))]
+
+    def _parts_of(self, places: Sequence[int], arrays: ArrayRecord) -> list[Sequence[int]]:
+        """Who goes to which thread, each with its share of the long and of the short ones."""
+        size = sum(int(np.prod(array.shape)) for array in arrays.values())
+        worth = len(places) * size * self._settings.batch_size // WORTH_A_THREAD
+        count = max(1, min(self._threads, worth, len(places)))
+        return [places[first::count] for first in range(count)]
+
+    def _part_trained(
+        self, asked: Sequence[Question], orders: Sequence[Sequence[Tensor]], places: Sequence[int]
+    ) -> dict[int, Answer]:
+        """The answers to the questions at these places, of which the first has most to do."""
+        first, settings = asked[places[0]], self._settings
+        weights = copies(first.message.content.array_records["arrays"], len(places))
         losses = train_together(
             self._step,
             weights,
-            [orders[place] for place in longest_first],
+            [orders[place] for place in places],
             self._images,
             self._hot,
             settings.batch_size,
             settings.steps,
             settings.learning_rate,
-            proximal_mu(asked[0]),
+            proximal_mu(first),
         ).tolist()
-        found: dict[int, Answer] = {}
-        for row, place in enumerate(longest_first):
-            found[place] = self._answer(asked[place], weights, row, losses[row])
-        return [found[place] for place in range(len(asked))]
+        return {
+            place: self._answer(asked[place], weights, row, losses[row])
+            for row, place in enumerate(places)
+        }
 
     def _orders(self, question: Question) -> list[Tensor]:
         """The client's passes over its samples: the same random numbers as its app would draw."""

@@ -18,7 +18,12 @@ from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile
 
 PEERS = {"flower": "Flower simulator", "pfl": "pfl", "fedjax": "FedJAX"}
-OURS = {engine: f"Covey {engine}" for engine in ("cohort", "inline", "actors")}
+OURS = {
+    "cohort": "Covey cohort",
+    "cohort-1": "Covey cohort, 1 core",
+    "inline": "Covey inline",
+    "actors": "Covey actors",
+}
 PLAIN = "plain torch loop"
 HAND_WRITTEN = "hand-written, 1 core"
 SCRIPTS = Path(__file__).parent / "peers"
@@ -114,12 +119,14 @@ def run_other(setting: Setting, name: str, command: Sequence[str]) -> Metered:
     return run_metered(name, [*command, json.dumps(settings)], LIMIT_S)
 
 
-def run_ours(setting: Setting, engine: str) -> Metered:
+def run_ours(setting: Setting, key: str) -> Metered:
     """One `covey run`, and what its run folder tells in the words of the others."""
+    engine, _, cores = key.partition("-")
+    cpus = int(cores) if cores else setting.cpus
     with tempfile.TemporaryDirectory(dir=setting.scratch) as folder:
         file, run_dir = Path(folder, "job.yaml"), Path(folder, "run")
-        file.write_text(json.dumps(setting.work.job(engine, setting.rounds, setting.cpus)))
-        measured = run_metered(OURS[engine], covey_run(file, run_dir), LIMIT_S)
+        file.write_text(json.dumps(setting.work.job(engine, setting.rounds, cpus)))
+        measured = run_metered(OURS[key], covey_run(file, run_dir), LIMIT_S)
         lines = (run_dir / "metrics.jsonl").read_text().splitlines()
     return replace(measured, record=our_record(measured.record, map(json.loads, lines)))
 

@@ -2,12 +2,14 @@
 
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+from covey.federation.apps import cohort_program
 from covey.federation.engines import engine_of
 from covey.platform.errors import UserError
 from covey.platform.runs.folder import RunFolder
@@ -53,6 +55,22 @@ def test_a_cohort_of_one_trains_as_it_would_alone(train):
         alone.path,
         1e-6,
     )
+
+
+def test_a_cohort_dealt_out_to_threads_gives_the_same_bytes(train, monkeypatch):
+    """Six clients with batches of 500 are worth two threads."""
+    section = {"engine": "cohort", "local": {"steps": 5, "batch_size": 500}}
+    pools = []
+
+    class Counted(ThreadPoolExecutor):
+        def __init__(self, threads):
+            pools.append(threads)
+            super().__init__(threads)
+
+    monkeypatch.setattr(cohort_program, "ThreadPoolExecutor", Counted)
+    one, two = (train("mlp", resources={"cpus": cpus}, federated=section) for cpus in (1, 2))
+    assert pools == [1, 1, 1, 2, 2, 2]
+    assert one.model == two.model
 
 
 def test_what_cannot_be_batched_runs_in_actors(create):

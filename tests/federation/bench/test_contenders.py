@@ -53,5 +53,5 @@ def test_all_engines_and_both_loops_are_measured_beside_the_peers(tmp_path: Path
     setting = Setting(WORKS["mlp"], 3, 2, tmp_path / "opening.npz", tmp_path)
     found = contenders_of(setting, ("flower",))
     assert [one.key for one in found] == [
-        *("cohort", "inline", "actors", "plain", "hand-written", "flower")
+        *("cohort", "cohort-1", "inline", "actors", "plain", "hand-written", "flower")
     ]
