@@ -8,7 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.federation.partition_table import PartitionTable
-from covey.platform.runs.plots import FAINT, LINE, short_number
+from covey.platform.runs.panels import FAINT, LINE, short_number
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -1,9 +1,9 @@
 """What the platform asks of a workload, and how it finds one: entry points `covey.workloads`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from importlib.metadata import entry_points
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, Protocol, runtime_checkable
 
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 
@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from covey.platform.runs.panels import Lines, Panel
     from covey.platform.runs.run import Run
 
 
@@ -53,6 +54,22 @@ class Workload(Protocol):
 
     def load_policy(self, run_dir: Path) -> Policy:
         """The policy in the newest whole checkpoint of a run folder."""
+
+
+@runtime_checkable
+class Illustrated(Protocol):
+    """What a workload may add, all of it: what people see of its runs. Of others the platform shows
+    metrics by their names.
+    """
+
+    def headline(self, metrics: Mapping[str, float]) -> Sequence[str]:
+        """Where a run stands, a few words each: what a progress line says beside step and goal."""
+
+    def panels(self, job: JobFile, lines: "Lines") -> "Sequence[Panel]":
+        """The panels of `curves.png`, best first; none while there is nothing to draw."""
+
+    def pictures(self, run_dir: Path) -> Mapping[str, bytes]:
+        """More pictures of a run, by the file names they get in its folder."""
 
 
 def workload_names() -> list[str]:

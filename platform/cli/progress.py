@@ -2,12 +2,14 @@
 
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from functools import cache
 
 from covey.platform.cli.output import figure, note
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.metrics import OnReport
+from covey.platform.workload import Illustrated, find_workload
 
 LINE_EVERY_S = 10.0
 SHOWN = ("episode_return_mean", "accuracy", "loss", "sampling_hz")
@@ -32,7 +34,14 @@ def describe(job: JobFile, step: int, metrics: Mapping[str, float]) -> str:
             goal = getattr(job.stop, name, None)
             wanted = f" (to {figure(goal)})" if goal is not None else ""
             parts.append(f"{name} {figure(metrics[name])}{wanted}")
-    return " · ".join(parts)
+    return " · ".join([*parts, *_headline(job.workload)(metrics)])
+
+
+@cache
+def _headline(workload: str) -> Callable[[Mapping[str, float]], Sequence[str]]:
+    """What a workload says of where a run stands; looking workloads up takes a while."""
+    found = find_workload(workload)
+    return found.headline if isinstance(found, Illustrated) else lambda metrics: ()
 
 
 def _lines(job: JobFile) -> OnReport:

@@ -91,14 +91,15 @@ def evaluate(
 
 
 def plot(run_dir: RunDir, as_json: Json = False) -> None:
-    """Draw the learning curves of a run again, and say where the picture is."""
-    from covey.platform.runs.plots import plot_curves
+    """Draw the learning curves of a run again, and its other pictures, and say where they are."""
+    from covey.platform.runs.plots import draw_pictures
 
-    picture = plot_curves(find_run(run_dir))
+    pictures = [str(path) for path in draw_pictures(find_run(run_dir))]
     if as_json:
-        print_json({"picture": str(picture)})
+        print_json({"picture": pictures[0], "pictures": pictures})
     else:
-        say(str(picture))
+        for picture in pictures:
+            say(picture)
 
 
 def find_run(name: str) -> Path:

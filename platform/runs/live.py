@@ -5,7 +5,8 @@ import math
 from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
-from covey.platform.runs.plots import FAINT, FIRST, Lines, draw_panel, short_number
+from covey.platform.runs.panels import FAINT, Lines, draw, short_number
+from covey.platform.runs.plots import FIRST, metric_panel
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -43,7 +44,7 @@ def draw_live(history: Sequence[dict[str, float]], name: str, note: str = "") ->
     grid = figure.add_gridspec(
         rows, COLUMNS, left=0.04, right=0.988, bottom=0.075, top=0.91, wspace=0.2, hspace=0.52
     )
-    draw_panel(figure.add_subplot(grid[:LARGE, :LARGE]), RETURN, lines, smooth=True)
+    draw(figure.add_subplot(grid[:LARGE, :LARGE]), metric_panel(RETURN, lines, ""), smooth=True)
     places = [
         (row, column)
         for row in range(rows)
@@ -51,13 +52,13 @@ def draw_live(history: Sequence[dict[str, float]], name: str, note: str = "") ->
         if row >= LARGE or column >= LARGE
     ]
     for metric, place in zip(small, places, strict=False):
-        along = "wall_s" if metric in METERS else "step"
+        along, unit = ("wall_s", "s") if metric in METERS else ("step", "steps")
         axes = figure.add_subplot(grid[place])
-        draw_panel(axes, metric, lines, along=along, smooth=True)
+        draw(axes, metric_panel(metric, lines, unit, along=along), smooth=True)
         axes.locator_params(nbins=4)
         axes.title.set_fontsize(9)
         axes.tick_params(labelsize=8)
-        axes.set_xlabel("s" if along == "wall_s" else "steps", fontsize=8, color=FAINT, labelpad=1)
+        axes.set_xlabel(unit, fontsize=8, color=FAINT, labelpad=1)
     picture = io.BytesIO()
     figure.savefig(picture, format="png")
     return picture.getvalue()

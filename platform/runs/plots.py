@@ -1,26 +1,20 @@
-"""The learning curves of a run as one picture, `curves.png`: a panel for each metric that
-matters.
+"""The pictures of a run: its learning curves, `curves.png`, a panel for each metric that matters,
+and what else its workload draws.
 """
 
-import math
-import os
-from itertools import accumulate, pairwise
+from collections.abc import Iterable
+from io import BytesIO
+from itertools import pairwise
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile
-from covey.platform.runs.durable import LEFTOVER
+from covey.platform.runs.durable import write_whole
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import read_metrics
+from covey.platform.runs.panels import Lines, Panel, Series, course, draw_figure
 from covey.platform.runs.result import read_result
-from covey.platform.workload import find_workload
-
-if TYPE_CHECKING:
-    from matplotlib.axes import Axes
-    from matplotlib.figure import Figure
-
-Lines = list[dict[str, float]]
+from covey.platform.workload import Illustrated, find_workload
 
 MAX_PANELS = 6
 FIRST = (
@@ -55,7 +49,14 @@ TITLES = {
 FROM_ZERO = ("_hz", "_s", "_percent", "_age", "_fraction")
 """Rates and times start at zero, so that noise does not look like change."""
 
-LINE, OTHER, GOAL, FAINT = "#2563a8", "#0f766e", "#c2410c", "#6b7280"
+
+def draw_pictures(run_dir: Path) -> list[Path]:
+    """Draw `curves.png` and the workload's own pictures anew; returns where they are, the curves
+    first. UserError when there is nothing to draw yet.
+    """
+    workload = find_workload(RunFolder.open(run_dir).job().workload)
+    own = workload.pictures(run_dir) if isinstance(workload, Illustrated) else {}
+    return [plot_curves(run_dir), *(_put(run_dir / name, data) for name, data in own.items())]
 
 
 def plot_curves(run_dir: Path) -> Path:
@@ -63,126 +64,68 @@ def plot_curves(run_dir: Path) -> Path:
     folder = RunFolder.open(run_dir)
     job = folder.job()
     lines = read_metrics(folder.metrics)
-    names = choose_panels(lines)
-    if not names:
+    panels = panels_of(job, lines)
+    if not panels:
         raise UserError(f"{run_dir} holds no metrics yet: there is nothing to draw")
-    figure = _draw(lines, names, job, read_result(folder.path).get("state", "running"))
-    beside = folder.curves.with_name(f".{folder.curves.name}.{os.getpid()}{LEFTOVER}")
-    try:
-        figure.savefig(beside, format="png", dpi=120)
-        beside.replace(folder.curves)
-    finally:
-        beside.unlink(missing_ok=True)
-    return folder.curves
+    last = lines[-1]
+    title = f"{job.name}: {read_result(folder.path).get('state', 'running')}"
+    detail = f"{last['step']:,.0f} {unit_of(job)} in {last['wall_s']:,.1f} s of training"
+    return _put(folder.curves, picture(panels, title, detail))
 
 
-def choose_panels(lines: Lines) -> list[str]:
+def picture(panels: list[Panel], title: str, detail: str) -> bytes:
+    """A PNG of the panels."""
+    out = BytesIO()
+    draw_figure(panels, title, detail).savefig(out, format="png", dpi=120)
+    return out.getvalue()
+
+
+def panels_of(job: JobFile, lines: Lines) -> list[Panel]:
+    """What is shown of a run: as its workload chooses, else by the metrics' names."""
+    workload = find_workload(job.workload)
+    if isinstance(workload, Illustrated):
+        return list(workload.panels(job, lines))
+    unit, stop = unit_of(job), job.stop
+    return [
+        metric_panel(name, lines, unit, getattr(stop, name, None)) for name in choose_panels(lines)
+    ]
+
+
+def choose_panels(lines: Lines, shown: Iterable[str] = ()) -> list[str]:
     """The metrics to draw, best first: at most `MAX_PANELS`, none that only counts up or never
     moves.
     """
-    found = {name for line in lines for name in line} - {"step", "wall_s"}
+    found = {name for line in lines for name in line} - {"step", "wall_s", *shown}
     first = [name for name in FIRST if name in found]
     rest = found - set(first) - {BESIDE[name] for name in first if name in BESIDE}
     others = sorted(name for name in rest if not _is_dull(name, lines))
     return (first + others)[:MAX_PANELS]
 
 
-def smoothed(values: list[float], span: float) -> list[float]:
-    """Each value's mean with its neighbours on both sides, those `span` away counting 1/e."""
-    before, after = _sums_so_far(values, span), _sums_so_far(values[::-1], span)[::-1]
-    ones = [1.0] * len(values)
-    weights = _sums_so_far(ones, span)
-    return [
-        (left + right - value) / (left_weight + right_weight - 1)
-        for left, right, value, left_weight, right_weight in zip(
-            before, after, values, weights, weights[::-1], strict=True
-        )
-    ]
+def metric_panel(
+    name: str, lines: Lines, unit: str, goal: float | None = None, along: str = "step"
+) -> Panel:
+    """One metric of the lines against another that only grows, with what belongs beside it."""
+    series = [course(lines, name, along)]
+    if beside := BESIDE.get(name):
+        other = course(lines, beside, along)
+        if other.x:
+            series.append(Series(other.x, other.y, beside.split("_")[0], points=True))
+    title = TITLES.get(name, name.replace("_", " "))
+    return Panel(title, tuple(series), unit, goal, from_zero=name.endswith(FROM_ZERO))
 
 
-def short_number(value: float, _position: object = None) -> str:
-    """A tick label: 50000 is "50k", 1500000 "1.5M", small numbers as they are."""
-    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if abs(value) >= size:
-            return f"{value / size:g}{letter}"
-    return f"{value:g}"
+def unit_of(job: JobFile) -> str:
+    """What the job's steps are, in words."""
+    return find_workload(job.workload).step_unit.replace("env_", "environment ")
 
 
-def _sums_so_far(values: list[float], span: float) -> list[float]:
-    keep = math.exp(-1 / span)
-    return list(accumulate(values, lambda total, value: keep * total + value))
+def _put(path: Path, data: bytes) -> Path:
+    write_whole(path, data, lasting=False)
+    return path
 
 
 def _is_dull(name: str, lines: Lines) -> bool:
     values = [line[name] for line in lines if name in line]
     grows = all(later >= earlier for earlier, later in pairwise(values))
     return grows and all(float(value).is_integer() for value in values)
-
-
-def _draw(lines: Lines, names: list[str], job: JobFile, state: str) -> "Figure":
-    # No pyplot: its list of open figures, and its windows, are nothing for a training process.
-    from matplotlib.figure import Figure
-
-    columns = min(len(names), 3 if len(names) > 4 else 2)
-    rows = math.ceil(len(names) / columns)
-    height = 2.9 * rows + 0.8
-    figure = Figure(figsize=(max(4.7 * columns, 6.5), height), layout="constrained")
-    figure.get_layout_engine().set(  # type: ignore[union-attr, call-arg]
-        rect=(0.008, 0.01, 0.98, 1 - 0.62 / height), hspace=0.08, wspace=0.05
-    )
-    unit = find_workload(job.workload).step_unit.replace("env_", "environment ")
-    last = lines[-1]
-    detail = f"{last['step']:,.0f} {unit} in {last['wall_s']:,.1f} s of training"
-    top = 1 - 0.14 / height
-    figure.text(0.015, top, f"{job.name}: {state}", va="top", fontsize=14, fontweight="bold")
-    figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
-    for index, name in enumerate(names):
-        axes = figure.add_subplot(rows, columns, index + 1)
-        draw_panel(axes, name, lines, getattr(job.stop, name, None))
-        if index + columns >= len(names):
-            axes.set_xlabel(unit, color=FAINT)
-    return figure
-
-
-def draw_panel(
-    axes: "Axes",
-    name: str,
-    lines: Lines,
-    goal: float | None = None,
-    along: str = "step",
-    smooth: bool = False,
-) -> None:
-    """One metric of `lines` against another that only grows, with what belongs beside it; many
-    points, if they are to be smooth, faintly behind their smoothed course.
-    """
-    from matplotlib.ticker import FuncFormatter, MaxNLocator
-
-    steps, values = _points(lines, name, along)
-    few = len(steps) < 30
-    if smooth and not few:
-        axes.plot(steps, values, color=LINE, linewidth=1.0, alpha=0.3)
-        values = smoothed(values, len(values) / 50)
-    axes.plot(steps, values, color=LINE, linewidth=1.6, marker="o" if few else "", markersize=3.5)
-    beside = BESIDE.get(name, "")
-    steps, values = _points(lines, beside, along)
-    if steps:
-        label = beside.split("_")[0]
-        axes.plot(steps, values, "D", color=OTHER, markersize=4.5, label=label)
-    if goal is not None:
-        axes.axhline(goal, color=GOAL, linestyle="--", linewidth=1.2, label=f"stop at {goal:g}")
-    if steps or goal is not None:
-        axes.legend(loc="lower right", frameon=False, fontsize=9)
-    if name.endswith(FROM_ZERO):
-        axes.set_ylim(bottom=0)
-    axes.set_title(TITLES.get(name, name.replace("_", " ")), fontsize=11, loc="left")
-    for axis, whole in ((axes.xaxis, True), (axes.yaxis, False)):
-        axis.set_major_locator(MaxNLocator(6, integer=whole))
-        axis.set_major_formatter(FuncFormatter(short_number))
-    axes.tick_params(colors=FAINT, labelsize=9)
-    axes.spines[["top", "right"]].set_visible(False)
-    axes.grid(alpha=0.25)
-
-
-def _points(lines: Lines, name: str, along: str) -> tuple[list[float], list[float]]:
-    found = [line for line in lines if name in line and along in line]
-    return [line[along] for line in found], [line[name] for line in found]

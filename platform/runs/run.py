@@ -245,7 +245,7 @@ class Run:
     def finish(
         self, state: FinalState, metrics: Mapping[str, float], error: str | None = None
     ) -> None:
-        """End the attempt: the last checkpoint is on the disk, `result.json` and `curves.png` are
+        """End the attempt: the last checkpoint is on the disk, `result.json` and the pictures are
         written.
 
         Raises CheckpointFailed when the final state of a run that did not fail could not be
@@ -267,7 +267,7 @@ class Run:
         self._journal.flush()
         with self._fence.held():
             write_whole(self._folder.result, result.encode())
-        self._draw_curves()
+        self._draw_pictures()
         self._fence.release()
 
     def _wait_for_writer(self, state: FinalState) -> None:
@@ -283,15 +283,15 @@ class Run:
         if failure is not None and state != "failed":
             raise CheckpointFailed(f"the final checkpoint could not be written: {failure.strerror}")
 
-    def _draw_curves(self) -> None:
-        from covey.platform.runs.plots import plot_curves
+    def _draw_pictures(self) -> None:
+        from covey.platform.runs.plots import draw_pictures
 
         try:
             with self._fence.held():
-                plot_curves(self.path)
+                draw_pictures(self.path)
         except Superseded:
             raise
         except UserError:  # a run without metrics has no curves
             return
         except Exception as defect:  # a picture is not worth a finished run
-            self._journal.warn("no-curves", f"curves.png could not be drawn: {defect!r}")
+            self._journal.warn("no-curves", f"the pictures could not be drawn: {defect!r}")

@@ -34,7 +34,7 @@ def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 def no_curves(monkeypatch: pytest.MonkeyPatch) -> None:
     """Drawing pictures takes longer than these runs, and has tests of its own."""
     monkeypatch.setattr("covey.federation.partition_report.draw", lambda table: b"")
-    monkeypatch.setattr("covey.platform.runs.plots.plot_curves", lambda path: path)
+    monkeypatch.setattr("covey.platform.runs.plots.draw_pictures", lambda path: [])
 
 
 def federated_job(

@@ -6,7 +6,7 @@ import pytest
 from PIL import Image
 
 from covey.platform.runs.live import HEIGHT, METERS, WIDTH, choose_small, draw_live, thinned
-from covey.platform.runs.plots import smoothed
+from covey.platform.runs.panels import smoothed
 
 
 def history(count: int) -> list[dict[str, float]]:

@@ -5,7 +5,8 @@ import pytest
 
 from covey.platform.errors import UserError
 from covey.platform.runs.folder import RunFolder
-from covey.platform.runs.plots import MAX_PANELS, choose_panels, plot_curves, short_number
+from covey.platform.runs.panels import short_number
+from covey.platform.runs.plots import MAX_PANELS, choose_panels, plot_curves
 from covey.platform.runs.run import Run
 
 
