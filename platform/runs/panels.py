@@ -1,0 +1,180 @@
+"""Panels of a run's pictures: what one shows, and how it is drawn. Which ones a run has is up to
+`plots`, `live` or the workload.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.figure import Figure
+
+Lines = list[dict[str, float]]
+
+LINE, OTHER, GOAL, FAINT = "#2563a8", "#0f766e", "#c2410c", "#6b7280"
+COLOURS = (LINE, "#d97706", OTHER, "#7c3aed", "#b91c1c")
+SHADES = ("#4f83bd", "#f0b95b", "#5fa39b", "#a58bd3", "#cf7a7a")
+"""The same, for areas."""
+FEW = 30
+"""Fewer points than that are marked."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """One curve. `points`: measured now and then, so not joined."""
+
+    x: Sequence[float]
+    y: Sequence[float]
+    label: str = ""
+    points: bool = False
+
+
+@dataclass(frozen=True)
+class Panel:
+    """Curves that are drawn together, or `stacked` areas that add up. `unit` is that of x; y has
+    its own in the title.
+    """
+
+    title: str
+    series: tuple[Series, ...]
+    unit: str
+    goal: float | None = None
+    from_zero: bool = False
+    stacked: bool = False
+
+
+def course(lines: Lines, name: str, along: str = "step", label: str = "") -> Series:
+    """A metric of the lines against another that only grows, where there are both."""
+    found = [line for line in lines if name in line and along in line]
+    return Series([line[along] for line in found], [line[name] for line in found], label)
+
+
+def draw(axes: "Axes", panel: Panel, smooth: bool = False) -> None:
+    """Draw a panel; many points, if they are to be smooth, faintly behind their smoothed course."""
+    if panel.stacked:
+        _draw_areas(axes, panel.series)
+    else:
+        for series, colour in zip(panel.series, COLOURS, strict=False):
+            _draw_curve(axes, series, colour, smooth)
+    if panel.goal is not None:
+        label = f"stop at {panel.goal:g}"
+        axes.axhline(panel.goal, color=GOAL, linestyle="--", linewidth=1.2, label=label)
+    if panel.from_zero or panel.stacked:
+        axes.set_ylim(bottom=0)
+    axes.set_title(panel.title, fontsize=11, loc="left")
+    _tidy(axes)
+    _explain(axes)
+
+
+def draw_figure(panels: Sequence[Panel], title: str, detail: str) -> "Figure":
+    """All panels as one picture; the unit of x is written once below each column if it can be."""
+    # No pyplot: its list of open figures, and its windows, are nothing for a training process.
+    from matplotlib.figure import Figure
+
+    columns = min(len(panels), 3 if len(panels) > 4 else 2)
+    rows = math.ceil(len(panels) / columns)
+    height = 2.9 * rows + 0.8
+    figure = Figure(figsize=(max(4.7 * columns, 6.5), height), layout="constrained")
+    figure.get_layout_engine().set(  # type: ignore[union-attr, call-arg]
+        rect=(0.008, 0.01, 0.98, 1 - 0.62 / height), hspace=0.08, wspace=0.05
+    )
+    top = 1 - 0.14 / height
+    figure.text(0.015, top, title, va="top", fontsize=14, fontweight="bold")
+    figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
+    alike = len({panel.unit for panel in panels}) == 1
+    for index, panel in enumerate(panels):
+        axes = figure.add_subplot(rows, columns, index + 1)
+        draw(axes, panel)
+        if not alike or index + columns >= len(panels):
+            axes.set_xlabel(panel.unit, color=FAINT)
+    return figure
+
+
+def smoothed(values: Sequence[float], span: float) -> list[float]:
+    """Each value's mean with its neighbours on both sides, those `span` away counting 1/e."""
+    before, after = _sums_so_far(values, span), _sums_so_far(values[::-1], span)[::-1]
+    weights = _sums_so_far([1.0] * len(values), span)
+    return [
+        (left + right - value) / (left_weight + right_weight - 1)
+        for left, right, value, left_weight, right_weight in zip(
+            before, after, values, weights, weights[::-1], strict=True
+        )
+    ]
+
+
+def short_number(value: float, _position: object = None) -> str:
+    """A tick label: 50000 is "50k", 1500000 "1.5M", small numbers as they are."""
+    for size, letter in ((1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if abs(value) >= size:
+            return f"{value / size:g}{letter}"
+    return f"{value:g}"
+
+
+def _sums_so_far(values: Sequence[float], span: float) -> list[float]:
+    keep = math.exp(-1 / span)
+    return list(accumulate(values, lambda total, value: keep * total + value))
+
+
+def _draw_curve(axes: "Axes", series: Series, colour: str, smooth: bool) -> None:
+    x, y = series.x, series.y
+    if series.points:
+        axes.plot(x, y, "D", color=colour, markersize=4.5, label=series.label)
+        return
+    few = len(x) < FEW
+    if smooth and not few:
+        axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.3)
+        y = smoothed(y, len(y) / 50)
+    marker = "o" if few else ""
+    axes.plot(x, y, color=colour, linewidth=1.6, marker=marker, markersize=3.5, label=series.label)
+
+
+def _draw_areas(axes: "Axes", series: Sequence[Series]) -> None:
+    """Areas on top of each other: all have the x of the first. The sum is what the axis goes to."""
+    x = series[0].x
+    names = [one.label for one in series]
+    if len(x) == 1:
+        height = 0.0
+        for one, shade in zip(series, SHADES, strict=False):
+            axes.bar(x, one.y, bottom=height, width=0.5, color=shade, label=one.label)
+            height += one.y[0]
+    else:
+        values = [one.y for one in series]
+        axes.stackplot(x, values, labels=names, colors=SHADES, linewidth=0, step="mid")
+        axes.set_xlim(x[0], x[-1])
+
+
+def _explain(axes: "Axes") -> None:
+    """A legend for what has a label, in a strip of its own above the curves where it is long."""
+    handles, labels = axes.get_legend_handles_labels()
+    if not labels:
+        return
+    if len(labels) > 1:
+        axes.legend(
+            handles,
+            labels,
+            loc="lower left",
+            bbox_to_anchor=(-0.01, 0.985),
+            ncols=len(labels),
+            frameon=False,
+            fontsize=8,
+            handlelength=1.2,
+            columnspacing=1.0,
+            borderaxespad=0.0,
+        )
+        axes.set_title(axes.get_title(loc="left"), fontsize=11, loc="left", pad=18)
+    else:
+        axes.legend(handles, labels, loc="lower right", frameon=False, fontsize=9)
+
+
+def _tidy(axes: "Axes") -> None:
+    from matplotlib.ticker import FuncFormatter, MaxNLocator
+
+    for axis, whole in ((axes.xaxis, True), (axes.yaxis, False)):
+        axis.set_major_locator(MaxNLocator(6, integer=whole))
+        axis.set_major_formatter(FuncFormatter(short_number))
+    axes.tick_params(colors=FAINT, labelsize=9)
+    axes.spines[["top", "right"]].set_visible(False)
+    axes.grid(alpha=0.25)
