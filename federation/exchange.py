@@ -12,9 +12,10 @@ from flwr.app import Error, Message, RecordDict
 from flwr.serverapp import Grid
 
 from covey.federation.client_error import ClientError
+from covey.federation.client_rounds import ClientRounds
 from covey.federation.faults import Fault
 from covey.federation.flower_internals import reply_to
-from covey.federation.ledger import Account, Ledger
+from covey.federation.ledger import Ledger
 from covey.federation.losses import fate
 from covey.federation.payload import payload_bytes
 from covey.federation.refusal import why_refused
@@ -34,16 +35,17 @@ class Terms:
 class Exchange:
     """Carries messages for one round after the other.
 
-    `counts` are of this round's training: `clients_failed`, `clients_dropped` (late ones too) and
-    `clients_refused`; `bytes_down` and `bytes_up` of all its messages. `virtual_s` is the longest
+    `counts` are of this round's training: `clients_asked`, `clients_failed`, `clients_dropped`
+    (late ones too) and `clients_refused`; `bytes_down` and `bytes_up` of all its messages. `virtual_s` is the longest
     simulated delay in the last batch.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, rounds: ClientRounds) -> None:
         self.counts: Counter[str] = Counter()
         self.bytes_down = self.bytes_up = 0
         self.virtual_s = 0.0
         self._ledger = ledger
+        self._rounds = rounds
 
     def begin(self) -> None:
         """Another round: count from nothing."""
@@ -53,14 +55,19 @@ class Exchange:
     def train(self, grid: Grid, messages: Iterable[Message], terms: Terms) -> list[Message]:
         """One reply a message, in their order: the client's or an error."""
         messages = list(messages)
+        self.counts["clients_asked"] += len(messages)
         replies = self._exchange(grid, messages, terms)
         for message, reply in zip(messages, replies, strict=True):
-            self._count(self._ledger.of(message.metadata.dst_node_id), reply)
+            self._count(message.metadata.dst_node_id, reply)
         return replies
 
     def evaluate(self, grid: Grid, messages: Iterable[Message], terms: Terms) -> list[Message]:
         """The same; nobody is lost or counted."""
-        return self._exchange(grid, list(messages), terms)
+        messages = list(messages)
+        replies = self._exchange(grid, messages, terms)
+        for message, reply in zip(messages, replies, strict=True):
+            self._rounds.measured(message.metadata.dst_node_id, reply)
+        return replies
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], terms: Terms) -> list[Message]:
         self._count_down(messages)
@@ -105,9 +112,11 @@ class Exchange:
         account.samples = _samples(reply.content, terms.weight) or account.samples
         return reply
 
-    def _count(self, account: Account, reply: Message) -> None:
+    def _count(self, node: int, reply: Message) -> None:
         column = fate(reply) if reply.has_error() else "trained"
         column = "dropped" if column == "late" else column
+        self._rounds.answered(node, column)
+        account = self._ledger.of(node)
         setattr(account, column, getattr(account, column) + 1)
         if column != "trained":
             self.counts[f"clients_{column}"] += 1

@@ -11,6 +11,7 @@ from flwr.app import ConfigRecord, Context
 from flwr.serverapp.exception import PrivacyBudgetExhausted
 from flwr.serverapp.strategy import Result, Strategy
 
+from covey.federation.client_rounds import CLIENT_ROUNDS, ClientRounds
 from covey.federation.client_sampling import Sampler
 from covey.federation.early_stop import EarlyStop
 from covey.federation.exchange import Exchange
@@ -62,6 +63,7 @@ class RoundLoop:
         self._server_evaluates = True
         self._phases = Phases()
         self._ledger = Ledger()
+        self._client_rounds = ClientRounds()
         self._early_stop = EarlyStop(section.early_stop)
         self._sampler = Sampler(section.sampling, run.job.seed, self._ledger, samples)
 
@@ -72,6 +74,7 @@ class RoundLoop:
         try:
             self._server_evaluates = asked.evaluate_fn is not None
             self._check(asked)
+            self._client_rounds.admit(list(asked.grid.get_node_ids()))
             progress = Progress(
                 asked.initial_arrays,
                 asked.train_config or ConfigRecord(),
@@ -135,7 +138,7 @@ class RoundLoop:
         # A job that says nothing of rounds and faults fails at once when all its clients do.
         limits = section.round or RoundSection(attempts=3 if section.faults else 1)
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
-        exchange = Exchange(self._ledger)
+        exchange = Exchange(self._ledger, self._client_rounds)
         return TrainingRound(
             asked, limits, faults, self._sampler, exchange, self._phases, self._run.event
         )
@@ -145,6 +148,7 @@ class RoundLoop:
     ) -> str | None:
         """A round with all that is reported of it. Returns why it is the last, if it is."""
         self._phases.begin()
+        self._client_rounds.begin(progress.round)
         self._grid.round = progress.round
         figures = one.run(progress)
         self._tell_unused_policy(progress)
@@ -194,6 +198,7 @@ class RoundLoop:
 
     def _restore(self, checkpoint: Checkpoint, progress: Progress, strategy: Strategy) -> None:
         self._ledger.restore(checkpoint.read(CLIENTS))
+        self._client_rounds.restore(checkpoint.read(CLIENT_ROUNDS))
         restore(checkpoint, progress, strategy, self._grid, self._context)
         self._early_stop.state = progress.notes["early_stop"]
         self._sampler.position = progress.notes["sampling_position"]
@@ -204,7 +209,7 @@ class RoundLoop:
             "sampling_position": self._sampler.position,
         }
         parts, left_out = save(progress, strategy, self._grid, self._context)
-        parts[CLIENTS] = clients = self._ledger.encode()
+        tables = {CLIENTS: self._ledger.encode(), CLIENT_ROUNDS: self._client_rounds.encode()}
         new = set(left_out) - self._left_out
         if new:
             self._left_out |= new
@@ -213,5 +218,6 @@ class RoundLoop:
                 f"{type(strategy).__name__} holds what no checkpoint can keep; a resumed run may "
                 f"differ: {', '.join(sorted(new))}",
             )
-        self._run.checkpoint(progress.round, parts)
-        self._run.table(CLIENTS, clients)
+        self._run.checkpoint(progress.round, {**parts, **tables})
+        for name, content in tables.items():
+            self._run.table(name, content)

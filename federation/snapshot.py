@@ -4,7 +4,7 @@
 safetensors does not hold exactly · `strategy.*` the strategy's state · `clients.bin` the clients'
 contexts · `server.bin` the server's context, the configs and past metrics · `generators.json` the
 server's random generators · `progress.json` the round and its figures, and
-the loop's notes. The loop adds `clients.json`, what each client has done.
+the loop's notes. The loop adds `clients.json` and `client_rounds.json`, what each client has done.
 """
 
 import json

@@ -1,11 +1,12 @@
 """Federated training as a workload. Cheap to import: Flower and torch wait for `run`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from covey.federation.rounds_section import check_early_stop, check_round
 from covey.federation.section import FederatedSection, resolve_section
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.runs.panels import Lines, Panel
 from covey.platform.runs.run import Run
 from covey.platform.workload import Policy
 
@@ -45,6 +46,25 @@ class FederatedWorkload:
         from covey.federation.trained import load_classifier
 
         return load_classifier(run_dir)
+
+    def headline(self, metrics: Mapping[str, float]) -> Sequence[str]:
+        """Clients, traffic and epsilon."""
+        from covey.federation.shown import headline
+
+        return headline(metrics)
+
+    def panels(self, job: JobFile, lines: Lines) -> Sequence[Panel]:
+        """Accuracies by round and by traffic, losses, clients, times, privacy."""
+        from covey.federation.shown import panels
+
+        return panels(job, lines)
+
+    def pictures(self, run_dir: Path) -> Mapping[str, bytes]:
+        """`clients.png`, once there is a table of the clients' rounds."""
+        from covey.federation.client_map import NAME, drawn_of
+
+        picture = drawn_of(run_dir)
+        return {NAME: picture} if picture else {}
 
 
 WORKLOAD = FederatedWorkload()

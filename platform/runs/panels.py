@@ -5,7 +5,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from itertools import accumulate
+from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -65,7 +65,7 @@ def draw(axes: "Axes", panel: Panel, smooth: bool = False) -> None:
     if panel.from_zero or panel.stacked:
         axes.set_ylim(bottom=0)
     axes.set_title(panel.title, fontsize=11, loc="left")
-    _tidy(axes)
+    _tidy(axes, whole=panel.stacked and _all_whole(panel))
     _explain(axes)
 
 
@@ -132,48 +132,50 @@ def _draw_curve(axes: "Axes", series: Series, colour: str, smooth: bool) -> None
 
 
 def _draw_areas(axes: "Axes", series: Sequence[Series]) -> None:
-    """Areas on top of each other: all have the x of the first. The sum is what the axis goes to."""
+    """Steps on top of each other, each as wide as its x is from the next; all have the same x."""
     x = series[0].x
-    names = [one.label for one in series]
-    if len(x) == 1:
-        height = 0.0
-        for one, shade in zip(series, SHADES, strict=False):
-            axes.bar(x, one.y, bottom=height, width=0.5, color=shade, label=one.label)
-            height += one.y[0]
-    else:
-        values = [one.y for one in series]
-        axes.stackplot(x, values, labels=names, colors=SHADES, linewidth=0, step="mid")
-        axes.set_xlim(x[0], x[-1])
+    gaps = [later - earlier for earlier, later in pairwise(x)] or [1]
+    edges = [x[0] - gaps[0] / 2, *(one + gap / 2 for one, gap in zip(x, gaps, strict=False))]
+    edges = [*edges[: len(x)], x[-1] + gaps[-1] / 2]
+    floor = [0.0] * len(x)
+    for one, shade in zip(series, SHADES, strict=False):
+        top = [below + value for below, value in zip(floor, one.y, strict=True)]
+        axes.stairs(top, edges, baseline=floor, fill=True, color=shade, label=one.label)
+        floor = top
+    axes.set_xlim(edges[0], edges[-1])
 
 
 def _explain(axes: "Axes") -> None:
     """A legend for what has a label, in a strip of its own above the curves where it is long."""
-    handles, labels = axes.get_legend_handles_labels()
+    _, labels = axes.get_legend_handles_labels()
     if not labels:
         return
-    if len(labels) > 1:
-        axes.legend(
-            handles,
-            labels,
-            loc="lower left",
-            bbox_to_anchor=(-0.01, 0.985),
-            ncols=len(labels),
-            frameon=False,
-            fontsize=8,
-            handlelength=1.2,
-            columnspacing=1.0,
-            borderaxespad=0.0,
-        )
-        axes.set_title(axes.get_title(loc="left"), fontsize=11, loc="left", pad=18)
-    else:
-        axes.legend(handles, labels, loc="lower right", frameon=False, fontsize=9)
+    if len(labels) == 1:
+        axes.legend(loc="lower right", frameon=False, fontsize=9)
+        return
+    legend = axes.legend(
+        loc="lower left",
+        bbox_to_anchor=(-0.01, 0.985),
+        ncols=len(labels),
+        frameon=False,
+        fontsize=8,
+        handlelength=1.2,
+        columnspacing=1.0,
+        borderaxespad=0.0,
+    )
+    legend.set_in_layout(False)  # else a long one makes its panel narrow
+    axes.set_title(axes.get_title(loc="left"), fontsize=11, loc="left", pad=18)
 
 
-def _tidy(axes: "Axes") -> None:
+def _all_whole(panel: Panel) -> bool:
+    return all(float(value).is_integer() for series in panel.series for value in series.y)
+
+
+def _tidy(axes: "Axes", whole: bool) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    for axis, whole in ((axes.xaxis, True), (axes.yaxis, False)):
-        axis.set_major_locator(MaxNLocator(6, integer=whole))
+    for axis, integer in ((axes.xaxis, True), (axes.yaxis, whole)):
+        axis.set_major_locator(MaxNLocator(6, integer=integer))
         axis.set_major_formatter(FuncFormatter(short_number))
     axes.tick_params(colors=FAINT, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)
