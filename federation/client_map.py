@@ -1,5 +1,5 @@
-"""`clients.png`, a map of clients by rounds: how good the model was on each client's own data, if it
-was measured, and what came of asking each client to train.
+"""`clients.png`, a map of clients by rounds: how good the model was on each client's own data, if
+that was measured, and what came of asking each client to train.
 """
 
 import json
@@ -63,7 +63,8 @@ def accuracies(table: Mapping[str, Any]) -> NDArray[np.float64]:
     measured = np.array(table["measured"], float)
     total = np.array(table.get("accuracy", np.zeros_like(measured)), float)
     out = np.full(measured.shape, np.nan)
-    return np.divide(total, measured * ACCURACY, out=out, where=measured > 0)
+    np.divide(total, measured * ACCURACY, out=out, where=measured > 0)
+    return out
 
 
 def fates(table: Mapping[str, Any]) -> NDArray[np.int64]:

@@ -5,13 +5,15 @@ which `clients.png` is drawn. What a client has done in all is in the `Ledger`.
 import json
 import math
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from flwr.app import Message
 from numpy.typing import NDArray
 
 from covey.federation.figures import ACCURACY_NAMES
+
+if TYPE_CHECKING:
+    from flwr.app import Message
 
 CLIENT_ROUNDS = "client_rounds.json"
 FATES = ("trained", "dropped", "failed", "refused")
@@ -54,7 +56,7 @@ class ClientRounds:
         """A message to train was answered: one of `FATES`."""
         self._add(fate, node, 1)
 
-    def measured(self, node: int, reply: Message) -> None:
+    def measured(self, node: int, reply: "Message") -> None:
         """The global model was measured on a client's own data, if the reply has an accuracy."""
         accuracy = accuracy_of(reply)
         if accuracy is not None:
@@ -106,7 +108,7 @@ class ClientRounds:
         return (self._now - 1) // self._rounds_a_column
 
 
-def accuracy_of(reply: Message) -> float | None:
+def accuracy_of(reply: "Message") -> float | None:
     """What a client says of the model's accuracy on its own data; None for an error, for one that
     had nothing to measure with, and for what can be no accuracy, not even a percentage.
     """

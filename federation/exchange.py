@@ -36,8 +36,8 @@ class Exchange:
     """Carries messages for one round after the other.
 
     `counts` are of this round's training: `clients_asked`, `clients_failed`, `clients_dropped`
-    (late ones too) and `clients_refused`; `bytes_down` and `bytes_up` of all its messages. `virtual_s` is the longest
-    simulated delay in the last batch.
+    (late ones too) and `clients_refused`; `bytes_down` and `bytes_up` of all its messages.
+    `virtual_s` is the longest simulated delay in the last batch.
     """
 
     def __init__(self, ledger: Ledger, rounds: ClientRounds) -> None:

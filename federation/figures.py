@@ -5,13 +5,15 @@ nothing.
 """
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
-from flwr.app import MetricRecord
+if TYPE_CHECKING:
+    from flwr.app import MetricRecord
 
 ACCURACY_NAMES = ("accuracy", "acc", "eval_acc", "eval_accuracy", "test_acc", "test_accuracy")
 
 
-def figures_of(metrics: MetricRecord, prefix: str) -> dict[str, float]:
+def figures_of(metrics: "MetricRecord", prefix: str) -> dict[str, float]:
     """The single numbers of a record, each under a name that begins with `prefix`.
 
     A name that has the prefix keeps it: `train_loss` is not `train_train_loss`, unless there is a

@@ -20,6 +20,7 @@ from covey.federation.figures import figures_of, with_accuracy
 from covey.federation.flower_internals import replace_sample_nodes
 from covey.federation.generators import preserved
 from covey.federation.ledger import Ledger
+from covey.federation.live_view import LiveView
 from covey.federation.phases import Phases
 from covey.federation.rounds_section import RoundSection
 from covey.federation.sampling import refuse_endless_wait, set_cohort
@@ -64,6 +65,7 @@ class RoundLoop:
         self._phases = Phases()
         self._ledger = Ledger()
         self._client_rounds = ClientRounds()
+        self._live_view = LiveView(run, self._client_rounds)
         self._early_stop = EarlyStop(section.early_stop)
         self._sampler = Sampler(section.sampling, run.job.seed, self._ledger, samples)
 
@@ -84,6 +86,7 @@ class RoundLoop:
                 self._restore(self._checkpoint, progress, asked.strategy)
             asked.strategy.summary()
             self._run.started()
+            self._live_view.begin()
             self._rounds(asked, progress, self._limit(asked.num_rounds))
             return progress.result
         finally:
@@ -130,6 +133,8 @@ class RoundLoop:
             if self._run.checkpoint_due(progress.round):
                 self._save(progress, asked.strategy)
                 saved = progress.round
+            if reason is None and progress.round < limit:
+                self._live_view.look()
         if saved != progress.round:
             self._save(progress, asked.strategy)
 

@@ -44,6 +44,13 @@ class LocalSection(Section):
     learning_rate: Positive = 0.05
 
 
+class ViewerSection(Section):
+    """The pictures in the run folder, drawn anew while the run goes on."""
+
+    every_s: Positive | None = 10.0
+    """Between two drawings, and 20 times as long as one takes; none if null."""
+
+
 class FederatedSection(Section):
     """A federated job: a Flower app, built in or a folder, and the clients it runs on."""
 
@@ -89,6 +96,7 @@ class FederatedSection(Section):
     """Simulated dropouts and stragglers."""
     early_stop: EarlyStopSection | None = None
     """End the training when a metric has stopped getting better."""
+    viewer: ViewerSection = ViewerSection()
     run_config: dict[str, ConfigValue] = Field(default_factory=dict)
     """App folders only: values for keys of [tool.flwr.app.config] in its pyproject.toml."""
 

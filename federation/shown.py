@@ -5,6 +5,7 @@ The map of its clients is drawn in `client_map`.
 from collections.abc import Mapping
 from itertools import accumulate
 
+from covey.federation.figures import ACCURACY_NAMES
 from covey.federation.phases import Phases
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.panels import Lines, Panel, Series, course
@@ -36,7 +37,7 @@ PLACED = {
 
 def panels(job: JobFile, lines: Lines) -> list[Panel]:
     """The panels of `curves.png`, best first."""
-    lines = _with_traffic(lines)
+    lines = _with_traffic(_renamed(lines))
     goal = job.stop.accuracy
     chosen = (
         _curves("accuracy", lines, _accuracies(lines), goal=goal),
@@ -45,7 +46,7 @@ def panels(job: JobFile, lines: Lines) -> list[Panel]:
         _areas("clients a round", lines, FATES),
         _areas("time a round (s)", lines, PHASES),
         _curves("epsilon spent", lines, {"epsilon": ""}, from_zero=True),
-        _curves("staleness of replies (rounds)", lines, STALENESS, from_zero=True),
+        _curves("staleness of replies (rounds)", lines, _stale(lines), from_zero=True),
         _curves("traffic a round (MB)", lines, {"up_mb": "up", "down_mb": "down"}, from_zero=True),
     )
     found = [panel for panel in chosen if panel.series]
@@ -71,12 +72,26 @@ def headline(metrics: Mapping[str, float]) -> list[str]:
     return said
 
 
+def _renamed(lines: Lines) -> Lines:
+    """The clients' accuracy under one name, whatever the app calls it."""
+    names = {f"client_{name}" for name in ACCURACY_NAMES}
+    return [
+        {"client_accuracy" if name in names else name: value for name, value in line.items()}
+        for line in lines
+    ]
+
+
 def _accuracies(lines: Lines) -> dict[str, str]:
     """Those that differ: `accuracy` is the clients' own where the server measures none."""
     both = [line for line in lines if {"accuracy", "client_accuracy"} <= line.keys()]
     if both and all(line["accuracy"] == line["client_accuracy"] for line in both):
         return {name: label for name, label in ACCURACIES.items() if name != "accuracy"}
     return ACCURACIES
+
+
+def _stale(lines: Lines) -> dict[str, str]:
+    """The figures of staleness, if any reply was stale."""
+    return STALENESS if any(line.get("train_staleness_max") for line in lines) else {}
 
 
 def _curves(

@@ -18,7 +18,7 @@ class FederatedWorkload:
     section: type[Section] = FederatedSection
     step_unit: StepUnit = "rounds"
     stop_metrics: frozenset[str] = frozenset({"accuracy"})
-    may_change: frozenset[str] = frozenset()
+    may_change: frozenset[str] = frozenset({"federated.viewer"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         """The job with defaults and absolute paths; the app's code is not imported."""

@@ -50,6 +50,7 @@ class Work:
                 "data": {"name": self.data, "partition": dict(self.partition)},
                 "local": dict(self.local),
                 "evaluate_every": rounds,
+                "viewer": {"every_s": None},
             },
         }
 

@@ -27,21 +27,22 @@ def show_progress(job: JobFile) -> Iterator[OnReport]:
 
 def describe(job: JobFile, step: int, metrics: Mapping[str, float]) -> str:
     """One line on where a job stands: `120,000 env steps · episode_return_mean 211.4 (to 475)`."""
-    unit = "rounds" if job.stop.rounds else "env steps"
+    unit, headline = _of_workload(job.workload)
     parts = [f"{step:,} {unit}"]
     for name in SHOWN:
         if name in metrics:
             goal = getattr(job.stop, name, None)
             wanted = f" (to {figure(goal)})" if goal is not None else ""
             parts.append(f"{name} {figure(metrics[name])}{wanted}")
-    return " · ".join([*parts, *_headline(job.workload)(metrics)])
+    return " · ".join([*parts, *headline(metrics)])
 
 
 @cache
-def _headline(workload: str) -> Callable[[Mapping[str, float]], Sequence[str]]:
-    """What a workload says of where a run stands; looking workloads up takes a while."""
-    found = find_workload(workload)
-    return found.headline if isinstance(found, Illustrated) else lambda metrics: ()
+def _of_workload(name: str) -> tuple[str, Callable[[Mapping[str, float]], Sequence[str]]]:
+    """Its unit of steps, and what it says of where a run stands; to look it up takes a while."""
+    found = find_workload(name)
+    headline = found.headline if isinstance(found, Illustrated) else lambda metrics: ()
+    return found.step_unit.replace("_", " "), headline
 
 
 def _lines(job: JobFile) -> OnReport:

@@ -3,7 +3,7 @@
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from itertools import accumulate, pairwise
 from typing import TYPE_CHECKING
@@ -20,6 +20,8 @@ SHADES = ("#4f83bd", "#f0b95b", "#5fa39b", "#a58bd3", "#cf7a7a")
 """The same, for areas."""
 FEW = 30
 """Fewer points than that are marked."""
+SPIKE = 2.5
+"""So many times as high as nine tenths of the others."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ def draw(axes: "Axes", panel: Panel, smooth: bool = False) -> None:
     if panel.from_zero or panel.stacked:
         axes.set_ylim(bottom=0)
     axes.set_title(panel.title, fontsize=11, loc="left")
-    _tidy(axes, whole=panel.stacked and _all_whole(panel))
+    _tidy(axes, panel)
     _explain(axes)
 
 
@@ -83,7 +85,7 @@ def draw_figure(panels: Sequence[Panel], title: str, detail: str) -> "Figure":
     )
     top = 1 - 0.14 / height
     figure.text(0.015, top, title, va="top", fontsize=14, fontweight="bold")
-    figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
+    figure.text(0.985, top, detail, va="top", ha="right", fontsize=9.5, color=FAINT)
     alike = len({panel.unit for panel in panels}) == 1
     for index, panel in enumerate(panels):
         axes = figure.add_subplot(rows, columns, index + 1)
@@ -143,15 +145,22 @@ def _draw_areas(axes: "Axes", series: Sequence[Series]) -> None:
         axes.stairs(top, edges, baseline=floor, fill=True, color=shade, label=one.label)
         floor = top
     axes.set_xlim(edges[0], edges[-1])
+    _cut_spikes(axes, floor)
+
+
+def _cut_spikes(axes: "Axes", tops: Sequence[float]) -> None:
+    """A few values far above the others are cut off, lest the others look like nothing."""
+    limit = SPIKE * sorted(tops)[int(0.9 * (len(tops) - 1))]
+    if len(tops) >= 5 and max(tops) > limit > 0:
+        axes.set_ylim(top=limit)
+        told = f"highest: {max(tops):.3g}"
+        axes.text(0.99, 0.97, told, ha="right", va="top", transform=axes.transAxes, fontsize=8)
 
 
 def _explain(axes: "Axes") -> None:
-    """A legend for what has a label, in a strip of its own above the curves where it is long."""
+    """A legend for what has a label, in a strip of its own between the title and the curves."""
     _, labels = axes.get_legend_handles_labels()
     if not labels:
-        return
-    if len(labels) == 1:
-        axes.legend(loc="lower right", frameon=False, fontsize=9)
         return
     legend = axes.legend(
         loc="lower left",
@@ -167,15 +176,17 @@ def _explain(axes: "Axes") -> None:
     axes.set_title(axes.get_title(loc="left"), fontsize=11, loc="left", pad=18)
 
 
-def _all_whole(panel: Panel) -> bool:
-    return all(float(value).is_integer() for series in panel.series for value in series.y)
+def _whole(values: Iterable[float]) -> bool:
+    return all(float(value).is_integer() for value in values)
 
 
-def _tidy(axes: "Axes", whole: bool) -> None:
+def _tidy(axes: "Axes", panel: Panel) -> None:
     from matplotlib.ticker import FuncFormatter, MaxNLocator
 
-    for axis, integer in ((axes.xaxis, True), (axes.yaxis, whole)):
-        axis.set_major_locator(MaxNLocator(6, integer=integer))
+    whole_x = _whole(value for series in panel.series for value in series.x)
+    whole_y = panel.stacked and _whole(value for series in panel.series for value in series.y)
+    for axis, whole in ((axes.xaxis, whole_x), (axes.yaxis, whole_y)):
+        axis.set_major_locator(MaxNLocator(6, integer=whole, min_n_ticks=1 if whole else 2))
         axis.set_major_formatter(FuncFormatter(short_number))
     axes.tick_params(colors=FAINT, labelsize=9)
     axes.spines[["top", "right"]].set_visible(False)

@@ -2,7 +2,7 @@
 and what else its workload draws.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from io import BytesIO
 from itertools import pairwise
 from pathlib import Path
@@ -67,10 +67,18 @@ def plot_curves(run_dir: Path) -> Path:
     panels = panels_of(job, lines)
     if not panels:
         raise UserError(f"{run_dir} holds no metrics yet: there is nothing to draw")
-    last = lines[-1]
     title = f"{job.name}: {read_result(folder.path).get('state', 'running')}"
-    detail = f"{last['step']:,.0f} {unit_of(job)} in {last['wall_s']:,.1f} s of training"
-    return _put(folder.curves, picture(panels, title, detail))
+    return _put(folder.curves, picture(panels, title, standing(job, lines[-1])))
+
+
+def standing(job: JobFile, last: Mapping[str, float]) -> str:
+    """Where a run stands after its last report, in one line or two."""
+    steps = f"{last['step']:,.0f} {unit_of(job)} in {last['wall_s']:,.1f} s of training"
+    workload = find_workload(job.workload)
+    if not isinstance(workload, Illustrated):
+        return steps
+    accuracy = [f"accuracy {last['accuracy']:.4f}"] if "accuracy" in last else []
+    return f"{steps}\n{' · '.join([*accuracy, *workload.headline(last)])}"
 
 
 def picture(panels: list[Panel], title: str, detail: str) -> bytes:

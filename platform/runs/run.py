@@ -267,7 +267,7 @@ class Run:
         self._journal.flush()
         with self._fence.held():
             write_whole(self._folder.result, result.encode())
-        self._draw_pictures()
+        self.draw_pictures()
         self._fence.release()
 
     def _wait_for_writer(self, state: FinalState) -> None:
@@ -283,7 +283,8 @@ class Run:
         if failure is not None and state != "failed":
             raise CheckpointFailed(f"the final checkpoint could not be written: {failure.strerror}")
 
-    def _draw_pictures(self) -> None:
+    def draw_pictures(self) -> bool:
+        """Draw what `covey plot` does. Whether it could be: why not is noted, not raised."""
         from covey.platform.runs.plots import draw_pictures
 
         try:
@@ -292,6 +293,8 @@ class Run:
         except Superseded:
             raise
         except UserError:  # a run without metrics has no curves
-            return
+            return False
         except Exception as defect:  # a picture is not worth a finished run
             self._journal.warn("no-curves", f"the pictures could not be drawn: {defect!r}")
+            return False
+        return True
