@@ -148,6 +148,8 @@ def compare(whole, path: Path) -> None:
         assert (path / latest / part).read_bytes() == (whole.path / latest / part).read_bytes(), (
             part
         )
+    tables = [(run / "client_rounds.json").read_bytes() for run in (path, whole.path)]
+    assert tables[0] == tables[1]
     figures = type(whole)(path).metrics
     assert [timeless(line) for line in figures] == [timeless(line) for line in whole.metrics]
 
