@@ -39,7 +39,7 @@ class SimulatedGrid(Grid):
 
     `clock` gives seconds since the epoch for time limits and the messages' time to live; None lifts
     both, so that no result depends on the machine's speed. `before_batch` is called before messages
-    are sent. `round` is the round they belong to; None takes it from the messages (`server-round`).
+    are sent. `round` is the round of messages that do not say theirs (`server-round`).
     """
 
     def __init__(
@@ -168,11 +168,9 @@ class SimulatedGrid(Grid):
         return reply_to(message, answer.content)
 
     def _round_of(self, message: Message) -> int:
-        if self.round is not None:
-            return self.round
         if message.has_content():
             for record in message.content.values():
                 number = record.get("server-round") if isinstance(record, ConfigRecord) else None
                 if isinstance(number, int) and number >= 0:
                     return number
-        return self.batches_sent
+        return self.batches_sent if self.round is None else self.round

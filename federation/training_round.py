@@ -17,6 +17,7 @@ from covey.federation.privacy import privacy_figures
 from covey.federation.rounds_section import RoundSection
 from covey.federation.snapshot import Progress
 from covey.federation.start import Start
+from covey.federation.weights import as_precise_as
 from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 
@@ -69,6 +70,7 @@ class TrainingRound:
         with self._phases.of("aggregate"):
             arrays, trained = self._strategy.aggregate_train(number, replies)
         if arrays is not None:
+            arrays = as_precise_as(progress.arrays, arrays)
             progress.arrays = progress.result.arrays = arrays
         figures = self._counted(replies) | privacy_figures(self._strategy)
         if trained is not None:

@@ -10,7 +10,7 @@ import numpy as np
 from flwr.app import Array, ArrayRecord
 from numpy.typing import NDArray
 
-from covey.federation.numpy_array import checked
+from covey.federation.numpy_array import NUMPY, NumpyArray, checked, numbers_of
 
 Vector = NDArray[np.floating[Any]]
 
@@ -59,3 +59,29 @@ def are_weights(array: Array) -> bool:
     average of counters is a float although the counters are not.
     """
     return array.dtype.startswith("float") and len(array.shape) > 0
+
+
+def as_precise_as(sent: ArrayRecord, arrays: ArrayRecord) -> ArrayRecord:
+    """The arrays with floats of the kind that clients were sent: Flower's adaptive strategies make
+    float64 of float32, which is twice the bytes for clients to turn back.
+    """
+    if all(not _more(array, sent.get(name)) for name, array in arrays.items()):
+        return arrays
+    return ArrayRecord(
+        {
+            name: NumpyArray(numbers_of(array).astype(sent[name].dtype))
+            if _more(array, sent.get(name))
+            else array
+            for name, array in arrays.items()
+        }
+    )
+
+
+def _more(array: Array, sent: Array | None) -> bool:
+    return (
+        sent is not None
+        and array.dtype != sent.dtype
+        and array.stype == sent.stype == NUMPY
+        and array.dtype.startswith("float")
+        and sent.dtype.startswith("float")
+    )

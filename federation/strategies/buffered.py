@@ -19,7 +19,7 @@ class FedBuffOptions(StrategyOptions):
     2022, algorithm 1).
     """
 
-    one_array_record: ClassVar[bool] = False
+    bears_compression: ClassVar[bool] = False
 
     name: Literal["fedbuff"]
     buffer: Count | None = Field(

@@ -38,5 +38,5 @@ def check_strategy(
         raise KeyProblem(
             ("federated", "compression"),
             f"cannot stand beside {name}, whose server needs to know more of a client than its "
-            "update; leave one of them out",
+            "update from the newest model; leave one of them out",
         )

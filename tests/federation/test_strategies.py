@@ -5,6 +5,7 @@ import pytest
 from safetensors.numpy import load as load_arrays
 
 from covey.federation.strategies.resolve import OPTIONS
+from covey.platform.errors import UserError
 
 COHORT = 5
 LOCAL = {"steps": 5, "batch_size": 16, "learning_rate": 0.1}
@@ -35,6 +36,37 @@ def test_it_runs_three_rounds_and_learns(train, name):
     assert run.metrics[-1]["accuracy"] > 0.5
     assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
     assert not run.said("not-in-checkpoint")
+
+
+BATCHED = [name for name in OPTIONS if name not in ("scaffold", "qfedavg")]
+
+
+@pytest.mark.parametrize("name", BATCHED)
+def test_with_every_strategy_a_cohort_is_what_inline_is(train, name):
+    section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+    one, other = (
+        train("logistic", clients=COHORT + 2, rounds=3, federated={**section, "engine": engine})
+        for engine in ("inline", "cohort")
+    )
+    ours, theirs = load_arrays(other.model), load_arrays(one.model)
+    assert {array.dtype for array in ours.values()} == {np.dtype(np.float32)}
+    assert distance(ours, theirs) < 1e-4
+
+
+def test_compression_goes_with_every_strategy_that_does_not_refuse_it(train):
+    packed = {"compression": {"kind": "top-k", "fraction": 1.0}, "cohort": COHORT, "local": LOCAL}
+    refused = set()
+    for name in OPTIONS:
+        section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+        try:
+            whole = train("logistic", rounds=2, federated={**section, **packed})
+        except UserError as error:
+            assert "leave one of them out" in str(error)
+            refused.add(name)
+            continue
+        plain = train("logistic", rounds=2, federated=section)
+        assert distance(load_arrays(whole.model), load_arrays(plain.model)) < 1e-5, name
+    assert refused == {"fedbuff", "scaffold"}
 
 
 def test_fedprox_with_mu_0_is_fedavg_bit_for_bit(train):

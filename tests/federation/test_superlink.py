@@ -195,10 +195,17 @@ def gone(processes: list[psutil.Process]) -> bool:
     return not any(p.is_running() and p.status() != psutil.STATUS_ZOMBIE for p in processes)
 
 
+LATE = {"stragglers": {"fraction": 0.5, "delay_s": 5.0}}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("app", "more"),
-    [("selfseeded", {"cohort": 2}), ("mlp", {"cohort": 2})],
+    [
+        ("selfseeded", {"cohort": 2}),
+        ("mlp", {"cohort": 2}),
+        ("mlp", {"cohort": 2, "strategy": {"name": "fedbuff", "concurrency": 3}, "faults": LATE}),
+    ],
 )
 def test_ten_rounds_on_four_supernodes_of_its_own(train, app, more):
     inline = train(app, clients=4, rounds=10, federated=more)
