@@ -95,7 +95,14 @@ def _draw_sizes(axes: "Axes", table: PartitionTable, order: NDArray[np.int64]) -
         for place, size in enumerate(whole):
             axes.text(place, size, _brief(size), ha="center", va="bottom", fontsize=7)
     if table.held_out.any():
-        axes.legend(loc="upper right", frameon=False, fontsize=8, ncols=2)
+        axes.legend(
+            loc="lower right",
+            bbox_to_anchor=(1.0, 1.0),
+            borderaxespad=0.0,
+            frameon=False,
+            fontsize=8,
+            ncols=2,
+        )
     axes.set_ylim(0, 1.3 * whole.max())
     axes.set_ylabel("samples", color=FAINT)
     axes.yaxis.set_major_locator(MaxNLocator(5, integer=True))

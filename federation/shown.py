@@ -47,7 +47,7 @@ def panels(job: JobFile, lines: Lines) -> list[Panel]:
         _areas("time a round (s)", lines, PHASES),
         _curves("epsilon spent", lines, {"epsilon": ""}, from_zero=True),
         _curves("staleness of replies (rounds)", lines, _stale(lines), from_zero=True),
-        _curves("traffic a round (MB)", lines, {"up_mb": "up", "down_mb": "down"}, from_zero=True),
+        _areas("traffic a round (MB)", lines, {"up_mb": "up", "down_mb": "down"}),
     )
     found = [panel for panel in chosen if panel.series]
     others = choose_panels(lines, {*PLACED, MB, "up_mb", "down_mb"})
