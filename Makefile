@@ -6,6 +6,9 @@ READY := .venv/.ready
 
 .PHONY: demo test lint lock bench-peers
 
+# Where it is set, every process compiles all that it imports: seconds each, of which tests start many.
+unexport PYTHONDONTWRITEBYTECODE
+
 demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/demo.sh
 

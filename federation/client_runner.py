@@ -1,11 +1,10 @@
 """One client's answer to one message, wherever it is computed."""
 
 import traceback
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
 from flwr.app import Context, Error, Message, RecordDict
-from flwr.clientapp import ClientApp
 
 from covey.federation.app_folder import ConfigValue
 from covey.federation.client_error import ClientError
@@ -52,7 +51,7 @@ class ClientRunner:
     client, kind of message): who calls it puts them back.
     """
 
-    client_app: ClientApp
+    client_app: Callable[[Message, Context], Message]
     num_clients: int
     seed: int
     run_config: Mapping[str, ConfigValue]
@@ -61,7 +60,7 @@ class ClientRunner:
         """As it would come over the wire: it shares nothing that can change. An exception in the
         app becomes an error, and what the client did to its state is forgotten.
         """
-        context = self._context(asked.client, asked.state)
+        context = self.context(asked)
         role = f"client {asked.message.metadata.message_type}"
         try:
             seed_all(self.seed, role, asked.round, asked.client)
@@ -72,13 +71,13 @@ class ClientRunner:
         except Exception as error:
             return Answer(_error_of(error), asked.state, traceback.format_exc())
 
-    def _context(self, client: int, state: RecordDict) -> Context:
+    def context(self, asked: Question) -> Context:
         """What the client sees of itself: a copy, so that a failed attempt leaves no trace."""
         return Context(
             run_id=RUN_ID,
-            node_id=FIRST_NODE_ID + client,
-            node_config={PARTITION_ID_KEY: client, NUM_PARTITIONS_KEY: self.num_clients},
-            state=copy_records(state),
+            node_id=FIRST_NODE_ID + asked.client,
+            node_config={PARTITION_ID_KEY: asked.client, NUM_PARTITIONS_KEY: self.num_clients},
+            state=copy_records(asked.state),
             run_config=dict(self.run_config),
         )
 

@@ -1,6 +1,6 @@
 """A Grid that trains all sampled clients as one program of batched tensors."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Hashable, Iterator, Mapping, Sequence
 from typing import Any, Protocol
 
 from flwr.clientapp import ClientApp
@@ -52,3 +52,18 @@ class CohortGrid(InlineGrid):
         apart = [place for place in range(len(asked)) if place not in taken]
         for number, answer in super()._answers([asked[place] for place in apart], left_s):
             yield apart[number], answer
+
+
+def in_groups(
+    asked: Sequence[Question],
+    key: Callable[[Question], Hashable],
+    answers: Callable[[Sequence[Question]], Sequence[Answer]],
+) -> list[Answer]:
+    """The answers to all, in order, where those of the same key are answered together."""
+    groups: dict[Hashable, list[int]] = {}
+    for place, question in enumerate(asked):
+        groups.setdefault(key(question), []).append(place)
+    found: dict[int, Answer] = {}
+    for places in groups.values():
+        found.update(zip(places, answers([asked[place] for place in places]), strict=True))
+    return [found[place] for place in range(len(asked))]

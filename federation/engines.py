@@ -18,9 +18,6 @@ from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.runs.run import Run
 
-BATCHED_APPS = ("logistic", "mlp")
-"""Those with a step in `apps/batched.py`."""
-
 
 def make_grid(
     run: Run,
@@ -81,12 +78,7 @@ def engine_of(section: FederatedSection) -> str:
 
 def why_not_batched(section: FederatedSection) -> str | None:
     """What the cohort engine has no batched program for; None if it has one."""
-    if section.app not in BATCHED_APPS:
-        return f"{section.app} gives no batched program"
-    strategy = section.strategy
-    if strategy is not None and (strategy.name == "scaffold" or strategy.needs_loss_before):
-        return f"there is no batched program for {strategy.name}"
-    return "there is no batched program for compression" if section.compression else None
+    return None if section.app in BUILT_IN_APPS else f"{section.app} gives no batched program"
 
 
 def number_of_actors(run: Run) -> int:

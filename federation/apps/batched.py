@@ -6,7 +6,8 @@ they have to do, so that those at work are always the first ones.
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -19,12 +20,14 @@ Weights = dict[str, Tensor]
 class Batch:
     """Samples of the clients at work: images [C, B, pixels], labels as one-hot [C, B, classes].
 
-    `share` [C, B, 1] is 1 / (size of the client's own minibatch), 0 where it has no sample.
+    `sizes` [C] are those of the clients' own minibatches, and `share` [C, B, 1] is 1 / size, 0
+    behind that, where a client has no sample.
     """
 
     images: Tensor
     hot: Tensor
     share: Tensor
+    sizes: Sequence[int]
 
 
 Step = Callable[[Weights, Batch, float], Tensor]
@@ -43,21 +46,40 @@ def logistic_step(weights: Weights, batch: Batch, rate: float) -> Tensor:
 
 def mlp_step(weights: Weights, batch: Batch, rate: float) -> Tensor:
     """Of a network with one hidden layer of rectified units."""
+    found = through_two_layers(weights, batch.images, batch)
+    descend_two_layers(weights, batch.images, found, rate)
+    return found.losses
+
+
+class TwoLayers(NamedTuple):
+    """Each client's mean loss [C], its hidden units [C, B, units], and the gradients with respect
+    to the logits [C, B, classes] and to what the hidden units rectify [C, B, units].
+    """
+
+    losses: Tensor
+    units: Tensor
+    errors: Tensor
+    behind: Tensor
+
+
+def through_two_layers(weights: Weights, inputs: Tensor, batch: Batch) -> TwoLayers:
+    """Forth and back through a hidden layer of rectified units and the one for the classes."""
     hidden, hidden_bias = weights["hidden.weight"], weights["hidden.bias"]
     output, output_bias = weights["output.weight"], weights["output.bias"]
-    units = torch.baddbmm(hidden_bias.unsqueeze(1), batch.images, hidden.transpose(1, 2)).relu_()
+    units = torch.baddbmm(hidden_bias.unsqueeze(1), inputs, hidden.transpose(1, 2)).relu_()
     logits = torch.baddbmm(output_bias.unsqueeze(1), units, output.transpose(1, 2))
     losses, errors = cross_entropy(logits, batch)
     behind = torch.bmm(errors, output)
     behind.masked_fill_(units == 0, 0.0)
-    output.baddbmm_(errors.transpose(1, 2), units, alpha=-rate)
-    output_bias.sub_(errors.sum(1), alpha=rate)
-    hidden.baddbmm_(behind.transpose(1, 2), batch.images, alpha=-rate)
-    hidden_bias.sub_(behind.sum(1), alpha=rate)
-    return losses
+    return TwoLayers(losses, units, errors, behind)
 
 
-STEPS: dict[str, Step] = {"logistic": logistic_step, "mlp": mlp_step}
+def descend_two_layers(weights: Weights, inputs: Tensor, found: TwoLayers, rate: float) -> None:
+    """The step that belongs to it, in place."""
+    weights["output.weight"].baddbmm_(found.errors.transpose(1, 2), found.units, alpha=-rate)
+    weights["output.bias"].sub_(found.errors.sum(1), alpha=rate)
+    weights["hidden.weight"].baddbmm_(found.behind.transpose(1, 2), inputs, alpha=-rate)
+    weights["hidden.bias"].sub_(found.behind.sum(1), alpha=rate)
 
 
 def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
@@ -68,27 +90,34 @@ def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     return losses, errors
 
 
+@dataclass(frozen=True)
+class Beside:
+    """What a strategy adds to every gradient: `mu` times the way from where the training began
+    (FedProx), and the same corrections at every step [C, ...] (SCAFFOLD), none if empty.
+    """
+
+    mu: float = 0.0
+    corrections: Weights = field(default_factory=dict)
+
+
 def train_together(
     step: Step,
     weights: Weights,
-    orders: Sequence[Sequence[Tensor]],
+    plans: Sequence[Sequence[Tensor]],
     images: Tensor,
     hot: Tensor,
-    batch_size: int,
-    steps: int,
     rate: float,
-    mu: float = 0.0,
+    beside: Beside,
 ) -> Tensor:
-    """Train in place. `orders`: each client's passes, each the indices of its samples; `steps`
-    ends it before the passes do, 0 does not. Clients have fewer and fewer steps to do. `images`
-    [N, pixels] and `hot` [N, classes] are everybody's, and so are the weights that clients begin
-    with. `mu`: of FedProx's pull back there. Returns each client's mean loss [C].
+    """Train in place. `plans`: each client's minibatches, as the indices of their samples; clients
+    have fewer and fewer of them. `images` [N, pixels] and `hot` [N, classes] are everybody's, and
+    so are the weights that clients begin with. Returns each client's mean loss [C].
     """
-    plans = [minibatches(passes, batch_size, steps) for passes in orders]
     counts = [len(plan) for plan in plans]
     assert counts == sorted(counts, reverse=True)
     totals = torch.zeros(len(plans))
     active = len(plans)
+    mu = beside.mu
     start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
     for number in range(counts[0]):
         while counts[active - 1] <= number:
@@ -99,6 +128,8 @@ def train_together(
         totals[:active] += step(mine, batch, rate)
         for name, pull in pulls.items():
             mine[name].sub_(pull)
+        for name, correction in beside.corrections.items():
+            mine[name].sub_(correction[:active], alpha=rate)
     return totals / torch.tensor(counts)
 
 
@@ -124,4 +155,4 @@ def gathered(parts: Sequence[Tensor], images: Tensor, hot: Tensor) -> Batch:
         indices = indices.view(-1)
     shape = (len(parts), widest, -1)
     taken = torch.index_select(images, 0, indices).view(shape)
-    return Batch(taken, torch.index_select(hot, 0, indices).view(shape), share)
+    return Batch(taken, torch.index_select(hot, 0, indices).view(shape), share, sizes)

@@ -1,14 +1,17 @@
 """The clients of the built-in apps: a stock Flower ClientApp."""
 
+from collections.abc import Callable
+
 import torch
 from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
-from torch import nn
+from torch import Tensor, nn
 
 from covey.federation.apps.models import spare_model
 from covey.federation.apps.settings import Settings, compression_of, settings_of, strategy_of
 from covey.federation.apps.task import (
     Adjust,
+    Trained,
     corrected,
     evaluate_held_out,
     held_out,
@@ -24,6 +27,9 @@ from covey.federation.scaffold import CONTROL, STEPS, correction, keep_control
 
 app = ClientApp()
 
+Metrics = dict[str, int | float]
+Parts = Callable[[Settings, int], tuple[Tensor, ...]]
+
 
 def compress_as_told(message: Message, context: Context, call_next: CallNext) -> Message:
     """The mod of covey.federation.compression that the job names, if it does."""
@@ -37,19 +43,31 @@ def compress_as_told(message: Message, context: Context, call_next: CallNext) ->
 def train_locally(message: Message, context: Context) -> Message:
     """Train the received model on this client's own samples."""
     settings = settings_of(context)
+    mine = _own(partition, settings, context)
+    metrics = told_before(message, mine, settings)
     model = _received(message, settings)
-    received = message.content.array_records["arrays"]
-    parts = partition(settings, int(context.node_config["num-partitions"]))
-    mine = parts[int(context.node_config["partition-id"])]
-    metrics: dict[str, int | float] = {"num-examples": len(mine)}
-    if strategy_of(settings).needs_loss_before:
-        metrics["loss-before"] = loss_on(model, mine, settings)
     trained = train(model, mine, settings, _adjust(message, context, model))
     arrays = ArrayRecord(model.state_dict())
+    return reply_of(message, context, metrics, arrays, trained)
+
+
+def told_before(message: Message, mine: Tensor, settings: Settings) -> Metrics:
+    """What a reply says of the samples `mine` and of the model as it was received."""
+    metrics: Metrics = {"num-examples": len(mine)}
+    if strategy_of(settings).needs_loss_before:
+        metrics["loss-before"] = loss_on(_received(message, settings), mine, settings)
+    return metrics
+
+
+def reply_of(
+    message: Message, context: Context, metrics: Metrics, arrays: ArrayRecord, trained: Trained
+) -> Message:
+    """The reply with what came of the training; brings the client's control variate up to date."""
     metrics["loss"] = trained.loss
     if CONTROL in message.content.array_records:
         metrics[STEPS] = trained.steps
-        time = trained.steps * settings.learning_rate
+        time = trained.steps * settings_of(context).learning_rate
+        received = message.content.array_records["arrays"]
         keep_control(message, context, received, arrays, time)
     records = RecordDict({"arrays": arrays, "metrics": MetricRecord(dict(metrics))})
     return Message(records, reply_to=message)
@@ -60,11 +78,15 @@ def evaluate_locally(message: Message, context: Context) -> Message:
     """Measure the received model on what this client has held out. Nothing here is random."""
     settings = settings_of(context)
     model = _received(message, settings)
-    parts = held_out(settings, int(context.node_config["num-partitions"]))
-    mine = parts[int(context.node_config["partition-id"])]
+    mine = _own(held_out, settings, context)
     accuracy, loss = evaluate_held_out(model, mine, settings)
     metrics = MetricRecord({"accuracy": accuracy, "loss": loss, "num-examples": len(mine)})
     return Message(RecordDict({"metrics": metrics}), reply_to=message)
+
+
+def _own(parts: Parts, settings: Settings, context: Context) -> Tensor:
+    of_all = parts(settings, int(context.node_config["num-partitions"]))
+    return of_all[int(context.node_config["partition-id"])]
 
 
 def _received(message: Message, settings: Settings) -> nn.Module:

@@ -1,22 +1,41 @@
 """The built-in clients' training for the cohort engine."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord
+from flwr.app import ArrayRecord, Context, Message
 from torch import Tensor
 
-from covey.federation.apps.batched import STEPS, Weights, train_together
-from covey.federation.apps.settings import Settings
-from covey.federation.apps.task import partition, passes_of, tensors
-from covey.federation.client_runner import Answer, Question
+from covey.federation.apps import client_app
+from covey.federation.apps.batched import (
+    Beside,
+    Step,
+    Weights,
+    logistic_step,
+    minibatches,
+    mlp_step,
+    train_together,
+)
+from covey.federation.apps.batched_cnn import cnn_step
+from covey.federation.apps.client_app import compress_as_told, reply_of, told_before
+from covey.federation.apps.settings import Settings, compression_of, strategy_of
+from covey.federation.apps.task import Trained, partition, passes_of, tensors
+from covey.federation.client_runner import Answer, ClientRunner, Question
+from covey.federation.cohort_grid import in_groups
+from covey.federation.data import load
 from covey.federation.flower_internals import array_record, metric_record, records_of
 from covey.federation.generators import torch_seed
 from covey.federation.numpy_array import NumpyArray, numbers_of
+from covey.federation.scaffold import CONTROL, correction
 
+Part = Sequence[int]
+"""Places of questions."""
+Result = tuple[Weights, list[float]]
+"""Trained weights and mean losses, a row for each client."""
 WORTH_A_THREAD = 4_000_000
 """Parameters times samples of a step: with less, threads wait for one another's Python."""
 
@@ -28,11 +47,14 @@ class BuiltInProgram:
 
     def __init__(self, settings: Settings, num_clients: int, seed: int, threads: int = 1) -> None:
         self._settings, self._seed, self._threads = settings, seed, threads
-        self._step = STEPS[settings.model]
+        self._runner = ClientRunner(client_app.app, num_clients, seed, vars(settings))
+        self._step = step_of(settings)
         self._parts = partition(settings, num_clients)
         self._images, labels, _, _ = tensors(settings.data)
         self._hot = torch.nn.functional.one_hot(labels).to(self._images.dtype)
         self._generator = torch.Generator()
+        compressed = compression_of(settings.compression) is not None
+        self._plain = not compressed and not strategy_of(settings).needs_loss_before
 
     def takes(self, question: Question) -> bool:
         """Training messages as the built-in server sends them."""
@@ -43,79 +65,109 @@ class BuiltInProgram:
 
     def answers(self, asked: Sequence[Question]) -> list[Answer]:
         """See `CohortProgram`."""
-        groups: dict[int, list[int]] = {}
-        for place, question in enumerate(asked):
-            groups.setdefault(id(question.message.content["arrays"]), []).append(place)
-        found: dict[int, Answer] = {}
-        for places in groups.values():
-            answers = self._trained([asked[place] for place in places])
-            found.update(zip(places, answers, strict=True))
-        return [found[place] for place in range(len(asked))]
+        return in_groups(asked, lambda one: id(one.message.content["arrays"]), self._trained)
 
     def _trained(self, asked: Sequence[Question]) -> list[Answer]:
-        orders = [self._orders(question) for question in asked]
-        counts = [sum(-(-len(order) // self._settings.batch_size) for order in o) for o in orders]
-        longest_first = sorted(range(len(asked)), key=lambda place: -counts[place])
+        plans = [self._plan(question) for question in asked]
+        longest_first = sorted(range(len(asked)), key=lambda place: -len(plans[place]))
         parts = self._parts_of(longest_first, asked[0].message.content.array_records["arrays"])
         found: dict[int, Answer] = {}
-        with ThreadPoolExecutor(len(parts)) as threads:
-            for answers in threads.map(partial(self._part_trained, asked, orders), parts):
-                found.update(answers)
+        for places, (weights, losses) in zip(
+            parts, self._each(partial(self._part_trained, asked, plans), parts), strict=True
+        ):
+            for row, place in enumerate(places):
+                arrays = {name: NumpyArray(tensor[row].numpy()) for name, tensor in weights.items()}
+                trained = Trained(losses[row], len(plans[place]))
+                found[place] = self._answer(asked[place], array_record(arrays), trained)
         return [found[place] for place in range(len(asked))]
 
-    def _parts_of(self, places: Sequence[int], arrays: ArrayRecord) -> list[Sequence[int]]:
+    def _parts_of(self, places: Sequence[int], arrays: ArrayRecord) -> list[Part]:
         """Who goes to which thread, each with its share of the long and of the short ones."""
         size = sum(int(np.prod(array.shape)) for array in arrays.values())
         worth = len(places) * size * self._settings.batch_size // WORTH_A_THREAD
         count = max(1, min(self._threads, worth, len(places)))
         return [places[first::count] for first in range(count)]
 
+    def _each(self, do: Callable[[Part], Result], parts: Sequence[Part]) -> Iterable[Result]:
+        """What is done to each, a thread for each if there are several."""
+        if len(parts) == 1:
+            return [do(parts[0])]
+        with ThreadPoolExecutor(len(parts)) as threads:
+            return list(threads.map(do, parts))
+
     def _part_trained(
-        self, asked: Sequence[Question], orders: Sequence[Sequence[Tensor]], places: Sequence[int]
-    ) -> dict[int, Answer]:
-        """The answers to the questions at these places, of which the first has most to do."""
-        first, settings = asked[places[0]], self._settings
-        weights = copies(first.message.content.array_records["arrays"], len(places))
+        self, asked: Sequence[Question], plans: Sequence[Sequence[Tensor]], places: Part
+    ) -> Result:
+        """Of the clients at these places, of which the first has most to do."""
+        mine = [asked[place] for place in places]
+        weights = copies(mine[0].message.content.array_records["arrays"], len(mine))
         losses = train_together(
             self._step,
             weights,
-            [orders[place] for place in places],
+            [plans[place] for place in places],
             self._images,
             self._hot,
-            settings.batch_size,
-            settings.steps,
-            settings.learning_rate,
-            proximal_mu(first),
-        ).tolist()
-        return {
-            place: self._answer(asked[place], weights, row, losses[row])
-            for row, place in enumerate(places)
-        }
+            self._settings.learning_rate,
+            self._beside(mine),
+        )
+        return weights, losses.tolist()
 
-    def _orders(self, question: Question) -> list[Tensor]:
-        """The client's passes over its samples: the same random numbers as its app would draw."""
+    def _plan(self, question: Question) -> list[Tensor]:
+        """The client's minibatches: the same random numbers as its app would draw."""
         role = f"client {question.message.metadata.message_type}"
         seed = torch_seed(self._seed, role, question.round, question.client)
         self._generator.manual_seed(seed)
-        return passes_of(self._parts[question.client], self._settings, self._generator)
+        settings = self._settings
+        passes = passes_of(self._parts[question.client], settings, self._generator)
+        return minibatches(passes, settings.batch_size, settings.steps)
 
-    def _answer(self, asked: Question, weights: Weights, row: int, loss: float) -> Answer:
-        arrays = {name: NumpyArray(tensor[row].numpy()) for name, tensor in weights.items()}
-        size = len(self._parts[asked.client])
-        metrics = metric_record({"loss": loss, "num-examples": size})
-        return Answer(records_of(arrays=array_record(arrays), metrics=metrics), asked.state)
+    def _beside(self, asked: Sequence[Question]) -> Beside:
+        """What the strategy's messages ask for, as the app's `_adjust`."""
+        content = asked[0].message.content
+        if CONTROL not in content:
+            mu = content["config"].get("proximal-mu", 0.0)
+            assert isinstance(mu, float)
+            return Beside(mu)
+        each = [correction(one.message, self._runner.context(one)) for one in asked]
+        return Beside(
+            corrections={
+                name: torch.from_numpy(np.stack([arrays[name] for arrays in each]))
+                for name in each[0]
+            }
+        )
+
+    def _answer(self, asked: Question, arrays: ArrayRecord, trained: Trained) -> Answer:
+        mine = self._parts[asked.client]
+        if self._plain and CONTROL not in asked.message.content:
+            metrics = metric_record({"loss": trained.loss, "num-examples": len(mine)})
+            return Answer(records_of(arrays=arrays, metrics=metrics), asked.state)
+
+        def already_trained(message: Message, context: Context) -> Message:
+            metrics = told_before(message, mine, self._settings)
+            return reply_of(message, context, metrics, arrays, trained)
+
+        def app(message: Message, context: Context) -> Message:
+            return compress_as_told(message, context, already_trained)
+
+        return replace(self._runner, client_app=app).answer(asked)
 
 
-def proximal_mu(question: Question) -> float:
-    """What FedProx's message asks for, 0 in others."""
-    mu = question.message.content["config"].get("proximal-mu", 0.0)
-    assert isinstance(mu, float)
-    return mu
+def step_of(settings: Settings) -> Step:
+    """The step of the job's model."""
+    if settings.model == "cnn":
+        image = load(settings.data).spec.image
+        assert image is not None  # the job file was checked
+        return cnn_step(image)
+    return {"logistic": logistic_step, "mlp": mlp_step}[settings.model]
 
 
 def copies(record: ArrayRecord, count: int) -> Weights:
-    """As many copies of the arrays, in one tensor each: [count, ...]."""
+    """As many copies of the arrays, in one tensor each: [count, ...]. In the models' dtype: not
+    every strategy sends what it got.
+    """
     return {
-        name: torch.from_numpy(numbers_of(array).copy()).expand(count, *array.shape).clone()
+        name: torch.from_numpy(numbers_of(array).astype(np.float32))
+        .expand(count, *array.shape)
+        .clone()
         for name, array in record.items()
     }

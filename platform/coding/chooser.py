@@ -16,6 +16,8 @@ TRIALS = 3
 """Of each code before a choice: with six codes a choice stands after 18 iterations."""
 WINDOW = 9
 """The newest iterations under a code count."""
+RECENT = 5
+"""Of them, those that show whether it has become slow."""
 PATIENCE = 3.0
 FLOOR_S = 0.1
 """Nothing is given up before: where iterations are short, a busy machine triples some."""
@@ -24,7 +26,7 @@ PROBE_EVERY = 50
 BETTER = 0.9
 """Another code is taken when it needs at most this part of the time."""
 WORSE = 1.5
-"""All codes are tried again when the chosen one takes so many times what it did."""
+"""Codes that were faster are tried again when the chosen one takes so many times what it did."""
 
 
 @dataclass
@@ -44,8 +46,13 @@ class Candidate:
 
     def forget(self) -> None:
         """Begin anew."""
-        self.times.clear()
-        self.given_up = 0
+        self.keep(0)
+
+    def keep(self, newest: int) -> None:
+        """Only so many iterations."""
+        while len(self.times) > newest:
+            self.times.popleft()
+        self.given_up = min(self.given_up, newest)
 
     def __str__(self) -> str:
         if self.given_up >= len(self.times):
@@ -108,12 +115,7 @@ class Chooser:
             return
         self._since_probe += 1
         if self._has_become_slow():
-            was, now = self._chosen_s, self._recent_s(code)
-            told = f"{self._name} takes {1000 * now:.1f} ms instead of {1000 * was:.1f} ms"
-            self._say(f"{told}: trying all codes again")
-            for one in self._candidates:
-                one.forget()
-            self._trials = self._all_trials()
+            self._try_faster_ones(code)
         elif self._since_probe >= PROBE_EVERY and len(self._candidates) > 1:
             self._since_probe = 0
             others = [k for k in range(len(self._candidates)) if k != self._chosen]
@@ -122,16 +124,27 @@ class Chooser:
             self._candidates[probed].forget()
             self._trials = [probed] * TRIALS
 
-    @property
-    def _name(self) -> str:
-        assert self._chosen is not None
-        return self._candidates[self._chosen].name
+    def _try_faster_ones(self, slow: int) -> None:
+        """After the chosen code has become slow. Where none was faster than it is now there is
+        nothing to try: the few iterations that it was chosen for were lucky ones.
+        """
+        was_s, self._chosen_s = self._chosen_s, self._recent_s(slow)
+        self._candidates[slow].keep(RECENT)
+        others = [k for k in range(len(self._candidates)) if k != slow]
+        faster = [k for k in others if self._candidates[k].mean_s < self._chosen_s]
+        if faster:
+            name = self._candidates[slow].name
+            told = f"{name} takes {1000 * self._chosen_s:.1f} ms instead of {1000 * was_s:.1f} ms"
+            self._say(f"{told}: trying again what was faster")
+        for one in faster:
+            self._candidates[one].forget()
+        self._trials = faster * TRIALS
 
     def _all_trials(self) -> list[int]:
         return list(range(len(self._candidates))) * TRIALS
 
     def _recent_s(self, code: int) -> float:
-        return median(list(self._candidates[code].times)[-WINDOW // 2 :])
+        return median(list(self._candidates[code].times)[-RECENT:])
 
     def _has_become_slow(self) -> bool:
         assert self._chosen is not None

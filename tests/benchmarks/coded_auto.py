@@ -35,7 +35,7 @@ REGIMES = {
 }
 SETTLED = 20
 """Iterations after which it is to have chosen."""
-FIXED_ROUNDS = 15
+FIXED_ROUNDS = 40
 
 
 def told(said: list[str], kind: str, message: str) -> None:

@@ -3,9 +3,9 @@
     python tests/benchmarks/coded_ppo.py [--pairs 3] [--env-steps 60000]
 
 Runs `deploy/jobs/cartpole-ppo-coded.yaml` with its late worker and without it, in turn; the same
-training by one process with five seeds; and uncoded with the late worker, for two updates of the
-learner (400 s). One JSON object; exit status 1 unless the late worker costs less than 15 % of the wall time
-(median over the pairs) and every final return lies in the range of the five.
+training by one process with five seeds; and uncoded with the late worker, for 400 s, which is one
+update of the learner. One JSON object; exit status 1 unless the late worker costs less than 15 % of
+the wall time (median over the pairs) and every final return lies in the range of the five.
 """
 
 import argparse

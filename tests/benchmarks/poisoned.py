@@ -53,7 +53,7 @@ class Poisoning(ClientApp):
         if context.node_config["partition-id"] == POISONED:
             reply.content["arrays"] = ArrayRecord(
                 {
-                    name: Array((got[name] + self._factor * (array.numpy() - got[name])))
+                    name: Array(got[name] + self._factor * (array.numpy() - got[name]))
                     for name, array in reply.content["arrays"].items()
                 }
             )

@@ -25,14 +25,13 @@ def model(path: Path):
     return load_file(path / "checkpoints" / "latest" / "model.safetensors")
 
 
+UNEQUAL = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.3}}
+
+
 @pytest.mark.parametrize("local", LOCALS, ids=str)
-@pytest.mark.parametrize("app", ["logistic", "mlp"])
+@pytest.mark.parametrize("app", ["logistic", "mlp", "cnn"])
 def test_a_cohort_trained_together_is_the_one_trained_in_turn(train, app, local):
-    section = {
-        "cohort": 4,
-        "local": {**local, "learning_rate": 0.1},
-        "data": {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.3}},
-    }
+    section = {"cohort": 4, "local": {**local, "learning_rate": 0.1}, "data": UNEQUAL}
     alone = train(app, clients=6, rounds=10, federated=section)
     together = train(app, clients=6, rounds=10, federated={**section, "engine": "cohort"})
     same(together.path, alone.path, 1e-5)
@@ -40,11 +39,40 @@ def test_a_cohort_trained_together_is_the_one_trained_in_turn(train, app, local)
         assert ours.get("train_loss") == pytest.approx(theirs.get("train_loss"), rel=1e-4)
 
 
-def same(one: Path, other: Path, tolerance: float) -> None:
+ADDED = [
+    {"strategy": {"name": "fedprox", "mu": 0.5}},
+    {"strategy": {"name": "scaffold"}},
+    {"strategy": {"name": "qfedavg", "q": 1.0}},
+    {"compression": {"kind": "quantised", "bits": 8}},
+    {"compression": {"kind": "top-k", "fraction": 0.1}, "strategy": {"name": "fedprox"}},
+]
+
+
+@pytest.mark.parametrize("added", ADDED, ids=str)
+def test_so_it_is_with_what_a_job_adds_to_the_training(train, added):
+    local = {"epochs": 1, "batch_size": 16, "learning_rate": 0.1}
+    section = {"cohort": 4, "local": local, "data": UNEQUAL, **added}
+    rounds = 2 if "qfedavg" in str(added) else 10  # Flower's takes its time
+    alone = train("logistic", clients=6, rounds=rounds, federated=section)
+    together = train(
+        "logistic", clients=6, rounds=rounds, federated={**section, "engine": "cohort"}
+    )
+    assert not together.said("engine")
+    # What packing leaves out or rounds to may depend on a last bit: a few numbers then differ.
+    same(together.path, alone.path, 1e-4, 0.95 if "compression" in added else 1.0)
+    counted = {"bytes_up", "bytes_down", "clients"}
+    for ours, theirs in zip(together.metrics, alone.metrics, strict=True):
+        assert ours.keys() == theirs.keys()
+        assert {k: ours.get(k) for k in counted} == {k: theirs.get(k) for k in counted}
+
+
+def same(one: Path, other: Path, tolerance: float, share: float = 1.0) -> None:
+    """Each array's numbers are, at least that share of them."""
     ours, theirs = model(one), model(other)
     assert ours.keys() == theirs.keys()
     for name, array in theirs.items():
-        np.testing.assert_allclose(ours[name], array, rtol=0, atol=tolerance)
+        equal = np.abs(ours[name] - array) <= tolerance
+        assert equal.mean() >= share, f"{name}: {np.abs(ours[name] - array).max()}"
 
 
 def test_a_cohort_of_one_trains_as_it_would_alone(train):
@@ -69,7 +97,7 @@ def test_a_cohort_dealt_out_to_threads_gives_the_same_bytes(train, monkeypatch):
 
     monkeypatch.setattr(cohort_program, "ThreadPoolExecutor", Counted)
     one, two = (train("mlp", resources={"cpus": cpus}, federated=section) for cpus in (1, 2))
-    assert pools == [1, 1, 1, 2, 2, 2]
+    assert pools == [2, 2, 2]
     assert one.model == two.model
 
 

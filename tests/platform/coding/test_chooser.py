@@ -66,7 +66,7 @@ def test_a_chosen_code_is_given_up_when_the_cluster_changes(slow_s):
     cluster.iterate(100)
     assert max(cluster.spent) < 0.3 and sum(cluster.spent[100:]) < 1.3 * 100 * 0.04
     assert cluster.said[-1].startswith("mds of 10 from now on")
-    assert "uncoded too long" in cluster.said[-1]
+    assert "uncoded over " in cluster.said[-1]
 
 
 def test_the_first_code_is_never_given_up_when_nothing_is_faster():
@@ -84,6 +84,18 @@ def test_a_code_that_was_given_up_now_and_then_is_not_said_to_take_too_long():
     assert str(candidate) == "uncoded of 4 over 40.0 ms"
 
 
+@pytest.mark.parametrize("seed", range(10))
+def test_luck_in_the_trials_is_no_reason_to_try_slower_codes_again(seed):
+    """A straggler that only every other iteration needs, as one of 15 at random is."""
+    chance = np.random.default_rng(seed)
+    cluster = Cluster((0.07, 0.3, 9.0, 0.4), seed)
+    for _ in range(400):
+        cluster.times = (chance.choice([0.07, 0.18]), 0.3, 9.0, 0.4)
+        cluster.iterate(1)
+    assert cluster.said[1:] == []
+    assert cluster.mean_s(380) < 1.15 * 0.125
+
+
 def test_it_changes_when_the_cluster_does():
     cluster = Cluster((0.05, 0.04, 0.03, 0.06))
     cluster.iterate(100)
@@ -91,7 +103,7 @@ def test_it_changes_when_the_cluster_does():
     cluster.iterate(60)
     cluster.iterate(100)
     assert cluster.mean_s(100) <= 1.25 * 0.04
-    assert any("uncoded takes" in told and "trying all" in told for told in cluster.said)
+    assert any("uncoded takes" in told and "again what was faster" in told for told in cluster.said)
     cluster.times = (0.05, 0.04, 0.02, 0.06)  # and is not any more: nothing becomes slower by that
     cluster.iterate(PROBE_EVERY * len(NAMES) + 20)
     assert cluster.said[-1].startswith("uncoded from now on")
