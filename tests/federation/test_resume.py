@@ -20,7 +20,15 @@ FAULTS = {
     "stragglers": {"fraction": 0.5, "delay_s": 2.0, "distribution": "exponential"},
 }
 JOBS = {
-    "built-in": ("mlp", {"cohort": 3, "local": {"batch_size": 8}}),
+    "built-in": (
+        "mlp",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "data": {"name": "digits", "held_out": 0.2},
+            "evaluate_clients": "all",
+        },
+    ),
     "fedbuff": (
         "mlp",
         {

@@ -6,6 +6,7 @@ from covey.federation.shown import headline, panels
 from covey.federation.workload import WORKLOAD
 from covey.platform.cli.progress import describe
 from covey.platform.runs.live import METERS
+from covey.platform.runs.plots import draw_pictures
 from covey.platform.workload import Illustrated, find_workload
 
 ROUND = {
@@ -110,4 +111,6 @@ def test_a_run_folder_has_the_table_of_its_rounds_and_a_map_of_it(train):
     means = [sum(column) / 8e4 for column in zip(*table["accuracy"], strict=True)]
     assert means == pytest.approx([line["client_accuracy"] for line in run.metrics[1:]], abs=1e-4)
     assert all(line["clients_asked"] == 4 for line in run.metrics[1:])
-    assert WORKLOAD.pictures(run.path)["clients.png"].startswith(b"\x89PNG")
+    pictures = draw_pictures(run.path)
+    assert [path.name for path in pictures] == ["curves.png", "clients.png"]
+    assert all(path.read_bytes().startswith(b"\x89PNG") for path in pictures)
