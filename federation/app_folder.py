@@ -18,17 +18,23 @@ if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
     from flwr.serverapp import ServerApp
 
+    from covey.federation.local_training import LocalTraining
+
 ConfigValue = bool | int | float | str
 
 
 @dataclass(frozen=True)
 class AppFolder:
-    """An app, read but not imported. `config` is flat: nested keys are joined by dots."""
+    """An app, read but not imported. `config` is flat: nested keys are joined by dots.
+
+    `cohort` names its local training as a pure function, if it gives one.
+    """
 
     path: Path
     server_app: str
     client_app: str
     config: Mapping[str, ConfigValue]
+    cohort: str | None = None
 
     def configured(self, overrides: Mapping[str, ConfigValue]) -> dict[str, ConfigValue]:
         """The app's run config with overrides; KeyProblem for a key that the app does not have."""
@@ -62,13 +68,13 @@ def read_app_folder(path: Path) -> AppFolder:
     app = _table(project, "tool", "flwr", "app")
     components = _table(app, "components")
     for name in ("serverapp", "clientapp"):
-        reference = components.get(name)
-        if not isinstance(reference, str) or not all(reference.partition(":")[::2]):
+        if not _is_reference(components.get(name)):
             raise _problem(
                 f'{file} needs {name} = "package.module:app" in [tool.flwr.app.components]'
             )
     config = _flat(_table(app, "config"), "", file)
-    return AppFolder(path, components["serverapp"], components["clientapp"], config)
+    cohort = _cohort(_table(project, "tool", "covey"), file)
+    return AppFolder(path, components["serverapp"], components["clientapp"], config, cohort)
 
 
 @contextmanager
@@ -97,7 +103,38 @@ def imported(app: AppFolder) -> Iterator[tuple["ServerApp", "ClientApp"]]:
                 del sys.modules[name]
 
 
+def local_training(app: AppFolder) -> "LocalTraining":
+    """What its `cohort` names, while the app is `imported`. UserError when it is missing, or no
+    object with the methods of a LocalTraining.
+    """
+    assert app.cohort is not None
+    found = _named(app, "cohort", app.cohort)
+    if problem := _no_training(found):
+        raise UserError(f"{app.path / 'pyproject.toml'}: cohort = {app.cohort!r} {problem}")
+    training: LocalTraining = found
+    return training
+
+
+def _no_training(found: object) -> str | None:
+    if found is None:
+        return "does not exist"
+    if isinstance(found, type):
+        return f"is a class; name an object: {found.__name__.lower()} = {found.__name__}()"
+    for method in ("minibatches", "step"):
+        if not callable(getattr(found, method, None)):
+            return f"has no method {method}; see covey.federation.local_training"
+    return None
+
+
 def _component(app: AppFolder, name: str, reference: str, kind: type) -> Any:
+    value = _named(app, name, reference)
+    if not isinstance(value, kind):
+        raise UserError(f"{reference} in {app.path} is no {kind.__name__} of Flower")
+    return value
+
+
+def _named(app: AppFolder, name: str, reference: str) -> Any:
+    """What a reference leads to, None if the module does not have it."""
     module_name, _, attributes = reference.partition(":")
     try:
         module = importlib.import_module(module_name)
@@ -113,8 +150,6 @@ def _component(app: AppFolder, name: str, reference: str, kind: type) -> Any:
     value: object = module
     for attribute in attributes.split("."):
         value = getattr(value, attribute, None)
-    if not isinstance(value, kind):
-        raise UserError(f"{reference} in {app.path} is no {kind.__name__} of Flower")
     return value
 
 
@@ -128,6 +163,20 @@ def _table(parent: Mapping[str, Any], *names: str) -> Mapping[str, Any]:
         child = parent.get(name, {})
         parent = child if isinstance(child, Mapping) else {}
     return parent
+
+
+def _is_reference(value: object) -> bool:
+    return isinstance(value, str) and all(value.partition(":")[::2])
+
+
+def _cohort(table: Mapping[str, Any], file: Path) -> str | None:
+    for key in table:
+        if key != "cohort":
+            raise _problem(f"{file}: unknown key {key} in [tool.covey]; it has cohort")
+    reference: str | None = table.get("cohort")
+    if reference is not None and not _is_reference(reference):
+        raise _problem(f'{file}: cohort in [tool.covey] must be like "package.module:object"')
+    return reference
 
 
 def _flat(table: Mapping[str, Any], prefix: str, file: Path) -> dict[str, ConfigValue]:

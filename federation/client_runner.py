@@ -69,7 +69,7 @@ class ClientRunner:
             content = reply.error if reply.has_error() else _carried(reply.content)
             return Answer(content, copy_records(context.state))
         except Exception as error:
-            return Answer(_error_of(error), asked.state, traceback.format_exc())
+            return failure(asked, error)
 
     def context(self, asked: Question) -> Context:
         """What the client sees of itself: a copy, so that a failed attempt leaves no trace."""
@@ -100,7 +100,8 @@ def _carried(records: RecordDict) -> RecordDict | Error:
         return Error(ClientError.REFUSED, str(error))
 
 
-def _error_of(error: Exception) -> Error:
+def failure(asked: Question, error: Exception) -> Answer:
     """The error reply that Flower's simulation makes of an exception in a client."""
     told = ClientAppException(str(error))
-    return Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{told}'>")
+    content = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{told}'>")
+    return Answer(content, asked.state, "".join(traceback.format_exception(error)))

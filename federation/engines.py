@@ -11,8 +11,9 @@ from typing import Any, cast
 
 from flwr.clientapp import ClientApp
 
-from covey.federation.app_folder import ConfigValue, imported, read_app_folder
-from covey.federation.cohort_grid import CohortGrid
+from covey.federation.app_folder import ConfigValue, imported, local_training, read_app_folder
+from covey.federation.cohort_grid import CohortGrid, CohortProgram
+from covey.federation.flower_internals import has_mods
 from covey.federation.grids import ActorGrid, InlineGrid
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
@@ -37,23 +38,18 @@ def make_grid(
         "clock": None if job.deterministic else time.time,
         "before_batch": before_batch,
     }
-    engine = engine_of(section)
-    if engine == "superlink":
+    if section.engine == "superlink":
         from covey.federation.superlink_engine import superlink_grid
 
         return stack.enter_context(superlink_grid(run, config, resumed, **common))
     common |= {"seed": job.seed, "run_config": config}
-    if engine == "inline":
+    if section.engine == "inline":
         return InlineGrid(client_app, **common)
-    if engine == "cohort":
-        from covey.federation.apps.cohort_program import BuiltInProgram
-        from covey.federation.apps.settings import Settings
-
-        settings, threads = Settings(**cast(Any, config)), int(job.resources.cpus)
-        program = BuiltInProgram(settings, section.clients, job.seed, threads)
-        return CohortGrid(client_app, program, **common)
-    if engine != section.engine:
-        run.event("engine", f"clients run in actors: {why_not_batched(section)}")
+    if section.engine == "cohort":
+        reason = why_not_batched(section, client_app)
+        if reason is None:
+            return CohortGrid(client_app, _program(run, config), **common)
+        run.event("engine", f"clients run in actors: {reason}")
     from covey.platform.runtime.even_crew import EvenCrew
 
     actors = number_of_actors(run)
@@ -61,7 +57,7 @@ def make_grid(
         actors=actors,
         crew=EvenCrew(job.resources, actors, run.ray_address),
         open_app=partial(open_client_app, section.app, job.code, str(run.path)),
-        threads=threads_of_a_client(run),
+        threads=threads_of_a_client(run, "actors"),
         note=run.event,
         **common,
     )
@@ -69,33 +65,55 @@ def make_grid(
     return grid
 
 
+def _program(run: Run, config: dict[str, ConfigValue]) -> CohortProgram:
+    section: FederatedSection = run.job.section
+    if section.app in BUILT_IN_APPS:
+        from covey.federation.apps.cohort_program import BuiltInProgram
+        from covey.federation.apps.settings import Settings
+
+        settings, threads = Settings(**cast(Any, config)), int(run.job.resources.cpus)
+        return BuiltInProgram(settings, section.clients, run.job.seed, threads)
+    from covey.federation.local_program import LocalProgram
+
+    folder = read_app_folder(Path(section.app))
+    training, name = local_training(folder), str(folder.cohort)
+    return LocalProgram(training, name, section.clients, run.job.seed, config)
+
+
+def why_not_batched(section: FederatedSection, client_app: ClientApp | None = None) -> str | None:
+    """What stands in the way of the cohort engine: then clients run in actors. None if nothing
+    does. Mods, which see one message at a time, show in the ClientApp only.
+    """
+    if section.app in BUILT_IN_APPS:
+        return None
+    if read_app_folder(Path(section.app)).cohort is None:
+        return f"{section.app} names no local training (cohort in [tool.covey] of pyproject.toml)"
+    if client_app is not None and has_mods(client_app):
+        return f"the ClientApp of {section.app} has mods"
+    return None
+
+
 def engine_of(section: FederatedSection) -> str:
-    """The engine that a job gets: a cohort of what cannot be batched runs in actors."""
+    """The engine that a job gets, as far as its job file and its app's pyproject.toml tell."""
     if section.engine == "cohort" and why_not_batched(section):
         return "actors"
     return section.engine
 
 
-def why_not_batched(section: FederatedSection) -> str | None:
-    """What the cohort engine has no batched program for; None if it has one."""
-    return None if section.app in BUILT_IN_APPS else f"{section.app} gives no batched program"
-
-
 def number_of_actors(run: Run) -> int:
-    """As the job says, by default one for each of its CPUs; 0 for engines without any."""
+    """As the job says, by default one for each of its CPUs."""
     section: FederatedSection = run.job.section
-    if engine_of(section) != "actors":
-        return 0
     return section.actors or max(1, int(run.job.resources.cpus))
 
 
-def threads_of_a_client(run: Run) -> int:
+def threads_of_a_client(run: Run, engine: str) -> int:
     """Of torch. Built-in models are too small to gain from a second one, and in deterministic mode
     the last bits must not depend on the engine; else the clients at work share the CPUs.
     """
     if run.job.section.app in BUILT_IN_APPS or run.job.deterministic:
         return 1
-    return max(1, int(run.job.resources.cpus) // max(1, number_of_actors(run)))
+    at_work = number_of_actors(run) if engine == "actors" else 1
+    return max(1, int(run.job.resources.cpus) // at_work)
 
 
 def open_client_app(app: str, code: str | None, run_dir: str) -> ClientApp:

@@ -25,6 +25,8 @@ from flwr.app import (
 from flwr.app.message import make_message
 from flwr.app.message.recorddict import _SyncedDict
 from flwr.app.message.typeddict import TypedDict
+from flwr.client.mod.utils import make_ffn
+from flwr.clientapp import ClientApp
 from flwr.clientapp.client_app import ClientAppException
 from flwr.common.constant import (
     NUM_PARTITIONS_KEY,
@@ -186,6 +188,12 @@ def reply_to(message: Message, content: RecordDict | Error) -> Message:
 def message_of(metadata: Metadata, content: RecordDict) -> Message:
     """A message that somebody else has begun."""
     return make_message(metadata=metadata, content=content, error=None)
+
+
+def has_mods(client_app: ClientApp) -> bool:
+    """Whether anything stands around the app's training."""
+    train = client_app._registered_funcs.get("train.default")
+    return train is not None and train.__module__ == make_ffn.__module__
 
 
 Kind = TypeVar("Kind", ArrayRecord, MetricRecord, ConfigRecord)

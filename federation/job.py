@@ -13,7 +13,12 @@ from flwr.serverapp import ServerApp
 
 from covey.federation.app_folder import ConfigValue, imported, read_app_folder
 from covey.federation.data import missing_data
-from covey.federation.engines import enter_working_folder, make_grid, threads_of_a_client
+from covey.federation.engines import (
+    engine_of,
+    enter_working_folder,
+    make_grid,
+    threads_of_a_client,
+)
 from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_elsewhere
 from covey.federation.generators import preserved, seed_all
 from covey.federation.loop import RoundLoop
@@ -138,7 +143,7 @@ def _flower_logs_to(path: Path) -> Iterator[None]:
 def _threads(run: Run) -> Iterator[None]:
     keep_freed_memory()
     before = torch.get_num_threads()
-    torch.set_num_threads(threads_of_a_client(run))
+    torch.set_num_threads(threads_of_a_client(run, engine_of(run.job.section)))
     if run.job.deterministic and torch.cuda.is_available():
         # Only GPUs need it, and it takes seconds: torch imports its compiler to set one flag.
         torch.use_deterministic_algorithms(True, warn_only=True)

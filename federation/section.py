@@ -60,9 +60,10 @@ class FederatedSection(Section):
     """
     engine: Literal["inline", "actors", "cohort", "superlink"] = "inline"
     """Who runs the clients. inline: this process, one after the other. actors: Ray actors. cohort:
-    this process, all clients of a round as one program of batched tensors (built-in apps).
-    superlink: a real SuperLink with SuperNodes. The results are the same, up to rounding with
-    cohort, and with superlink for an app that seeds itself.
+    this process, all clients of a round as one program of batched tensors: the built-in apps, and
+    app folders that give their local training as a pure function; others run in actors. superlink:
+    a real SuperLink with SuperNodes. The results are the same, up to rounding with cohort, and with
+    superlink for an app that seeds itself.
     """
     actors: Count | None = None
     """With engine actors: how many, one for each of resources.cpus if left out."""

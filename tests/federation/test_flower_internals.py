@@ -4,6 +4,8 @@ import logging
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+from flwr.clientapp import ClientApp
+from flwr.clientapp.mod import message_size_mod
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from covey.federation import flower_internals as internals
@@ -58,6 +60,14 @@ def test_start_can_be_replaced_for_all_strategies_and_put_back():
     assert FedAvg().start() == "ours", "FedAvg no longer inherits Strategy.start"
     undo()
     assert Strategy.start is original
+
+
+def test_mods_around_a_training_are_seen():
+    plain, around_all, around_train = ClientApp(), ClientApp(mods=[message_size_mod]), ClientApp()
+    for app, mods in (plain, []), (around_all, []), (around_train, [message_size_mod]):
+        app.train(mods=mods)(lambda message, context: message)
+    assert internals.has_mods(around_all) and internals.has_mods(around_train), "make_ffn has moved"
+    assert not internals.has_mods(plain) and not internals.has_mods(ClientApp())
 
 
 def test_flowers_log_can_be_sent_elsewhere():
