@@ -5,7 +5,7 @@ spoil the model become errors.
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Error, Message, RecordDict
@@ -18,17 +18,21 @@ from covey.federation.ledger import Account, Ledger
 from covey.federation.losses import fate
 from covey.federation.payload import payload_bytes
 from covey.federation.refusal import why_refused
+from covey.federation.reply_form import odd_ones
+from covey.federation.wants import Wants
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How messages are sent. `timeout_s` on the clock; `weight` the metric that clients are weighed
-    by; `fault_of` a message to train (None: nothing happens to it).
+    """How messages are sent, and what comes back. `timeout_s` on the clock; `wants` of each reply;
+    `fault_of` a message to train (None: nothing happens to it); `restored` makes whole replies, or
+    errors, of packed ones.
     """
 
     timeout_s: float
-    weight: str
+    wants: Wants
     fault_of: Callable[[Message], Fault] | None = None
+    restored: Callable[[list[Message]], list[Message]] = list
 
 
 class Exchange:
@@ -74,6 +78,7 @@ class Exchange:
         came = grid.send_and_receive([messages[p] for p in going], timeout=terms.timeout_s)
         for place, reply in _matched(going, messages, came):
             replies[place] = self._received(messages[place], reply, terms)
+        replies |= self._refusals(messages, replies, terms.wants)
         late = f"no reply within {terms.timeout_s:g} s"
         return [
             replies.get(place) or reply_to(message, Error(ClientError.LATE, late))
@@ -99,11 +104,29 @@ class Exchange:
         size = payload_bytes(reply.content)
         account.bytes_up += size
         self.bytes_up += size
-        reason = why_refused(message.content, reply.content, terms.weight)
+        (whole,) = terms.restored([reply])
+        if whole.has_error():
+            return whole
+        reason = why_refused(message.content, whole.content, terms.wants)
         if reason is not None:
-            return reply_to(message, Error(ClientError.REFUSED, reason))
-        account.samples = _samples(reply.content, terms.weight) or account.samples
-        return reply
+            return _refused(message, reason)
+        account.samples = _samples(whole.content, terms.wants.weight) or account.samples
+        return whole
+
+    @staticmethod
+    def _refusals(
+        messages: Sequence[Message], replies: Mapping[int, Message], wants: Wants
+    ) -> dict[int, Message]:
+        """Errors in the place of replies that cannot be aggregated with the others."""
+        good = {place: reply.content for place, reply in replies.items() if reply.has_content()}
+        if not good or not wants.alike:
+            return {}
+        odd = odd_ones(messages[min(good)].content, dict(sorted(good.items())), wants)
+        rest = [content for place, content in good.items() if place not in odd]
+        if (wants.trains or wants.averages) and all(_weighs_nothing(r, wants.weight) for r in rest):
+            reason = f"metric {wants.weight} is 0 for all clients: there is nothing to weigh by"
+            odd |= {place: reason for place in good.keys() - odd.keys()}
+        return {place: _refused(messages[place], reason) for place, reason in odd.items()}
 
     def _count(self, account: Account, reply: Message) -> None:
         column = fate(reply) if reply.has_error() else "trained"
@@ -124,6 +147,14 @@ def _matched(
         waiting = places[reply.metadata.src_node_id]
         if waiting:
             yield waiting.popleft(), reply
+
+
+def _refused(message: Message, reason: str) -> Message:
+    return reply_to(message, Error(ClientError.REFUSED, reason))
+
+
+def _weighs_nothing(content: RecordDict, weight: str) -> bool:
+    return any(metrics.get(weight) == 0 for metrics in content.metric_records.values())
 
 
 def _samples(content: RecordDict, weight: str) -> float:

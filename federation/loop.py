@@ -22,7 +22,7 @@ from covey.federation.ledger import Ledger
 from covey.federation.phases import Phases
 from covey.federation.rounds_section import RoundSection
 from covey.federation.sampling import refuse_endless_wait, set_cohort
-from covey.federation.section import FederatedSection
+from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.snapshot import Progress, restore, save
 from covey.federation.start import EvaluateFn, Start
@@ -136,9 +136,9 @@ class RoundLoop:
         limits = section.round or RoundSection(attempts=3 if section.faults else 1)
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
         exchange = Exchange(self._ledger)
-        return TrainingRound(
-            asked, limits, faults, self._sampler, exchange, self._phases, self._run.event
-        )
+        built_in = section.app in BUILT_IN_APPS
+        more = (exchange, self._phases, self._run.event, built_in)
+        return TrainingRound(asked, limits, faults, self._sampler, *more)
 
     def _round(
         self, one: TrainingRound, evaluate_fn: EvaluateFn | None, progress: Progress, limit: int

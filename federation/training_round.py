@@ -1,8 +1,11 @@
 """One round: the strategy's verbs in their order, tried again while too few clients reply."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
-from flwr.app import Message, MessageType
+from flwr.app import ArrayRecord, Message, MessageType, MetricRecord
+from flwr.app.exception import AppExitException
 from flwr.serverapp.strategy import Strategy
 
 from covey.federation.asynchronous import Asynchronous
@@ -17,11 +20,9 @@ from covey.federation.privacy import privacy_figures
 from covey.federation.rounds_section import RoundSection
 from covey.federation.snapshot import Progress
 from covey.federation.start import Start
+from covey.federation.wants import wants_of
 from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
-
-WEIGHT = "num-examples"
-"""Flower's name for the metric that clients are weighed by, unless a strategy says another."""
 
 
 class ClientsFailed(UserError):
@@ -44,6 +45,7 @@ class TrainingRound:
         exchange: Exchange,
         phases: Phases,
         tell: Tell,
+        built_in: bool = False,
     ) -> None:
         self._asked = asked
         self._strategy = asked.strategy
@@ -53,6 +55,7 @@ class TrainingRound:
         self._exchange = exchange
         self._phases = phases
         self._tell = tell
+        self._built_in = built_in
         self._virtual_s = 0.0
         if isinstance(self._strategy, Asynchronous):
             self._strategy.fault_of = faults.of
@@ -67,7 +70,7 @@ class TrainingRound:
         self._virtual_s = 0.0
         replies = self._train(progress)
         with self._phases.of("aggregate"):
-            arrays, trained = self._strategy.aggregate_train(number, replies)
+            arrays, trained = self._aggregated(number, replies)
         if arrays is not None:
             progress.arrays = progress.result.arrays = arrays
         figures = self._counted(replies) | privacy_figures(self._strategy)
@@ -78,6 +81,14 @@ class TrainingRound:
             figures |= self._evaluate(progress)
         traffic = {"bytes_down": self._exchange.bytes_down, "bytes_up": self._exchange.bytes_up}
         return {**figures, **traffic}
+
+    def _aggregated(
+        self, number: int, replies: Sequence[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        try:
+            return self._strategy.aggregate_train(number, replies)
+        except AppExitException as error:
+            raise UserError(_cannot(self._strategy, number, error)) from None
 
     def _train(self, progress: Progress) -> list[Message]:
         """The replies of an attempt with enough good ones; an asynchronous strategy's add up."""
@@ -146,12 +157,15 @@ class TrainingRound:
     def _exchange_with_clients(
         self, messages: Sequence[Message], number: int, attempt: int
     ) -> list[Message]:
-        replies = self._exchange.train(
-            self._asked.grid, messages, self._terms(self._fault_of(number, attempt))
+        terms = replace(
+            self._terms(trains=True),
+            fault_of=self._fault_of(number, attempt),
+            restored=partial(restored, self._strategy),
         )
+        replies = self._exchange.train(self._asked.grid, messages, terms)
         if not isinstance(self._strategy, Asynchronous):
             self._virtual_s += self._exchange.virtual_s
-        return restored(self._strategy, replies)
+        return replies
 
     def _fault_of(self, number: int, attempt: int) -> Callable[[Message], Fault] | None:
         strategy, faults = self._strategy, self._faults
@@ -163,9 +177,9 @@ class TrainingRound:
             return lambda message: lost.get(message.metadata.dst_node_id, NO_FAULT)
         return lambda message: faults.of(message.metadata.dst_node_id, number, attempt)
 
-    def _terms(self, fault_of: Callable[[Message], Fault] | None = None) -> Terms:
+    def _terms(self, trains: bool) -> Terms:
         timeout_s = self._limits.timeout_s or self._asked.timeout
-        return Terms(timeout_s, _weight(self._strategy), fault_of)
+        return Terms(timeout_s, wants_of(self._strategy, trains, self._built_in))
 
     def _counted(self, replies: Sequence[Message]) -> dict[str, float]:
         """How many clients the new model is made of, and how many were asked in vain."""
@@ -179,14 +193,17 @@ class TrainingRound:
         self._sampler.begin(MessageType.EVALUATE, number, 0, set())
         order = (number, progress.arrays, progress.evaluate_config, grid)
         messages = strategy.configure_evaluate(*order)
-        answers = self._exchange.evaluate(grid, messages, self._terms())
-        evaluated = strategy.aggregate_evaluate(number, answers)
+        answers = self._exchange.evaluate(grid, messages, self._terms(trains=False))
+        tell_losses(self._tell, f"round {number}, evaluation", answers)
+        try:
+            evaluated = strategy.aggregate_evaluate(number, answers)
+        except AppExitException as error:
+            raise UserError(_cannot(strategy, number, error)) from None
         if evaluated is None:
             return {}
         progress.result.evaluate_metrics_clientapp[number] = evaluated
         return figures_of(evaluated, "client_")
 
 
-def _weight(strategy: Strategy) -> str:
-    name = getattr(strategy, "weighted_by_key", WEIGHT)
-    return name if isinstance(name, str) else WEIGHT
+def _cannot(strategy: Strategy, number: int, error: AppExitException) -> str:
+    return f"round {number}: {type(strategy).__name__} cannot use what the clients sent: {error}"

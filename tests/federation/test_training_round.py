@@ -139,6 +139,51 @@ def test_poisoned_clients_are_refused_and_named_and_the_round_goes_on(train, wri
     assert "10,000,000,000 bytes, 8 came" in log
 
 
+OTHER_FORM = """
+def answer(msg, records):
+    return Message(RecordDict({"m": MetricRecord({"num-examples": 2, "x": 4.0}), **records}),
+                   reply_to=msg)
+
+@client.train()
+def train(msg, context):
+    odd = context.node_config["partition-id"] == 1
+    arrays = {"v" if odd else "w": Array(msg.content["arrays"]["w"].numpy() + 1)}
+    return answer(msg, {"arrays": ArrayRecord(arrays)})
+
+@client.evaluate()
+def evaluate(msg, context):
+    odd = context.node_config["partition-id"] == 2
+    return answer(msg, {"more": MetricRecord({"num-examples": 1})} if odd else {})
+
+@server.main()
+def main(grid, context):
+    FedAvg().start(grid, start, num_rounds=2)
+"""
+
+
+def test_a_client_that_answers_in_another_form_is_refused_and_the_round_goes_on(train, write_app):
+    run = train(write_app(OTHER_FORM), clients=4, rounds=2)
+    assert [(line["clients"], line["clients_refused"]) for line in run.metrics] == [(3, 1)] * 2
+    assert run.metrics[-1]["client_x"] == 4.0
+    trained, evaluated = [e for e in run.events if e["kind"] == "client-refused"][:2]
+    assert trained["nodes"] == [3] and "node 3: has no array w of arrays" in trained["message"]
+    assert evaluated["nodes"] == [4]
+    assert "round 1, evaluation: 1 of 4 clients was refused" in evaluated["message"]
+
+
+def test_what_no_strategy_can_use_is_one_line(create, write_app):
+    other = OTHER_FORM.replace('"num-examples": 2, ', "")
+    outcome = run_attempt(create(write_app(other), clients=4))
+    assert "round 1: FedAvg cannot use what the clients sent" in outcome.error
+    assert "Missing required key `num-examples`" in outcome.error and "\n" not in outcome.error
+
+
+def test_clients_without_samples_are_refused_together(create, write_app):
+    none = fails_on_call(0).replace('"num-examples": context.node_id', '"num-examples": 0')
+    outcome = run_attempt(create(write_app(none), clients=5))
+    assert "num-examples is 0 for all clients: there is nothing to weigh by" in outcome.error
+
+
 def test_bytes_are_counted_by_round_and_by_client(train, write_app):
     run = train(write_app(POISON), clients=5, rounds=2)
     table = json.loads((run.path / "clients.json").read_text())
