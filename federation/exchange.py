@@ -15,10 +15,11 @@ from covey.federation.client_error import ClientError
 from covey.federation.faults import Fault
 from covey.federation.flower_internals import reply_to
 from covey.federation.ledger import Account, Ledger
-from covey.federation.losses import fate
+from covey.federation.losses import fate, is_refused
 from covey.federation.payload import payload_bytes
 from covey.federation.refusal import why_refused
 from covey.federation.reply_form import odd_ones
+from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.wants import Wants
 
 
@@ -40,14 +41,16 @@ class Exchange:
 
     `counts` are of this round's training: `clients_failed`, `clients_dropped` (late ones too) and
     `clients_refused`; `bytes_down` and `bytes_up` of all its messages. `virtual_s` is the longest
-    simulated delay in the last batch.
+    simulated delay in the last batch. `clients` keeps the clients' states: one whose reply is
+    refused keeps what it had.
     """
 
-    def __init__(self, ledger: Ledger) -> None:
+    def __init__(self, ledger: Ledger, clients: SimulatedGrid) -> None:
         self.counts: Counter[str] = Counter()
         self.bytes_down = self.bytes_up = 0
         self.virtual_s = 0.0
         self._ledger = ledger
+        self._clients = clients
 
     def begin(self) -> None:
         """Another round: count from nothing."""
@@ -66,6 +69,10 @@ class Exchange:
         """The same; nobody is lost or counted."""
         return self._exchange(grid, list(messages), terms)
 
+    def take_back(self, replies: Iterable[Message]) -> None:
+        """The newest replies will not be used: their clients keep what they had before."""
+        self._clients.take_back(reply.metadata.src_node_id for reply in replies)
+
     def _exchange(self, grid: Grid, messages: Sequence[Message], terms: Terms) -> list[Message]:
         self._count_down(messages)
         faults = [terms.fault_of(message) for message in messages] if terms.fault_of else []
@@ -74,11 +81,13 @@ class Exchange:
         for place, fault in enumerate(faults):
             if fault.lost is not None:
                 replies[place] = reply_to(messages[place], Error(ClientError.DROPPED, fault.lost))
+        self._clients.mark()
         going = [place for place in range(len(messages)) if place not in replies]
         came = grid.send_and_receive([messages[p] for p in going], timeout=terms.timeout_s)
         for place, reply in _matched(going, messages, came):
             replies[place] = self._received(messages[place], reply, terms)
         replies |= self._refusals(messages, replies, terms.wants)
+        self.take_back(reply for reply in replies.values() if is_refused(reply))
         late = f"no reply within {terms.timeout_s:g} s"
         return [
             replies.get(place) or reply_to(message, Error(ClientError.LATE, late))

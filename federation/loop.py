@@ -135,7 +135,7 @@ class RoundLoop:
         # A job that says nothing of rounds and faults fails at once when all its clients do.
         limits = section.round or RoundSection(attempts=3 if section.faults else 1)
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
-        exchange = Exchange(self._ledger)
+        exchange = Exchange(self._ledger, self._grid)
         built_in = section.app in BUILT_IN_APPS
         more = (exchange, self._phases, self._run.event, built_in)
         return TrainingRound(asked, limits, faults, self._sampler, *more)

@@ -108,6 +108,8 @@ class TrainingRound:
             replies = replies + new if adds_up else new
             if len(good(replies)) >= self._needed:
                 return replies
+            if not adds_up:
+                self._exchange.take_back(new)
             self._say_again(number, attempt, replies)
         tried_text = f"in {self._limits.attempts} attempts" if self._limits.attempts > 1 else ""
         raise ClientsFailed(f"{self._short(number, replies)} {tried_text}".rstrip())

@@ -171,6 +171,30 @@ def test_a_client_that_answers_in_another_form_is_refused_and_the_round_goes_on(
     assert "round 1, evaluation: 1 of 4 clients was refused" in evaluated["message"]
 
 
+COUNTING = """
+@client.train()
+def train(msg, context):
+    count = context.state.setdefault("count", ConfigRecord({"n": 0}))
+    count["n"] += 1
+    bad = context.node_config["partition-id"] == 1
+    w = Array(np.full(1, np.nan if bad else count["n"]))
+    records = {"arrays": ArrayRecord({"w": w}), "m": MetricRecord({"num-examples": 1,
+               "n": count["n"]})}
+    return Message(RecordDict(records), reply_to=msg)
+
+@server.main()
+def main(grid, context):
+    FedAvg(fraction_evaluate=0.0).start(grid, start, num_rounds=3)
+    counts = [grid.states[c]["count"]["n"] if c in grid.states else 0 for c in range(3)]
+    Path("counts.txt").write_text(str(counts))
+"""
+
+
+def test_a_client_whose_reply_is_refused_keeps_its_state_as_it_was(train, write_app):
+    run = train(write_app(COUNTING), clients=3, rounds=3)
+    assert (run.path / "app" / "counts.txt").read_text() == "[3, 0, 3]"
+
+
 def test_what_no_strategy_can_use_is_one_line(create, write_app):
     other = OTHER_FORM.replace('"num-examples": 2, ', "")
     outcome = run_attempt(create(write_app(other), clients=4))
