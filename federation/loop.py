@@ -132,8 +132,13 @@ class RoundLoop:
 
     def _training_round(self, asked: Start) -> TrainingRound:
         section: FederatedSection = self._run.job.section
-        # A job that says nothing of rounds and faults fails at once when all its clients do.
-        limits = section.round or RoundSection(attempts=3 if section.faults else 1)
+        # A job that says nothing of rounds and expects no losses fails at once when all clients do.
+        lossy = section.faults is not None or self._sampler.policy == "available"
+        limits = section.round or RoundSection(attempts=3 if lossy else 1)
+        if limits.min_replies is None:
+            cohort = section.cohort or section.clients
+            least = section.strategy.least(cohort) if section.strategy else 1
+            limits = limits.model_copy(update={"min_replies": least})
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
         exchange = Exchange(self._ledger, self._grid)
         built_in = section.app in BUILT_IN_APPS

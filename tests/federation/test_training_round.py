@@ -50,6 +50,71 @@ def test_after_the_last_attempt_the_job_fails_with_one_line(create, write_app):
     assert "\n" not in outcome.error and "ClientsFailed" not in outcome.error
 
 
+PICKY = """
+from flwr.serverapp.strategy import Bulyan
+calls = []
+
+@client.train()
+def train(msg, context):
+    calls.append(context.node_id)
+    seen = context.state.setdefault("seen", ConfigRecord({"n": 0}))
+    seen["n"] += 1
+    if len(calls) in FAILING:
+        raise RuntimeError("not today")
+    metrics = MetricRecord({"num-examples": 1, "seen": seen["n"]})
+    arrays = ArrayRecord({"w": Array(msg.content["arrays"]["w"].numpy() + 1)})
+    return Message(RecordDict({"arrays": arrays, "m": metrics}), reply_to=msg)
+
+class Own(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return (None, None) if server_round == 2 else super().aggregate_train(server_round, replies)
+
+class Measuring(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return None, super().aggregate_train(server_round, replies)[1]
+
+@server.main()
+def main(grid, context):
+    result = STRATEGY(fraction_evaluate=0.0).start(grid, start, num_rounds=3)
+    Path("w.txt").write_text(str(result.arrays["w"].numpy().tolist() if result.arrays else []))
+"""
+
+
+def picky(strategy, failing=()):
+    return PICKY.replace("STRATEGY", strategy).replace("FAILING", str(tuple(failing)))
+
+
+def test_a_round_of_which_the_strategy_makes_nothing_is_tried_again(train, write_app):
+    app = write_app(picky("Bulyan", [2]))  # it needs three replies
+    run = train(app, clients=3, rounds=3, federated={"round": {"attempts": 2}})
+    assert run.said("round-again") == [
+        "round 1: Bulyan made no model of the 2 replies: tried again with other clients"
+    ]
+    assert (run.path / "app" / "w.txt").read_text() == "[3.0]"
+    assert [line["clients"] for line in run.metrics] == [3, 3, 3]
+    assert [line["train_seen"] for line in run.metrics] == [1, 2, 3]  # as if tried once
+
+
+def test_a_job_whose_strategy_makes_nothing_of_its_replies_fails(create, write_app):
+    outcome = run_attempt(create(write_app(picky("Bulyan", range(1, 99, 3))), clients=3))
+    assert outcome.error == "round 1: Bulyan made no model of the 2 replies"
+
+
+def test_a_strategy_of_an_apps_own_may_leave_the_model_as_it_was(train, write_app):
+    run = train(write_app(picky("Own")), clients=3, rounds=3)
+    assert run.said("not-trained") == [
+        "round 2: Own made no model of the 3 replies: the model stays as it was"
+    ]
+    assert (run.path / "app" / "w.txt").read_text() == "[2.0]"
+    assert [line["clients"] for line in run.metrics] == [3, 0, 3]
+
+
+def test_a_strategy_that_only_measures_is_left_alone(train, write_app):
+    run = train(write_app(picky("Measuring")), clients=3, rounds=3)
+    assert not run.said("not-trained") and not run.said("round-again")
+    assert [line["train_seen"] for line in run.metrics] == [1, 2, 3]
+
+
 def test_more_replies_than_the_strategy_asks_for_are_refused(create, write_app):
     app = write_app(fails_on_call(0))
     outcome = run_attempt(create(app, clients=10, federated={"round": {"min_replies": 5}}))
@@ -297,6 +362,23 @@ def test_rounds_for_which_nobody_is_there_are_tried_again(train):
     run = train("memory", clients=6, rounds=4, federated=section)
     assert any("0 clients replied" in line for line in run.said("round-again"))
     assert all(1 <= line["clients"] <= 3 for line in run.metrics[1:])
+
+
+def test_a_round_for_which_nobody_is_there_leaves_the_model_as_it_was(train):
+    sampling = {"policy": "available", "probability": 0.02}
+    section = {"cohort": 3, "sampling": sampling, "round": {"attempts": 2}}
+    run = train("memory", clients=6, rounds=6, federated=section)
+    empty = [line["step"] for line in run.metrics[1:] if line["clients"] == 0]
+    told = [event["round"] for event in run.events if event["kind"] == "not-trained"]
+    assert empty == told and empty
+    assert run.result["step"] == 6
+
+
+def test_too_few_that_are_there_is_a_line_that_says_what_to_do(create):
+    sampling = {"policy": "available", "probability": 0.1}
+    section = {"cohort": 5, "sampling": sampling, "round": {"min_replies": 5, "attempts": 2}}
+    outcome = run_attempt(create("memory", clients=6, federated=section))
+    assert "came in 2 attempts (federated.sampling.probability is 0.1: raise it" in outcome.error
 
 
 def test_figures_of_the_clock_are_known_by_name(train):
