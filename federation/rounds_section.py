@@ -68,7 +68,7 @@ class EarlyStopSection(Section):
     metric: str = "accuracy"
     """Any figure that a round reports: accuracy, loss, train_loss, ..."""
     patience: Count
-    """Rounds without a better value after which training ends."""
+    """Rounds without a better value after which training ends, at the next one that has a value."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """A value is better only if it is so by more than this."""
     better: Literal["higher", "lower"] | None = None
