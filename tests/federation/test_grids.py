@@ -1,4 +1,5 @@
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -179,6 +180,7 @@ def test_what_clients_have_kept_can_be_taken_back():
 @pytest.mark.parametrize(
     ("train", "words"),
     [
+        (lambda message, context: sys.exit(3), "SystemExit"),
         (lambda message, context: None, "returned NoneType, not a Message"),
         (lambda message, context: message, "is no reply"),
         (

@@ -1,8 +1,12 @@
 import numpy as np
 import pytest
-from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
+from flwr.app import Array, ArrayRecord, Message, MetricRecord, RecordDict
 
+from covey.federation.client_error import ClientError
+from covey.federation.client_runner import Question
+from covey.federation.flower_internals import become_server, reply_to
 from covey.federation.refusal import why_refused
+from covey.federation.superlink_grid import _answer, _Letter
 from covey.federation.wants import Wants
 
 ANY = Wants()
@@ -68,14 +72,28 @@ def test_a_metric_that_must_be_positive(steps):
     assert text == f"metric steps is {steps}, a number above 0 is needed"
 
 
-def test_a_header_that_claims_what_its_bytes_do_not_have():
+def claiming():
+    """A reply with an array whose header claims 10 GB."""
     answer = records(**SENT)
     small = answer["arrays"]["w"].data
     claimed = small.replace(b"(2, 3), }" + b" " * 9, b"(50000, 50000), }" + b" ")
     assert len(claimed) == len(small) and claimed != small
     answer["arrays"]["w"] = Array("float32", (50000, 50000), "numpy.ndarray", claimed)
-    text = why_refused(records(**SENT), answer, ANY)
+    return answer
+
+
+def test_a_header_that_claims_what_its_bytes_do_not_have():
+    text = why_refused(records(**SENT), claiming(), ANY)
     assert "10,000,000,000 bytes, 24 came" in text
+
+
+def test_what_a_supernode_sends_is_refused_like_what_a_simulated_client_does():
+    become_server()
+    message = Message(RecordDict(), 2, "train")
+    question = Question(0, message, 1, RecordDict())
+    answer = _answer(_Letter(question), reply_to(message, claiming()))
+    assert answer.content.code == ClientError.REFUSED
+    assert "10,000,000,000 bytes, 24 came" in answer.content.reason
 
 
 @pytest.mark.parametrize("bad", [float("nan"), float("inf"), -1, 1e300])
