@@ -15,6 +15,7 @@ from covey.federation.exchange import Exchange, Terms
 from covey.federation.faults import NO_FAULT, Fault, Faults
 from covey.federation.figures import figures_of
 from covey.federation.losses import Tell, good, summary, tell_losses
+from covey.federation.metric_gaps import fill_gaps
 from covey.federation.phases import Phases
 from covey.federation.privacy import forget_release, privacy_figures
 from covey.federation.rounds_section import RoundSection
@@ -184,6 +185,7 @@ class TrainingRound:
             restored=partial(restored, self._strategy),
         )
         replies = self._exchange.train(self._asked.grid, messages, terms)
+        self._fill_gaps(f"round {number}", replies, terms)
         if not isinstance(self._strategy, Asynchronous):
             self._virtual_s += self._exchange.virtual_s
         return replies
@@ -214,8 +216,10 @@ class TrainingRound:
         self._sampler.begin(MessageType.EVALUATE, number, 0, set())
         order = (number, progress.arrays, progress.evaluate_config, grid)
         messages = strategy.configure_evaluate(*order)
-        answers = self._exchange.evaluate(grid, messages, self._terms(trains=False))
+        terms = self._terms(trains=False)
+        answers = self._exchange.evaluate(grid, messages, terms)
         tell_losses(self._tell, f"round {number}, evaluation", answers)
+        self._fill_gaps(f"round {number}, evaluation", answers, terms)
         try:
             evaluated = strategy.aggregate_evaluate(number, answers)
         except AppExitException as error:
@@ -224,6 +228,10 @@ class TrainingRound:
             return {}
         progress.result.evaluate_metrics_clientapp[number] = evaluated
         return figures_of(evaluated, "client_")
+
+    def _fill_gaps(self, where: str, replies: Sequence[Message], terms: Terms) -> None:
+        if terms.wants.averages or self._built_in:
+            fill_gaps(self._tell, where, replies, terms.wants.weight)
 
 
 def _is_nothing(aggregated: Aggregated) -> bool:
