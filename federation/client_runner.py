@@ -58,7 +58,7 @@ class ClientRunner:
 
     def answer(self, asked: Question) -> Answer:
         """As it would come over the wire: it shares nothing that can change. An exception in the
-        app becomes an error, and what the client did to its state is forgotten.
+        app, `sys.exit` too, becomes an error, and what the client did to its state is forgotten.
         """
         context = self.context(asked)
         role = f"client {asked.message.metadata.message_type}"
@@ -68,7 +68,7 @@ class ClientRunner:
             self._check(reply, asked.message, context)
             content = reply.error if reply.has_error() else _carried(reply.content)
             return Answer(content, copy_records(context.state))
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # sys.exit ends a client, never what runs it
             return failure(asked, error)
 
     def context(self, asked: Question) -> Context:
@@ -100,7 +100,7 @@ def _carried(records: RecordDict) -> RecordDict | Error:
         return Error(ClientError.REFUSED, str(error))
 
 
-def failure(asked: Question, error: Exception) -> Answer:
+def failure(asked: Question, error: BaseException) -> Answer:
     """The error reply that Flower's simulation makes of an exception in a client."""
     told = ClientAppException(str(error))
     content = Error(ErrorCode.CLIENT_APP_RAISED_EXCEPTION, f"{type(error)}:<'{told}'>")

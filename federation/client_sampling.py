@@ -54,6 +54,16 @@ class Sampler:
         """The name of the policy; None for Flower's own."""
         return self._section.policy if self._section else None
 
+    @property
+    def why_few(self) -> str:
+        """What to do about it when few clients are there, where it is this policy's doing."""
+        if self._section is None or self._section.policy != "available":
+            return ""
+        return (
+            f" (federated.sampling.probability is {self._section.probability}: raise it, or "
+            "federated.round.attempts)"
+        )
+
     def begin(self, kind: str, number: int, attempt: int, asked: set[int]) -> None:
         """From here on choose for messages of this kind in round `number`; `asked` are the nodes
         that earlier attempts have gone to.

@@ -11,21 +11,28 @@ LOWER_IS_BETTER = ("loss", "error")
 
 
 class EarlyStop:
-    """Remembers the best value of a metric and when it was. Without a section it never stops."""
+    """Remembers the best value of a metric and when it was. Without a section it never stops.
+
+    Patience counts rounds, but training ends only after one in which the metric came: in between
+    nobody knows whether it has got better.
+    """
 
     def __init__(self, section: EarlyStopSection | None) -> None:
         self._section = section
         self._best: float | None = None
         self._best_round: int | None = None
+        self._newest_round: int | None = None
 
     @property
-    def state(self) -> tuple[float | None, int | None]:
-        """For the checkpoint: the best value and its round, None while there is none."""
-        return self._best, self._best_round
+    def state(self) -> tuple[float | None, int | None, int | None]:
+        """For the checkpoint: the best value, its round, and that of the newest value; None while
+        there is none.
+        """
+        return self._best, self._best_round, self._newest_round
 
     @state.setter
-    def state(self, state: tuple[float | None, int | None]) -> None:
-        self._best, self._best_round = state
+    def state(self, state: tuple[float | None, int | None, int | None]) -> None:
+        self._best, self._best_round, self._newest_round = state
 
     def see(self, number: int, figures: Mapping[str, float], evaluated: bool) -> None:
         """Take note of a round's figures. UserError when the model was `evaluated`, the patience is
@@ -35,6 +42,7 @@ class EarlyStop:
             return
         value = figures.get(self._section.metric)
         if value is not None:
+            self._newest_round = number
             if self._best_round is None or self._is_better(value):
                 self._best = value if math.isfinite(value) else None
                 self._best_round = number
@@ -43,7 +51,7 @@ class EarlyStop:
 
     def reason(self, number: int) -> str | None:
         """Why training ends after round `number`; None while it goes on."""
-        if self._section is None or self._best_round is None:
+        if self._section is None or self._best_round is None or number != self._newest_round:
             return None
         waited = number - self._best_round
         if waited < self._section.patience:

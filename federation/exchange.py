@@ -5,7 +5,7 @@ spoil the model become errors.
 """
 
 from collections import Counter, defaultdict, deque
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from flwr.app import Error, Message, RecordDict
@@ -16,20 +16,25 @@ from covey.federation.client_rounds import ClientRounds
 from covey.federation.faults import Fault
 from covey.federation.flower_internals import reply_to
 from covey.federation.ledger import Ledger
-from covey.federation.losses import fate
+from covey.federation.losses import fate, is_refused
 from covey.federation.payload import payload_bytes
 from covey.federation.refusal import why_refused
+from covey.federation.reply_form import odd_ones
+from covey.federation.simulated_grid import SimulatedGrid
+from covey.federation.wants import Wants
 
 
 @dataclass(frozen=True)
 class Terms:
-    """How messages are sent. `timeout_s` on the clock; `weight` the metric that clients are weighed
-    by; `fault_of` a message to train (None: nothing happens to it).
+    """How messages are sent, and what comes back. `timeout_s` on the clock; `wants` of each reply;
+    `fault_of` a message to train (None: nothing happens to it); `restored` makes whole replies, or
+    errors, of packed ones.
     """
 
     timeout_s: float
-    weight: str
+    wants: Wants
     fault_of: Callable[[Message], Fault] | None = None
+    restored: Callable[[list[Message]], list[Message]] = list
 
 
 class Exchange:
@@ -37,15 +42,17 @@ class Exchange:
 
     `counts` are of this round's training: `clients_asked`, `clients_failed`, `clients_dropped`
     (late ones too) and `clients_refused`; `bytes_down` and `bytes_up` of all its messages.
-    `virtual_s` is the longest simulated delay in the last batch.
+    `virtual_s` is the longest simulated delay in the last batch. `clients` keeps the clients'
+    states: one whose reply is refused keeps what it had.
     """
 
-    def __init__(self, ledger: Ledger, rounds: ClientRounds) -> None:
+    def __init__(self, ledger: Ledger, rounds: ClientRounds, clients: SimulatedGrid) -> None:
         self.counts: Counter[str] = Counter()
         self.bytes_down = self.bytes_up = 0
         self.virtual_s = 0.0
         self._ledger = ledger
         self._rounds = rounds
+        self._clients = clients
 
     def begin(self) -> None:
         """Another round: count from nothing."""
@@ -69,6 +76,10 @@ class Exchange:
             self._rounds.measured(message.metadata.dst_node_id, reply)
         return replies
 
+    def take_back(self, replies: Iterable[Message]) -> None:
+        """The newest replies will not be used: their clients keep what they had before."""
+        self._clients.take_back(reply.metadata.src_node_id for reply in replies)
+
     def _exchange(self, grid: Grid, messages: Sequence[Message], terms: Terms) -> list[Message]:
         self._count_down(messages)
         faults = [terms.fault_of(message) for message in messages] if terms.fault_of else []
@@ -77,10 +88,13 @@ class Exchange:
         for place, fault in enumerate(faults):
             if fault.lost is not None:
                 replies[place] = reply_to(messages[place], Error(ClientError.DROPPED, fault.lost))
+        self._clients.mark()
         going = [place for place in range(len(messages)) if place not in replies]
         came = grid.send_and_receive([messages[p] for p in going], timeout=terms.timeout_s)
         for place, reply in _matched(going, messages, came):
             replies[place] = self._received(messages[place], reply, terms)
+        replies |= self._refusals(messages, replies, terms.wants)
+        self.take_back(reply for reply in replies.values() if is_refused(reply))
         late = f"no reply within {terms.timeout_s:g} s"
         return [
             replies.get(place) or reply_to(message, Error(ClientError.LATE, late))
@@ -106,11 +120,29 @@ class Exchange:
         size = payload_bytes(reply.content)
         account.bytes_up += size
         self.bytes_up += size
-        reason = why_refused(message.content, reply.content, terms.weight)
+        (whole,) = terms.restored([reply])
+        if whole.has_error():
+            return whole
+        reason = why_refused(message.content, whole.content, terms.wants)
         if reason is not None:
-            return reply_to(message, Error(ClientError.REFUSED, reason))
-        account.samples = _samples(reply.content, terms.weight) or account.samples
-        return reply
+            return _refused(message, reason)
+        account.samples = _samples(whole.content, terms.wants.weight) or account.samples
+        return whole
+
+    @staticmethod
+    def _refusals(
+        messages: Sequence[Message], replies: Mapping[int, Message], wants: Wants
+    ) -> dict[int, Message]:
+        """Errors in the place of replies that cannot be aggregated with the others."""
+        good = {place: reply.content for place, reply in replies.items() if reply.has_content()}
+        if not good or not wants.alike:
+            return {}
+        odd = odd_ones(messages[min(good)].content, dict(sorted(good.items())), wants)
+        rest = [content for place, content in good.items() if place not in odd]
+        if (wants.trains or wants.averages) and all(_weighs_nothing(r, wants.weight) for r in rest):
+            reason = f"metric {wants.weight} is 0 for all clients: there is nothing to weigh by"
+            odd |= {place: reason for place in good.keys() - odd.keys()}
+        return {place: _refused(messages[place], reason) for place, reason in odd.items()}
 
     def _count(self, node: int, reply: Message) -> None:
         column = fate(reply) if reply.has_error() else "trained"
@@ -133,6 +165,14 @@ def _matched(
         waiting = places[reply.metadata.src_node_id]
         if waiting:
             yield waiting.popleft(), reply
+
+
+def _refused(message: Message, reason: str) -> Message:
+    return reply_to(message, Error(ClientError.REFUSED, reason))
+
+
+def _weighs_nothing(content: RecordDict, weight: str) -> bool:
+    return any(metrics.get(weight) == 0 for metrics in content.metric_records.values())
 
 
 def _samples(content: RecordDict, weight: str) -> float:

@@ -49,6 +49,7 @@ from flwr.supercore.logger import FLOWER_LOGGER
 from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
 
+from covey.federation.client_error import ClientError
 from covey.federation.numpy_array import checked
 
 __all__ = [
@@ -247,7 +248,7 @@ def metric_record(metrics: Mapping[str, int | float]) -> MetricRecord:
 
 def refused(reply: Message, reason: str) -> Message:
     """An error in the place of a reply whose content cannot be used."""
-    error = Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason)
+    error = Error(ClientError.REFUSED, reason)
     return make_message(metadata=copy(reply.metadata), content=None, error=error)
 
 

@@ -31,6 +31,11 @@ from covey.platform.runs.run import STOP_REQUESTED, Run
 from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.ray_cluster import StartInterrupted
 
+SEEDED_NOISE = (
+    "a deterministic job draws the noise of differential privacy from its seed: epsilon holds only "
+    "against those who do not know it, and its clients do"
+)
+
 
 class StopRequested(BaseException):
     """Leaves a ServerApp that runs a loop of its own. No Exception, lest the app swallow it."""
@@ -51,6 +56,8 @@ def run_job(run: Run) -> Mapping[str, float]:
         stack.enter_context(_flower_logs_to(run.path / "flower.log"))
         stack.enter_context(_threads(run))
         seed_all(run.job.seed, "server")
+        if section.differential_privacy is not None and run.job.deterministic:
+            run.event("privacy-noise", SEEDED_NOISE)
         server_app, client_app, config = _app(run, stack)
         watch = _Watch(run)
         try:

@@ -24,7 +24,7 @@ from covey.federation.live_view import LiveView
 from covey.federation.phases import Phases
 from covey.federation.rounds_section import RoundSection
 from covey.federation.sampling import refuse_endless_wait, set_cohort
-from covey.federation.section import FederatedSection
+from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.snapshot import Progress, restore, save
 from covey.federation.start import EvaluateFn, Start
@@ -140,13 +140,18 @@ class RoundLoop:
 
     def _training_round(self, asked: Start) -> TrainingRound:
         section: FederatedSection = self._run.job.section
-        # A job that says nothing of rounds and faults fails at once when all its clients do.
-        limits = section.round or RoundSection(attempts=3 if section.faults else 1)
+        # A job that says nothing of rounds and expects no losses fails at once when all clients do.
+        lossy = section.faults is not None or self._sampler.policy == "available"
+        limits = section.round or RoundSection(attempts=3 if lossy else 1)
+        if limits.min_replies is None:
+            cohort = section.cohort or section.clients
+            least = section.strategy.least(cohort) if section.strategy else 1
+            limits = limits.model_copy(update={"min_replies": least})
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
-        exchange = Exchange(self._ledger, self._client_rounds)
-        return TrainingRound(
-            asked, limits, faults, self._sampler, exchange, self._phases, self._run.event
-        )
+        exchange = Exchange(self._ledger, self._client_rounds, self._grid)
+        built_in = section.app in BUILT_IN_APPS
+        more = (exchange, self._phases, self._run.event, built_in)
+        return TrainingRound(asked, limits, faults, self._sampler, *more)
 
     def _round(
         self, one: TrainingRound, evaluate_fn: EvaluateFn | None, progress: Progress, limit: int

@@ -21,6 +21,11 @@ def fate(reply: Message) -> str:
     return next((word for code, word in WORDS.items() if code == reply.error.code), "failed")
 
 
+def is_refused(reply: Message) -> bool:
+    """Whether a client has answered, but its reply is not used."""
+    return reply.has_error() and fate(reply) == "refused"
+
+
 def tell_losses(tell: Tell, where: str, replies: Sequence[Message]) -> None:
     """One event a kind, with the nodes. Simulated dropouts are not told but counted: they are what
     was asked for.

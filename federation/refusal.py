@@ -12,35 +12,58 @@ from flwr.app import Array, ArrayRecord, RecordDict
 from numpy.typing import NDArray
 
 from covey.federation.numpy_array import NUMPY, NumpyArray, checked
+from covey.federation.reply_form import why_other
+from covey.federation.wants import Wants
+
+MOST = 2.0**63
+"""No client has so many samples, and the sum of a few such weights would not be finite."""
 
 
-def why_refused(sent: RecordDict, reply: RecordDict, weight: str) -> str | None:
+def why_refused(sent: RecordDict, reply: RecordDict, wants: Wants) -> str | None:
     """One line that names what is wrong with a reply; None if nothing is.
 
     Its arrays must be finite. A record that has the keys of the one that was sent under the same
     name must have its shapes too, and dtypes that can take its place (float16 for float32, int64
-    for float64; not float32 for int64). The metric `weight`, by which strategies weigh clients,
-    must be finite and not negative.
+    for float64; not float32 for int64). The metric by which strategies weigh clients must be finite
+    and not negative. Whether it has the form of the round's other replies is `reply_form.py`'s
+    question.
     """
     for name, record in reply.array_records.items():
         asked = sent.get(name)
         twin = asked if isinstance(asked, ArrayRecord) and asked.keys() == record.keys() else {}
         for key, array in record.items():
-            if reason := _wrong(array, twin.get(key)):
+            if reason := _wrong(array, twin.get(key), wants.shapes):
                 return f"array {key} of {name} {reason}"
+    if reason := _wrong_weight(reply, wants):
+        return reason
+    if wants.arrays is not None and (reason := why_other(sent, reply, wants.arrays)):
+        return reason
+    return _not_positive(reply, wants.positive)
+
+
+def _wrong_weight(reply: RecordDict, wants: Wants) -> str | None:
     for metrics in reply.metric_records.values():
-        value = metrics.get(weight)
-        if isinstance(value, int | float) and not 0 <= value < math.inf:
-            return f"metric {weight} is {value}"
+        value = metrics.get(wants.weight)
+        if isinstance(value, int | float) and not 0 <= value < MOST:
+            return f"metric {wants.weight} is {value}"
     return None
 
 
-def _wrong(array: Array, sent: Array | None) -> str | None:
+def _not_positive(reply: RecordDict, names: tuple[str, ...]) -> str | None:
+    for name in names:
+        for metrics in reply.metric_records.values():
+            value = metrics.get(name)
+            if not isinstance(value, int | float) or not 0 < value < math.inf:
+                return f"metric {name} is {value}, a number above 0 is needed"
+    return None
+
+
+def _wrong(array: Array, sent: Array | None, shapes: bool) -> str | None:
     try:
         numbers = _numbers(array)
     except ValueError as error:
         return f"cannot be read: {error}"
-    if sent is not None and tuple(array.shape) != tuple(sent.shape):
+    if shapes and sent is not None and tuple(array.shape) != tuple(sent.shape):
         return f"has shape {list(array.shape)}, sent was {list(sent.shape)}"
     if sent is not None and not _fits(array.dtype, sent.dtype):
         return f"is {array.dtype}, sent was {sent.dtype}"

@@ -23,8 +23,10 @@ class RoundSection(Section):
     """
     virtual_timeout_s: Positive | None = None
     """Simulated seconds after which a client of `faults` counts as dropped."""
-    min_replies: Count = 1
-    """Fewer clients that have trained, and the round is not aggregated but tried again."""
+    min_replies: Count | None = None
+    """Fewer clients that have trained, and the round is not aggregated but tried again. If left
+    out: 1, or as many as the strategy needs.
+    """
     attempts: Count = 3
     """Times that a round is tried, with other clients where there are others; then the job fails.
     """
@@ -66,7 +68,7 @@ class EarlyStopSection(Section):
     metric: str = "accuracy"
     """Any figure that a round reports: accuracy, loss, train_loss, ..."""
     patience: Count
-    """Rounds without a better value after which training ends."""
+    """Rounds without a better value after which training ends, at the next one that has a value."""
     min_delta: Annotated[float, Field(ge=0)] = 0.0
     """A value is better only if it is so by more than this."""
     better: Literal["higher", "lower"] | None = None
@@ -86,9 +88,15 @@ def resolve_sampling(sampling: SamplingSection | None) -> SamplingSection | None
 
 
 def check_round(
-    limits: RoundSection | None, faults: FaultsSection | None, cohort: int, deterministic: bool
+    limits: RoundSection | None,
+    faults: FaultsSection | None,
+    cohort: int,
+    deterministic: bool,
+    least: int = 1,
 ) -> None:
-    """KeyProblem for limits that a round can never keep. `cohort`: how many train at most."""
+    """KeyProblem for limits that a round can never keep. `cohort`: how many train at most; `least`:
+    the replies that the strategy needs.
+    """
     if limits is None:
         return
     if limits.timeout_s is not None and deterministic:
@@ -99,6 +107,11 @@ def check_round(
         )
     if limits.virtual_timeout_s is not None and faults is None:
         raise _problem("virtual_timeout_s", "limits nothing without federated.faults")
+    if limits.min_replies is None:
+        return
+    if limits.min_replies < least:
+        text = f"found {limits.min_replies}, but the strategy needs {least} replies; leave it out"
+        raise _problem("min_replies", f"{text}, or write {least} or more")
     if limits.min_replies > cohort:
         text = f"found {limits.min_replies}, but at most {cohort} clients train in a round"
         raise _problem("min_replies", text)

@@ -10,12 +10,15 @@ a reply is no larger than FedAvg's. A message is twice as large, for it carries 
 """
 
 from collections.abc import Iterable, Mapping
+from typing import ClassVar
 
 import numpy as np
 from flwr.app import Array, ArrayRecord, ConfigRecord, Context, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
+
+from covey.federation.wants import WEIGHT
 
 CONTROL = "control"
 """The record with c in a message, and with c_i in a client's `Context.state`."""
@@ -32,6 +35,9 @@ class Scaffold(FedAvg):
     `local_learning_rate` is that of the clients' steps, which must be plain gradient descent along
     `gradient + correction(...)`; they call `keep_control` afterwards and report `steps`.
     """
+
+    positive: ClassVar[tuple[str, ...]] = (WEIGHT, STEPS)
+    """The metrics of every reply that must be above 0."""
 
     def __init__(
         self,

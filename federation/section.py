@@ -143,7 +143,7 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
     cohort = section.cohort or section.clients
     check_strategy(strategy, section.differential_privacy, section.compression, cohort)
     if isinstance(strategy, FedBuffOptions):
-        min_replies = section.round.min_replies if section.round else 1
+        min_replies = (section.round and section.round.min_replies) or 1
         strategy = strategy.resolved(cohort, section.clients, min_replies)
     return section.model_copy(
         update={

@@ -32,7 +32,8 @@ class SimulatedGrid(Grid):
 
     Client p (0-based) is node p + 2 and gets `partition-id` p and `num-partitions` in its context,
     as in Flower's simulation. Its `Context.state` lives as long as the grid. An exception in a
-    client becomes an error reply, and what that client did to its state is forgotten. Before each
+    client, or a reply that comes too late, becomes an error reply, and what that client did to its
+    state is forgotten. Before each
     message `random`, numpy and torch are seeded from (seed, round, client, kind of message) and put
     back afterwards, so a reply depends neither on the order of the messages nor on who else was
     asked.
@@ -62,6 +63,8 @@ class SimulatedGrid(Grid):
         """Also the id of the newest message, so ids go on from here."""
         self.batches_sent = 0
         """Stands for the round in the seed of a message that belongs to none."""
+        self._before: dict[int, RecordDict] = {}
+        """What clients had kept before they were asked, since `mark`."""
         self._clock = clock
         self._before_batch = before_batch
         self._run = empty_run()
@@ -124,6 +127,21 @@ class SimulatedGrid(Grid):
         """
         return self._answer_all(messages, timeout)
 
+    def mark(self) -> None:
+        """What clients keep from here on can be taken back."""
+        with self._turn:
+            self._before = {}
+
+    def take_back(self, nodes: Iterable[int]) -> None:
+        """These clients keep what they had at the `mark`, for their replies are not used: else what
+        they believe to have told would be lost.
+        """
+        with self._turn:
+            for node in nodes:
+                before = self._before.pop(node - FIRST_NODE_ID, None)
+                if before is not None:
+                    self._keep(node - FIRST_NODE_ID, before)
+
     def _answer_all(self, messages: Iterable[Message], timeout: float | None) -> list[Message]:
         with self._turn:
             if self._before_batch is not None:
@@ -157,15 +175,19 @@ class SimulatedGrid(Grid):
         message = asked.message
         if answer.story:
             FLOWER_LOGGER.log(WARNING, "client %d failed:\n%s", asked.client, answer.story)
-        if len(answer.state):
-            self.states[asked.client] = answer.state
-        else:
-            self.states.pop(asked.client, None)
         late = self._clock and self._clock() > message.metadata.created_at + message.metadata.ttl
         if late and isinstance(answer.content, RecordDict):
             reason = f"the reply came after the message's time to live, {message.metadata.ttl} s"
             return reply_to(message, Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason))
+        self._before.setdefault(asked.client, asked.state)
+        self._keep(asked.client, answer.state)
         return reply_to(message, answer.content)
+
+    def _keep(self, client: int, state: RecordDict) -> None:
+        if len(state):
+            self.states[client] = state
+        else:
+            self.states.pop(client, None)
 
     def _round_of(self, message: Message) -> int:
         if message.has_content():

@@ -9,6 +9,7 @@ from typing import Any
 import httpx
 from flwr.app import Error, Message
 
+from covey.federation.client_error import ClientError
 from covey.federation.client_runner import Answer, Question
 from covey.federation.flower_internals import ErrorCode, copy_records
 from covey.federation.simulated_grid import SimulatedGrid
@@ -103,7 +104,7 @@ def _answer(letter: _Letter, reply: Message) -> Answer:
     try:
         return Answer(copy_records(reply.content), letter.question.state)
     except ValueError as error:
-        return _failed(letter, ErrorCode.CLIENT_APP_RAISED_EXCEPTION, str(error))
+        return _failed(letter, ClientError.REFUSED, str(error))
 
 
 def _failed(letter: _Letter, code: int, reason: str) -> Answer:

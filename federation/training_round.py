@@ -1,8 +1,11 @@
 """One round: the strategy's verbs in their order, tried again while too few clients reply."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
+from functools import partial
 
-from flwr.app import Message, MessageType
+from flwr.app import ArrayRecord, Message, MessageType, MetricRecord
+from flwr.app.exception import AppExitException
 from flwr.serverapp.strategy import Strategy
 
 from covey.federation.asynchronous import Asynchronous
@@ -12,17 +15,20 @@ from covey.federation.exchange import Exchange, Terms
 from covey.federation.faults import NO_FAULT, Fault, Faults
 from covey.federation.figures import figures_of
 from covey.federation.losses import Tell, good, summary, tell_losses
+from covey.federation.metric_gaps import fill_gaps
 from covey.federation.phases import Phases
-from covey.federation.privacy import privacy_figures
+from covey.federation.privacy import forget_release, privacy_figures
 from covey.federation.rounds_section import RoundSection
+from covey.federation.sampling import wrapped
 from covey.federation.snapshot import Progress
 from covey.federation.start import Start
+from covey.federation.wants import wants_of
 from covey.federation.weights import as_precise_as
 from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 
-WEIGHT = "num-examples"
-"""Flower's name for the metric that clients are weighed by, unless a strategy says another."""
+Aggregated = tuple[ArrayRecord | None, MetricRecord | None]
+"""The new model and the clients' metrics."""
 
 
 class ClientsFailed(UserError):
@@ -45,6 +51,7 @@ class TrainingRound:
         exchange: Exchange,
         phases: Phases,
         tell: Tell,
+        built_in: bool = False,
     ) -> None:
         self._asked = asked
         self._strategy = asked.strategy
@@ -54,6 +61,7 @@ class TrainingRound:
         self._exchange = exchange
         self._phases = phases
         self._tell = tell
+        self._built_in = built_in
         self._virtual_s = 0.0
         if isinstance(self._strategy, Asynchronous):
             self._strategy.fault_of = faults.of
@@ -66,9 +74,7 @@ class TrainingRound:
         number = progress.round
         self._exchange.begin()
         self._virtual_s = 0.0
-        replies = self._train(progress)
-        with self._phases.of("aggregate"):
-            arrays, trained = self._strategy.aggregate_train(number, replies)
+        replies, (arrays, trained) = self._train(progress)
         if arrays is not None:
             arrays = as_precise_as(progress.arrays, arrays)
             progress.arrays = progress.result.arrays = arrays
@@ -81,45 +87,72 @@ class TrainingRound:
         traffic = {"bytes_down": self._exchange.bytes_down, "bytes_up": self._exchange.bytes_up}
         return {**figures, **traffic}
 
-    def _train(self, progress: Progress) -> list[Message]:
-        """The replies of an attempt with enough good ones; an asynchronous strategy's add up."""
+    def _train(self, progress: Progress) -> tuple[list[Message], Aggregated]:
+        """The replies of an attempt with enough good ones, and what the strategy has made of them;
+        an asynchronous strategy's replies add up.
+        """
         number, adds_up = progress.round, isinstance(self._strategy, Asynchronous)
         replies: list[Message] = []
         tried: set[int] = set()
+        why = ""
         for attempt in range(self._limits.attempts):
             self._sampler.begin(MessageType.TRAIN, number, attempt, tried)
             with self._phases.of("configure"):
                 messages = self._configure(progress, replies)
             if self._asks_nobody(messages):
-                return replies
+                return replies, self._aggregated(number, replies)
             tried |= {message.metadata.dst_node_id for message in messages}
             with self._phases.of("clients"):
                 new = self._exchange_with_clients(messages, number, attempt)
             tell_losses(self._tell, f"round {number}", new)
             replies = replies + new if adds_up else new
+            why = self._short(number, replies)
             if len(good(replies)) >= self._needed:
-                return replies
-            self._say_again(number, attempt, replies)
-        tried_text = f"in {self._limits.attempts} attempts" if self._limits.attempts > 1 else ""
-        raise ClientsFailed(f"{self._short(number, replies)} {tried_text}".rstrip())
+                aggregated = self._aggregated(number, replies)
+                if not _is_nothing(aggregated):
+                    return replies, aggregated
+                why = self._unused(number, replies)
+            if not adds_up:
+                self._exchange.take_back(new)
+            forget_release(self._strategy, number)
+            if attempt + 1 < self._limits.attempts:
+                self._tell("round-again", f"{why}: tried again with other clients", round=number)
+        self._give_up(number, why, replies)
+        return [], (None, None)
+
+    def _aggregated(self, number: int, replies: Sequence[Message]) -> Aggregated:
+        with self._phases.of("aggregate"):
+            try:
+                return self._strategy.aggregate_train(number, replies)
+            except AppExitException as error:
+                raise UserError(_cannot(self._strategy, number, error)) from None
+
+    def _give_up(self, number: int, why: str, replies: Sequence[Message]) -> None:
+        """After the last attempt: ClientsFailed, unless a round may come to nothing."""
+        attempts = self._limits.attempts
+        text = f"{why} in {attempts} attempts" if attempts > 1 else why
+        nobody_there = self._sampler.policy == "available" and not replies and self._needed == 1
+        if nobody_there or (good(replies) and not _is_ours(self._strategy)):
+            self._tell("not-trained", f"{text}: the model stays as it was", round=number)
+            return
+        raise ClientsFailed(text + self._sampler.why_few)
 
     @property
     def _needed(self) -> int:
         strategy = self._strategy
         if isinstance(strategy, Asynchronous):
             return strategy.buffer
-        return self._limits.min_replies
-
-    def _say_again(self, number: int, attempt: int, replies: Sequence[Message]) -> None:
-        if attempt + 1 < self._limits.attempts:
-            short = self._short(number, replies)
-            self._tell("round-again", f"{short}: tried again with other clients", round=number)
+        return self._limits.min_replies or 1
 
     def _short(self, number: int, replies: Sequence[Message]) -> str:
         return (
             f"round {number}: {summary(replies)}; of the {self._needed} replies that it needs "
             + (f"{len(good(replies))} came")
         )
+
+    def _unused(self, number: int, replies: Sequence[Message]) -> str:
+        name = type(self._strategy).__name__
+        return f"round {number}: {name} made no model of the {len(good(replies))} replies"
 
     def _configure(self, progress: Progress, replies: Sequence[Message]) -> list[Message]:
         strategy, grid = self._strategy, self._asked.grid
@@ -148,12 +181,16 @@ class TrainingRound:
     def _exchange_with_clients(
         self, messages: Sequence[Message], number: int, attempt: int
     ) -> list[Message]:
-        replies = self._exchange.train(
-            self._asked.grid, messages, self._terms(self._fault_of(number, attempt))
+        terms = replace(
+            self._terms(trains=True),
+            fault_of=self._fault_of(number, attempt),
+            restored=partial(restored, self._strategy),
         )
+        replies = self._exchange.train(self._asked.grid, messages, terms)
+        self._fill_gaps(f"round {number}", replies, terms)
         if not isinstance(self._strategy, Asynchronous):
             self._virtual_s += self._exchange.virtual_s
-        return restored(self._strategy, replies)
+        return replies
 
     def _fault_of(self, number: int, attempt: int) -> Callable[[Message], Fault] | None:
         strategy, faults = self._strategy, self._faults
@@ -165,9 +202,9 @@ class TrainingRound:
             return lambda message: lost.get(message.metadata.dst_node_id, NO_FAULT)
         return lambda message: faults.of(message.metadata.dst_node_id, number, attempt)
 
-    def _terms(self, fault_of: Callable[[Message], Fault] | None = None) -> Terms:
+    def _terms(self, trains: bool) -> Terms:
         timeout_s = self._limits.timeout_s or self._asked.timeout
-        return Terms(timeout_s, _weight(self._strategy), fault_of)
+        return Terms(timeout_s, wants_of(self._strategy, trains, self._built_in))
 
     def _counted(self, replies: Sequence[Message]) -> dict[str, float]:
         """How many clients the new model is made of, and how many were asked in vain."""
@@ -181,14 +218,34 @@ class TrainingRound:
         self._sampler.begin(MessageType.EVALUATE, number, 0, set())
         order = (number, progress.arrays, progress.evaluate_config, grid)
         messages = strategy.configure_evaluate(*order)
-        answers = self._exchange.evaluate(grid, messages, self._terms())
-        evaluated = strategy.aggregate_evaluate(number, answers)
+        terms = self._terms(trains=False)
+        answers = self._exchange.evaluate(grid, messages, terms)
+        tell_losses(self._tell, f"round {number}, evaluation", answers)
+        self._fill_gaps(f"round {number}, evaluation", answers, terms)
+        try:
+            evaluated = strategy.aggregate_evaluate(number, answers)
+        except AppExitException as error:
+            raise UserError(_cannot(strategy, number, error)) from None
         if evaluated is None:
             return {}
         progress.result.evaluate_metrics_clientapp[number] = evaluated
         return figures_of(evaluated, "client_")
 
+    def _fill_gaps(self, where: str, replies: Sequence[Message], terms: Terms) -> None:
+        if terms.wants.averages or self._built_in:
+            fill_gaps(self._tell, where, replies, terms.wants.weight)
 
-def _weight(strategy: Strategy) -> str:
-    name = getattr(strategy, "weighted_by_key", WEIGHT)
-    return name if isinstance(name, str) else WEIGHT
+
+def _is_nothing(aggregated: Aggregated) -> bool:
+    """Whether a strategy could not use the replies. One that only measures makes metrics."""
+    return all(made is None for made in aggregated)
+
+
+def _is_ours(strategy: Strategy) -> bool:
+    """Whether a strategy is Flower's or Covey's: others may mean it when they make no model."""
+    makers = [type(inner).aggregate_train.__module__ for inner in wrapped(strategy)]
+    return all(maker.split(".")[0] in ("flwr", "covey") for maker in makers)
+
+
+def _cannot(strategy: Strategy, number: int, error: AppExitException) -> str:
+    return f"round {number}: {type(strategy).__name__} cannot use what the clients sent: {error}"

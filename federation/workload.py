@@ -23,9 +23,9 @@ class FederatedWorkload:
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         """The job with defaults and absolute paths; the app's code is not imported."""
         section = resolve_section(job.section, base)
-        check_round(
-            section.round, section.faults, section.cohort or section.clients, job.deterministic
-        )
+        cohort = section.cohort or section.clients
+        least = section.strategy.least(cohort) if section.strategy else 1
+        check_round(section.round, section.faults, cohort, job.deterministic, least)
         check_early_stop(section.early_stop, job.deterministic)
         return job.model_copy(update={"federated": section})
 

@@ -16,6 +16,7 @@ from covey.federation.apps.settings import (
 from covey.federation.apps.task import evaluate
 from covey.federation.compression import Restoring
 from covey.federation.data import load
+from covey.federation.noise import secret_noise, seeded_noise
 from covey.federation.privacy import make_private
 from covey.federation.strategies.options import Told
 
@@ -44,5 +45,6 @@ def make_strategy(settings: Settings, population: int) -> Strategy:
     strategy = strategy_of(settings).build(Told(settings.cohort, settings.learning_rate))
     if privacy := privacy_of(settings):
         assert isinstance(strategy, FedAvg)  # those that bear it are
-        strategy = make_private(strategy, privacy, settings.cohort, population)
+        noise = seeded_noise if settings.deterministic else secret_noise
+        strategy = make_private(strategy, privacy, settings.cohort, population, noise)
     return Restoring(strategy) if compression_of(settings.compression) else strategy

@@ -42,6 +42,8 @@ class Settings:
     compression: str
     cohort: int
     rounds: int
+    deterministic: bool
+    """Whether a run must be the same every time, the noise of differential privacy too."""
 
 
 def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
@@ -68,6 +70,7 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         compression=_json(section.compression),
         cohort=section.cohort,
         rounds=job.stop.rounds or ENDLESS,
+        deterministic=job.deterministic,
     )
     return vars(settings).copy()
 

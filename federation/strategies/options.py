@@ -57,6 +57,10 @@ class StrategyOptions(Section):
         """Why these options cannot work with a cohort of that size."""
         return None
 
+    def least(self, cohort: int) -> int:
+        """The fewest replies that make a model as good as these options promise."""
+        return 1
+
     def arguments(self, told: Told) -> dict[str, Any]:
         """The options by Flower's names."""
         return {}

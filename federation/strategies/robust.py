@@ -32,6 +32,9 @@ class KrumOptions(StrategyOptions):
     def problem(self, cohort: int) -> Problem | None:
         return _krum_problem(cohort, self.malicious)
 
+    def least(self, cohort: int) -> int:
+        return 2 * self.malicious + 3
+
     def arguments(self, told: Told) -> dict[str, Any]:
         return {"num_malicious_nodes": self.malicious}
 
@@ -64,8 +67,16 @@ class MultiKrumOptions(StrategyOptions):
             return "select", text
         return None
 
+    def least(self, cohort: int) -> int:
+        """As many as Krum, and enough to leave the malicious ones out of those selected."""
+        enough = self._selected(cohort) + self.malicious if self.malicious else 0
+        return max(2 * self.malicious + 3, enough)
+
+    def _selected(self, cohort: int) -> int:
+        return self.select or cohort - self.malicious
+
     def arguments(self, told: Told) -> dict[str, Any]:
-        select = self.select or told.cohort - self.malicious
+        select = self._selected(told.cohort)
         return {"num_malicious_nodes": self.malicious, "num_nodes_to_select": select}
 
 
@@ -83,6 +94,9 @@ class BulyanOptions(StrategyOptions):
         rule = "cohort >= 4 * malicious + 3 must hold"
         needed, most = 4 * self.malicious + 3, (cohort - 3) // 4
         return _too_few(cohort, needed, self.malicious, most, rule)
+
+    def least(self, cohort: int) -> int:
+        return 4 * self.malicious + 3
 
     def arguments(self, told: Told) -> dict[str, Any]:
         return {"num_malicious_nodes": self.malicious}
@@ -111,6 +125,10 @@ class TrimmedMeanOptions(StrategyOptions):
         # Rounded up: a little more than 1 / cohort cuts one.
         enough = -(-1000 // cohort) / 1000
         return "beta", f"{text}; write {enough} or more, or 0 for the plain mean"
+
+    def least(self, cohort: int) -> int:
+        """Of fewer nobody is cut off."""
+        return next(n for n in range(1, cohort + 1) if self.beta == 0 or int(self.beta * n) > 0)
 
     def arguments(self, told: Told) -> dict[str, Any]:
         return {"beta": self.beta}

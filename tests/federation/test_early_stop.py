@@ -35,8 +35,8 @@ def test_a_gain_that_is_too_small_is_none():
     assert stops_after([0.5, 0.505, 0.511], patience=2, min_delta=0.01) is None
 
 
-def test_rounds_without_the_metric_count_but_do_not_harm():
-    early = EarlyStop(EarlyStopSection(patience=3))
+def test_rounds_without_the_metric_count_but_never_end_the_training():
+    early = EarlyStop(EarlyStopSection(patience=2))
     early.see(0, {"accuracy": 0.5}, evaluated=True)
     for number in (1, 2):
         early.see(number, {}, evaluated=False)
@@ -63,8 +63,10 @@ def test_it_goes_on_from_its_state():
     first, second = (EarlyStop(EarlyStopSection(patience=2)) for _ in range(2))
     first.see(4, {"accuracy": 0.7}, evaluated=True)
     second.state = first.state
+    assert second.state == (0.7, 4, 4)
     second.see(5, {"accuracy": 0.6}, evaluated=True)
     assert second.reason(5) is None
+    second.see(6, {"accuracy": 0.7}, evaluated=True)
     assert second.reason(6)
 
 
@@ -72,3 +74,13 @@ def test_without_a_section_it_never_stops():
     early = EarlyStop(None)
     early.see(1, {}, evaluated=True)
     assert early.reason(10**6) is None
+
+
+def test_a_metric_that_comes_every_few_rounds_is_waited_for(train):
+    section = {"evaluate_every": 5, "early_stop": {"metric": "accuracy", "patience": 3}}
+    local = {"steps": 1, "batch_size": 16, "learning_rate": 0.05}
+    run = train("logistic", clients=4, rounds=12, federated={**section, "local": local})
+    assert run.result["step"] == 12
+    flat = {**section, "local": {**local, "learning_rate": 1e-9}}
+    run = train("logistic", clients=4, rounds=12, federated=flat)
+    assert run.result["step"] == 5 and "for 5 rounds" in run.result["reason"]

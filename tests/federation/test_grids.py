@@ -1,4 +1,5 @@
 import random
+import sys
 
 import numpy as np
 import pytest
@@ -158,9 +159,28 @@ def test_an_exception_is_an_error_reply_and_leaves_no_trace_in_the_state():
     assert list(grid.states) == [0]
 
 
+def test_what_clients_have_kept_can_be_taken_back():
+    def train(message, context):
+        context.state["x"] = MetricRecord({"round": message.content["config"]["server-round"]})
+        return reply(message)
+
+    grid = InlineGrid(app_of(train), num_clients=4)
+    grid.send_and_receive(messages_for(grid, 0, 1, number=1))
+    grid.mark()
+    for number in (2, 3):  # twice in one attempt
+        grid.send_and_receive(messages_for(grid, 0, 1, 2, number=number))
+    first, second, third, _ = grid.get_node_ids()
+    grid.take_back([first, third])
+    assert {client: state["x"]["round"] for client, state in grid.states.items()} == {0: 1, 1: 3}
+    grid.mark()
+    grid.take_back([second])
+    assert grid.states[1]["x"]["round"] == 3
+
+
 @pytest.mark.parametrize(
     ("train", "words"),
     [
+        (lambda message, context: sys.exit(3), "SystemExit"),
         (lambda message, context: None, "returned NoneType, not a Message"),
         (lambda message, context: message, "is no reply"),
         (
@@ -212,12 +232,14 @@ def test_time_limits_and_times_to_live_count_unless_there_is_no_clock():
 
     def slow(message, context):
         clock.ahead += 10
+        context.state["x"] = MetricRecord({"n": clock.ahead})
         return reply(message)
 
     grid = InlineGrid(app_of(slow), num_clients=5, clock=clock)
     assert len(grid.send_and_receive(messages_for(grid, 0, 1, 2, 3, 4), timeout=25)) == 3
     (late,) = grid.send_and_receive(messages_for(grid, 0, ttl=5.0))
     assert late.error.code == 4
+    assert grid.states[0]["x"]["n"] == 10  # as if the late one had never been asked
     timeless = InlineGrid(app_of(slow), num_clients=5, clock=None)
     answers = timeless.send_and_receive(messages_for(timeless, 0, 1, 2, ttl=5.0), timeout=1)
     assert [answer.has_content() for answer in answers] == [True] * 3

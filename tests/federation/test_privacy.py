@@ -9,6 +9,7 @@ from flwr.clientapp import ClientApp
 from flwr.serverapp.strategy import FedAvg
 
 from covey.federation.grids import InlineGrid
+from covey.federation.noise import secret_noise, seeded_noise
 from covey.federation.privacy import make_private, privacy_figures
 from covey.federation.privacy_section import AdaptiveClipping, FixedClipping
 from covey.federation.strategy_state import restore_strategy, save_strategy
@@ -41,8 +42,8 @@ def test_training_ends_before_the_budget_is_spent(train):
     assert "would exceed max_epsilon" in run.said("privacy-budget")[0]
 
 
-def private(options, cohort=4):
-    return make_private(FedAvg(fraction_evaluate=0.0), options, cohort, population=4)
+def private(options, cohort=4, noise=secret_noise):
+    return make_private(FedAvg(fraction_evaluate=0.0), options, cohort, 4, noise)
 
 
 def one_round(strategy, steps, number=1):
@@ -93,10 +94,10 @@ def test_the_account_goes_on_from_a_checkpoint_to_the_last_bit(options):
     strategy, other = private(kind(**options)), private(kind(**options))
     for number in (1, 2, 3):
         one_round(strategy, [0.1] * 4, number)
-    saved, accountant = save_strategy(strategy), other.accountant
+    saved, account = save_strategy(strategy), other.account
     restore_strategy(other, saved.tree, saved.arrays)
     assert saved.left_out == []
-    assert other.accountant is accountant  # the app may hold it too
+    assert other.account is account
     assert privacy_figures(other) == privacy_figures(strategy)
     for each in (strategy, other):
         one_round(each, [0.1] * 4, 4)
@@ -110,7 +111,77 @@ def test_a_ledger_of_another_configuration_is_refused():
         restore_strategy(other, saved.tree, saved.arrays)
 
 
-def test_a_round_in_which_a_client_fails_gives_nothing_and_spends_nothing():
-    strategy = private(AdaptiveClipping(**ADAPTIVE), cohort=4)
-    assert one_round(strategy, [0.1, 0.1, 0.1, "no number"]) is None
+LOST = "no number"  # which the client fails at
+QUIET = FixedClipping(clipping="fixed", noise_multiplier=1e-9, clipping_norm=1.0)
+
+
+def test_a_client_that_is_lost_is_one_that_changes_nothing():
+    arrays = one_round(private(QUIET), [0.01, LOST, 0.02, LOST])
+    assert arrays["w"].numpy() == pytest.approx((0.01 + 0.02) / 4, rel=1e-6)
+    arrays = one_round(private(QUIET), [0.0, 0.0, 0.01, 0.0])
+    assert arrays["w"].numpy() == pytest.approx(0.01 / 4, rel=1e-6)
+
+
+def test_the_noise_and_its_price_are_the_same_whoever_is_lost():
+    options = FixedClipping(clipping="fixed", noise_multiplier=3.0, clipping_norm=0.5)
+    strategy = private(options)
+    noise = one_round(strategy, [1e-9, LOST, LOST, LOST])["w"].numpy()
+    assert noise.std() == pytest.approx(3.0 * 0.5 / 4, rel=0.1)
+    assert privacy_figures(strategy)["epsilon"] == pytest.approx(epsilon(1, 3.0, 1e-5))
+
+
+def test_when_all_are_lost_nothing_is_released_and_nothing_spent():
+    strategy = private(FixedClipping(**FIXED))
+    assert one_round(strategy, [LOST] * 4) is None
     assert privacy_figures(strategy)["epsilon"] == 0
+
+
+def test_for_the_norm_a_client_that_is_lost_is_neither_within_nor_beyond():
+    options = AdaptiveClipping(
+        clipping="adaptive", noise_multiplier=1e-3, count_deviation=1e-2, target_quantile=0.5
+    )
+    strategy = private(options)
+    one_round(strategy, [1e-6, LOST, 100.0, LOST])
+    assert privacy_figures(strategy)["clipping_norm"] == pytest.approx(0.1, rel=0.01)
+    one_round(strategy, [1e-6, LOST, LOST, LOST])
+    shrunk = 0.1 * np.exp(-0.2 * (5 / 8 - 1 / 2))
+    assert privacy_figures(strategy)["clipping_norm"] == pytest.approx(shrunk, rel=0.01)
+
+
+@pytest.mark.parametrize("options", [FIXED, ADAPTIVE], ids=["fixed", "adaptive"])
+@pytest.mark.parametrize(
+    "losses",
+    [
+        {"faults": {"dropout": 0.3}},
+        {"faults": {"dropout": 0.3}, "round": {"min_replies": 3, "attempts": 50}},
+        {"sampling": {"policy": "available"}},
+    ],
+    ids=["dropout", "again", "available"],
+)
+def test_rounds_with_lost_clients_train_and_are_accounted_for(train, options, losses):
+    section = {"local": LOCAL, "differential_privacy": options, "cohort": 4, **losses}
+    run = train("logistic", clients=8, rounds=4, federated=section)
+    assert run.metrics[-1]["epsilon"] == pytest.approx(epsilon(4), rel=1e-9)
+    assert min(line["clients"] for line in run.metrics[1:]) >= section.get("round", {}).get(
+        "min_replies", 1
+    )
+    assert len({line["loss"] for line in run.metrics}) == 5  # each round has moved the model
+    assert bool(run.said("round-again")) == ("round" in losses)
+
+
+@pytest.mark.parametrize("deterministic", [True, False])
+def test_only_the_noise_of_a_deterministic_job_can_be_drawn_again(train, deterministic):
+    section = {"local": LOCAL, "differential_privacy": FIXED}
+    job = {"clients": 4, "rounds": 1, "federated": section, "deterministic": deterministic}
+    first, second = train("logistic", **job), train("logistic", **job)
+    assert (first.model == second.model) == deterministic
+    assert bool(first.said("privacy-noise")) == deterministic
+
+
+@pytest.mark.parametrize("noise", [secret_noise, seeded_noise])
+def test_noise_is_gaussian(noise):
+    numbers = noise(3.0, (200, 500)) / 3.0
+    moments = [float((numbers**power).mean()) for power in (1, 2, 3, 4)]
+    assert moments == pytest.approx([0, 1, 0, 3], abs=0.15)
+    assert abs(np.corrcoef(numbers.ravel()[1:], numbers.ravel()[:-1])[0, 1]) < 0.02
+    assert noise(1.0, ()).shape == ()

@@ -15,6 +15,10 @@ FEDBUFF = {"name": "fedbuff"}
         ({"round": {"min_replies": 7}}, "round.min_replies: found 7, but at most 6 clients"),
         ({"cohort": 3, "round": {"min_replies": 4}}, "min_replies: found 4, but at most 3 clients"),
         ({"round": {"min_replies": 0}}, "round.min_replies: found 0"),
+        (
+            {"strategy": {"name": "krum", "malicious": 1}, "round": {"min_replies": 4}},
+            "min_replies: found 4, but the strategy needs 5 replies; leave it out, or write 5 or",
+        ),
         ({"round": {"min_reply": 1}}, "nearest is min_replies"),
         ({"sampling": {"policy": "round_robin"}}, "nearest is round-robin"),
         ({"sampling": {"probability": 0.5}}, "sampling.probability: is for policy available"),

@@ -11,6 +11,8 @@ from covey.federation.data import load
 from covey.federation.generators import preserved, seed_all
 from covey.federation.partition import dirichlet
 from covey.federation.scaffold import STEPS, _number
+from covey.federation.snapshot import _unpack
+from covey.platform.runs.folder import RunFolder
 
 DATA = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.3}}
 SEED, CLIENTS, LR = 5, 6, 0.1
@@ -106,3 +108,26 @@ def test_a_client_that_tells_no_steps_is_named():
         ValueError, match="needs steps above 0 in every client's metrics, found None"
     ):
         _number({"num-examples": 3}, STEPS)
+
+
+def test_the_servers_sum_is_the_clients_own_though_rounds_are_tried_again(train):
+    section = {
+        "data": DATA,
+        "cohort": 3,
+        "local": {"steps": 2, "batch_size": 32, "learning_rate": LR},
+        "strategy": {"name": "scaffold"},
+        "faults": {"dropout": 0.3},
+        "round": {"min_replies": 3, "attempts": 50},
+    }
+    run = train("logistic", clients=CLIENTS, rounds=4, federated=section)
+    assert run.said("round-again")
+    folder = RunFolder.open(run.path).newest_checkpoint()
+    samples = dict(enumerate(len(part) for part in parts()))
+    states = dict(_unpack(folder.read("clients.bin")))
+    kept = sum(
+        samples[client] * state["control"]["output.weight"].numpy().astype(np.float64)
+        for client, state in states.items()
+    )
+    arrays = folder.arrays("strategy.safetensors")
+    (server,) = (arrays[name] for name in arrays if name.endswith("output.weight"))
+    np.testing.assert_allclose(server, kept, rtol=0, atol=1e-4)

@@ -2,8 +2,10 @@
 
 import numpy as np
 import pytest
+from pydantic import TypeAdapter
 from safetensors.numpy import load as load_arrays
 
+from covey.federation.strategies.registry import StrategySection
 from covey.federation.strategies.resolve import OPTIONS
 from covey.platform.errors import UserError
 
@@ -116,3 +118,34 @@ def test_qfedavg_weighs_by_the_loss_before_training(train):
     run = train("logistic", clients=3, rounds=1, federated={"strategy": {"name": "qfedavg"}})
     # 3 equal clients see the first model, whose loss is about that of guessing.
     assert run.metrics[-1]["train_loss-before"] == pytest.approx(np.log(10), rel=0.3)
+
+
+@pytest.mark.parametrize(
+    ("options", "cohort", "least"),
+    [
+        ({"name": "fedavg"}, 9, 1),
+        ({"name": "krum", "malicious": 1}, 9, 5),
+        ({"name": "bulyan", "malicious": 1}, 9, 7),
+        ({"name": "multi-krum"}, 9, 3),
+        ({"name": "multi-krum", "malicious": 1}, 9, 9),
+        ({"name": "multi-krum", "malicious": 1, "select": 2}, 9, 5),
+        ({"name": "trimmed-mean", "beta": 0.0}, 9, 1),
+        ({"name": "trimmed-mean", "beta": 0.2}, 9, 5),
+        ({"name": "trimmed-mean", "beta": 0.34}, 9, 3),
+    ],
+)
+def test_the_fewest_replies_that_a_strategy_can_do_with(options, cohort, least):
+    made = TypeAdapter(StrategySection).validate_python(options)
+    assert made.least(cohort) == least
+
+
+def test_a_robust_strategy_waits_for_as_many_replies_as_it_needs(train):
+    section = {
+        "cohort": 5,
+        "strategy": {"name": "trimmed-mean"},
+        "faults": {"dropout": 0.2},
+        "round": {"attempts": 40},
+    }
+    run = train("logistic", clients=9, rounds=3, federated=section)
+    assert [line["clients"] for line in run.metrics[1:]] == [5, 5, 5]
+    assert "of the 5 replies that it needs" in run.said("round-again")[0]

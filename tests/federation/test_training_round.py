@@ -50,6 +50,71 @@ def test_after_the_last_attempt_the_job_fails_with_one_line(create, write_app):
     assert "\n" not in outcome.error and "ClientsFailed" not in outcome.error
 
 
+PICKY = """
+from flwr.serverapp.strategy import Bulyan
+calls = []
+
+@client.train()
+def train(msg, context):
+    calls.append(context.node_id)
+    seen = context.state.setdefault("seen", ConfigRecord({"n": 0}))
+    seen["n"] += 1
+    if len(calls) in FAILING:
+        raise RuntimeError("not today")
+    metrics = MetricRecord({"num-examples": 1, "seen": seen["n"]})
+    arrays = ArrayRecord({"w": Array(msg.content["arrays"]["w"].numpy() + 1)})
+    return Message(RecordDict({"arrays": arrays, "m": metrics}), reply_to=msg)
+
+class Own(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return (None, None) if server_round == 2 else super().aggregate_train(server_round, replies)
+
+class Measuring(FedAvg):
+    def aggregate_train(self, server_round, replies):
+        return None, super().aggregate_train(server_round, replies)[1]
+
+@server.main()
+def main(grid, context):
+    result = STRATEGY(fraction_evaluate=0.0).start(grid, start, num_rounds=3)
+    Path("w.txt").write_text(str(result.arrays["w"].numpy().tolist() if result.arrays else []))
+"""
+
+
+def picky(strategy, failing=()):
+    return PICKY.replace("STRATEGY", strategy).replace("FAILING", str(tuple(failing)))
+
+
+def test_a_round_of_which_the_strategy_makes_nothing_is_tried_again(train, write_app):
+    app = write_app(picky("Bulyan", [2]))  # it needs three replies
+    run = train(app, clients=3, rounds=3, federated={"round": {"attempts": 2}})
+    assert run.said("round-again") == [
+        "round 1: Bulyan made no model of the 2 replies: tried again with other clients"
+    ]
+    assert (run.path / "app" / "w.txt").read_text() == "[3.0]"
+    assert [line["clients"] for line in run.metrics] == [3, 3, 3]
+    assert [line["train_seen"] for line in run.metrics] == [1, 2, 3]  # as if tried once
+
+
+def test_a_job_whose_strategy_makes_nothing_of_its_replies_fails(create, write_app):
+    outcome = run_attempt(create(write_app(picky("Bulyan", range(1, 99, 3))), clients=3))
+    assert outcome.error == "round 1: Bulyan made no model of the 2 replies"
+
+
+def test_a_strategy_of_an_apps_own_may_leave_the_model_as_it_was(train, write_app):
+    run = train(write_app(picky("Own")), clients=3, rounds=3)
+    assert run.said("not-trained") == [
+        "round 2: Own made no model of the 3 replies: the model stays as it was"
+    ]
+    assert (run.path / "app" / "w.txt").read_text() == "[2.0]"
+    assert [line["clients"] for line in run.metrics] == [3, 0, 3]
+
+
+def test_a_strategy_that_only_measures_is_left_alone(train, write_app):
+    run = train(write_app(picky("Measuring")), clients=3, rounds=3)
+    assert not run.said("not-trained") and not run.said("round-again")
+    assert [line["train_seen"] for line in run.metrics] == [1, 2, 3]
+
+
 def test_more_replies_than_the_strategy_asks_for_are_refused(create, write_app):
     app = write_app(fails_on_call(0))
     outcome = run_attempt(create(app, clients=10, federated={"round": {"min_replies": 5}}))
@@ -137,6 +202,75 @@ def test_poisoned_clients_are_refused_and_named_and_the_round_goes_on(train, wri
     log = (run.path / "flower.log").read_text()
     assert "has shape [7], sent was [1]" in log
     assert "10,000,000,000 bytes, 8 came" in log
+
+
+OTHER_FORM = """
+def answer(msg, records):
+    return Message(RecordDict({"m": MetricRecord({"num-examples": 2, "x": 4.0}), **records}),
+                   reply_to=msg)
+
+@client.train()
+def train(msg, context):
+    odd = context.node_config["partition-id"] == 1
+    arrays = {"v" if odd else "w": Array(msg.content["arrays"]["w"].numpy() + 1)}
+    return answer(msg, {"arrays": ArrayRecord(arrays)})
+
+@client.evaluate()
+def evaluate(msg, context):
+    odd = context.node_config["partition-id"] == 2
+    return answer(msg, {"more": MetricRecord({"num-examples": 1})} if odd else {})
+
+@server.main()
+def main(grid, context):
+    FedAvg().start(grid, start, num_rounds=2)
+"""
+
+
+def test_a_client_that_answers_in_another_form_is_refused_and_the_round_goes_on(train, write_app):
+    run = train(write_app(OTHER_FORM), clients=4, rounds=2)
+    assert [(line["clients"], line["clients_refused"]) for line in run.metrics] == [(3, 1)] * 2
+    assert run.metrics[-1]["client_x"] == 4.0
+    trained, evaluated = [e for e in run.events if e["kind"] == "client-refused"][:2]
+    assert trained["nodes"] == [3] and "node 3: has no array w of arrays" in trained["message"]
+    assert evaluated["nodes"] == [4]
+    assert "round 1, evaluation: 1 of 4 clients was refused" in evaluated["message"]
+
+
+COUNTING = """
+@client.train()
+def train(msg, context):
+    count = context.state.setdefault("count", ConfigRecord({"n": 0}))
+    count["n"] += 1
+    bad = context.node_config["partition-id"] == 1
+    w = Array(np.full(1, np.nan if bad else count["n"]))
+    records = {"arrays": ArrayRecord({"w": w}), "m": MetricRecord({"num-examples": 1,
+               "n": count["n"]})}
+    return Message(RecordDict(records), reply_to=msg)
+
+@server.main()
+def main(grid, context):
+    FedAvg(fraction_evaluate=0.0).start(grid, start, num_rounds=3)
+    counts = [grid.states[c]["count"]["n"] if c in grid.states else 0 for c in range(3)]
+    Path("counts.txt").write_text(str(counts))
+"""
+
+
+def test_a_client_whose_reply_is_refused_keeps_its_state_as_it_was(train, write_app):
+    run = train(write_app(COUNTING), clients=3, rounds=3)
+    assert (run.path / "app" / "counts.txt").read_text() == "[3, 0, 3]"
+
+
+def test_what_no_strategy_can_use_is_one_line(create, write_app):
+    other = OTHER_FORM.replace('"num-examples": 2, ', "")
+    outcome = run_attempt(create(write_app(other), clients=4))
+    assert "round 1: FedAvg cannot use what the clients sent" in outcome.error
+    assert "Missing required key `num-examples`" in outcome.error and "\n" not in outcome.error
+
+
+def test_clients_without_samples_are_refused_together(create, write_app):
+    none = fails_on_call(0).replace('"num-examples": context.node_id', '"num-examples": 0')
+    outcome = run_attempt(create(write_app(none), clients=5))
+    assert "num-examples is 0 for all clients: there is nothing to weigh by" in outcome.error
 
 
 def test_bytes_are_counted_by_round_and_by_client(train, write_app):
@@ -228,6 +362,23 @@ def test_rounds_for_which_nobody_is_there_are_tried_again(train):
     run = train("memory", clients=6, rounds=4, federated=section)
     assert any("0 clients replied" in line for line in run.said("round-again"))
     assert all(1 <= line["clients"] <= 3 for line in run.metrics[1:])
+
+
+def test_a_round_for_which_nobody_is_there_leaves_the_model_as_it_was(train):
+    sampling = {"policy": "available", "probability": 0.02}
+    section = {"cohort": 3, "sampling": sampling, "round": {"attempts": 2}}
+    run = train("memory", clients=6, rounds=6, federated=section)
+    empty = [line["step"] for line in run.metrics[1:] if line["clients"] == 0]
+    told = [event["round"] for event in run.events if event["kind"] == "not-trained"]
+    assert empty == told and empty
+    assert run.result["step"] == 6
+
+
+def test_too_few_that_are_there_is_a_line_that_says_what_to_do(create):
+    sampling = {"policy": "available", "probability": 0.1}
+    section = {"cohort": 5, "sampling": sampling, "round": {"min_replies": 5, "attempts": 2}}
+    outcome = run_attempt(create("memory", clients=6, federated=section))
+    assert "came in 2 attempts (federated.sampling.probability is 0.1: raise it" in outcome.error
 
 
 def test_figures_of_the_clock_are_known_by_name(train):
