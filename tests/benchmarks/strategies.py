@@ -51,6 +51,7 @@ def accuracies(data: str, strategy: dict[str, Any], seed: int, rounds: int, fold
     clients, cohort = CLIENTS[data]
     section = {
         "app": "mlp",
+        "engine": "cohort",
         "data": {"name": data, "partition": {"kind": "dirichlet", "alpha": 0.1}},
         "clients": clients,
         "cohort": cohort,
