@@ -3,7 +3,7 @@
 The convolutions go client by client, the linear layers together. With 10 clients' minibatches of 32
 MNIST images on one core, `vmap` of the whole network takes 1.6 to 2 times as long as one client
 after the other, for torch makes one convolution with groups of it, and what lies between the layers
-leaves the processor's cache; products of unfolded images take 7 times as long. This takes 0.95.
+leaves the processor's cache; products of unfolded images take 7 times as long. This takes as long.
 """
 
 import torch
