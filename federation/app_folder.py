@@ -108,20 +108,19 @@ def local_training(app: AppFolder) -> "LocalTraining":
     object with the methods of a LocalTraining.
     """
     assert app.cohort is not None
-    found = _named(app, "cohort", app.cohort)
-    if problem := _no_training(found):
+    training: LocalTraining = _named(app, "cohort", app.cohort)
+    if problem := _no_training(training):
         raise UserError(f"{app.path / 'pyproject.toml'}: cohort = {app.cohort!r} {problem}")
-    training: LocalTraining = found
     return training
 
 
-def _no_training(found: object) -> str | None:
-    if found is None:
+def _no_training(value: object) -> str | None:
+    if value is None:
         return "does not exist"
-    if isinstance(found, type):
-        return f"is a class; name an object: {found.__name__.lower()} = {found.__name__}()"
+    if isinstance(value, type):
+        return f"is a class; name an object: {value.__name__.lower()} = {value.__name__}()"
     for method in ("minibatches", "step"):
-        if not callable(getattr(found, method, None)):
+        if not callable(getattr(value, method, None)):
             return f"has no method {method}; see covey.federation.local_training"
     return None
 

@@ -194,7 +194,7 @@ def message_of(metadata: Metadata, content: RecordDict) -> Message:
 def has_mods(client_app: ClientApp) -> bool:
     """Whether anything stands around the app's training."""
     train = client_app._registered_funcs.get("train.default")
-    return train is not None and train.__module__ == make_ffn.__module__
+    return bool(client_app._mods) or (train is not None and train.__module__ == make_ffn.__module__)
 
 
 Kind = TypeVar("Kind", ArrayRecord, MetricRecord, ConfigRecord)

@@ -3,7 +3,7 @@
 An app folder names such an object in its `pyproject.toml`, `[tool.covey] cohort =
 "package.module:object"`: then engine `cohort` trains all clients of a round together
 (`local_program.py`). `local_client.client_app(object)` makes the ClientApp of it that every other
-engine runs, so that all do the same.
+engine runs, so that all do the same; one that is written by hand must do it, too.
 """
 
 from collections.abc import Iterable, Mapping, Sequence

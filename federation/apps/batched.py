@@ -29,6 +29,13 @@ class Batch:
     share: Tensor
     sizes: Sequence[int]
 
+    def of(self, some: slice) -> "Batch":
+        """Of some of the clients, up to the largest minibatch among these."""
+        sizes = self.sizes[some]
+        width = slice(max(sizes))
+        share = self.share[some, width] if len(self.share) > 1 else self.share
+        return Batch(self.images[some, width], self.hot[some, width], share, sizes)
+
 
 Step = Callable[[Weights, Batch, float], Tensor]
 """One step of gradient descent, in place; returns each client's mean loss [C]."""
