@@ -135,6 +135,8 @@ def test_those_before_one_that_hangs_are_not_lost_with_it():
     assert time.monotonic() - began < 10
     assert [one.answer is not None for one in returned] == [True, True, False, False]
     assert [one.broken_off for one in returned] == [False, False, True, False]
+    late = actor.answer(*packed(questions), time.time() - 5)
+    assert not any(one.answer or one.broken_off for one in late)
     assert signal.getsignal(signal.SIGALRM) is before
     assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
 
