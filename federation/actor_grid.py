@@ -1,6 +1,7 @@
 """A Grid whose clients run in Ray actors."""
 
 import os
+import time
 from collections import deque
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -25,8 +26,8 @@ AHEAD = 2
 DEATHS = 3
 """So many actors may die over one client before it is given up."""
 LOOK_S = 0.25
-GRACE_S = 2.0
-"""For a client that is at work when the time is over; then its actor is replaced."""
+GIVE_UP_S = 2.0
+"""After the end of the time: an actor that has not broken off its client by then is replaced."""
 
 Note = Callable[[str, str], None]
 
@@ -115,17 +116,19 @@ class ActorGrid(SimulatedGrid):
                     if waiting and len(member.calls) <= depth and left_s() > 0:
                         share = waiting.popleft()
                         own = [parcels[place] for place in share.places]
-                        call = member.worker.submit("answer", laid_down, own, left_s())
+                        call = member.worker.submit(
+                            "answer", laid_down, own, time.time() + left_s()
+                        )
                         member.calls.append((share, call))
 
         hand_out()
         while any(member.calls for member in self._members):
             firsts = [member.calls[0][1] for member in self._members if member.calls]
-            self._crew.wait(firsts, min(LOOK_S, max(0.0, left_s() + GRACE_S)))
+            self._crew.wait(firsts, min(LOOK_S, max(0.0, left_s() + GIVE_UP_S)))
             for number in range(len(self._members)):
                 while self._is_done(self._members[number]):
                     yield from self._collected(number, asked, waiting)
-            if left_s() <= -GRACE_S:
+            if left_s() <= -GIVE_UP_S:
                 self._give_up()
             hand_out()
 
@@ -144,6 +147,8 @@ class ActorGrid(SimulatedGrid):
             yield from self._bereaved(number, error, waiting)
             return
         member.calls.popleft()
+        if any(one.broken_off for one in returned):
+            self._end(number)
         for place, one in zip(share.places, returned, strict=True):
             if one.answer is not None:
                 self._times.took(asked[place].client, one.seconds)
@@ -180,8 +185,11 @@ class ActorGrid(SimulatedGrid):
         """Replace actors whose clients are still at work after the time was over."""
         for number, member in enumerate(self._members):
             if member.calls:
-                self._crew.end(member.worker)
-                self._replace(number, f"clients {number} was at work after the time was over")
+                self._end(number)
+
+    def _end(self, number: int) -> None:
+        self._crew.end(self._members[number].worker)
+        self._replace(number, f"clients {number} was at work after the time was over")
 
 
 def _sent(client_app: ClientApp) -> ClientApp:

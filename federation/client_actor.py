@@ -1,7 +1,10 @@
 """Clients in a process of their own: what a Ray actor of an `ActorGrid` runs."""
 
+import signal
+import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from math import inf
 
@@ -14,6 +17,9 @@ from covey.federation.client_runner import Answer, ClientRunner, Question
 from covey.federation.flower_internals import Metadata, become_server, message_of
 from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.threads import one_blas_thread
+
+GRACE_S = 1.0
+"""For a client that is at work when the time is over."""
 
 Record = ArrayRecord | ConfigRecord | MetricRecord
 
@@ -63,10 +69,13 @@ def packed(asked: Sequence[Question]) -> tuple[list[Record], list[Parcel]]:
 
 @dataclass(frozen=True)
 class Returned:
-    """An answer, None if there was no time left to begin, and the seconds that it took."""
+    """An answer, None if there was no time left to begin or to end, and the seconds that it took.
+    `broken_off`: the client was at work, so what it has left behind in its process may be anything.
+    """
 
     answer: Answer | None
     seconds: float = 0.0
+    broken_off: bool = False
 
 
 class ClientActor:
@@ -87,16 +96,48 @@ class ClientActor:
         self._runner = ClientRunner(open_app(), num_clients, seed, run_config)
 
     def answer(
-        self, shared: Sequence[Record], parcels: Sequence[Parcel], left_s: float = inf
+        self, shared: Sequence[Record], parcels: Sequence[Parcel], end_s: float = inf
     ) -> list[Returned]:
-        """One for each parcel; after `left_s` seconds no further client begins."""
-        end_s = time.monotonic() + left_s
+        """One for each parcel. After `end_s`, in seconds since the epoch, no further client begins,
+        and one that is at work is broken off: those before it must not be lost with it.
+        """
         returned: list[Returned] = []
-        for parcel in parcels:
-            began_s = time.monotonic()
-            if began_s >= end_s:
-                returned.append(Returned(None))
-                continue
-            answer = self._runner.answer(parcel.opened(shared))
-            returned.append(Returned(answer, time.monotonic() - began_s))
-        return returned
+        if time.time() >= end_s:
+            return [Returned(None)] * len(parcels)
+        try:
+            with _alarm(end_s + GRACE_S - time.time()):
+                for parcel in parcels:
+                    if time.time() >= end_s:
+                        break
+                    began_s = time.monotonic()
+                    answer = self._runner.answer(parcel.opened(shared))
+                    returned.append(Returned(answer, time.monotonic() - began_s))
+        except _TimeIsOver:
+            returned.append(Returned(None, broken_off=True))
+        left = len(parcels) - len(returned)
+        return returned[: len(parcels)] + [Returned(None)] * left
+
+
+class _TimeIsOver(BaseException):
+    """Leaves a client's code. No Exception, lest the app swallow it."""
+
+
+@contextmanager
+def _alarm(after_s: float) -> Iterator[None]:
+    """Break off the block after so many seconds. Only Python's code can be, and only in a process's
+    main thread: there Ray runs an actor's methods. Whoever asked has to end the others.
+    """
+    if after_s == inf or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def ring(*_: object) -> None:
+        raise _TimeIsOver
+
+    before = signal.signal(signal.SIGALRM, ring)
+    signal.setitimer(signal.ITIMER_REAL, max(after_s, 1e-6))
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)

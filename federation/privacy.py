@@ -42,7 +42,7 @@ class _Accounted(Strategy):
     the norm.
     """
 
-    strategy: FedAvg
+    strategy: Strategy
     num_sampled_clients: int
     noise_multiplier: float
     clipping_norm: float
@@ -90,14 +90,15 @@ class _Accounted(Strategy):
         }
         self._within(within, len(contents))
         self.account.compose(self._release())
-        arrays = {name: Array(np.asarray(new[name], model[name].dtype)) for name in model}
-        return ArrayRecord(arrays), self._metrics(contents)
+        made = {name: Array(np.asarray(new[name], model[name].dtype)) for name in model}
+        return ArrayRecord(made), self._metrics(contents)
 
     def _within(self, within: int, replies: int) -> None:
         """So many of the replies were not longer than the norm."""
 
     def _metrics(self, contents: list[RecordDict]) -> MetricRecord:
         """All clients count alike here too."""
+        assert isinstance(self.strategy, FedAvg)
         key = self.strategy.weighted_by_key
         for content in contents:
             for metrics in content.metric_records.values():

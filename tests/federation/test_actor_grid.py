@@ -16,8 +16,11 @@ from flwr.serverapp.strategy import FedAvg
 from thread_crew import ThreadCrew
 
 from covey.federation import actor_grid
+from covey.federation.client_actor import ClientActor, packed
+from covey.federation.client_runner import Question
 from covey.federation.grids import ActorGrid, InlineGrid
 from covey.platform.errors import UserError
+from covey.platform.runtime.crew import InlineCrew
 
 app = ClientApp()
 
@@ -109,7 +112,7 @@ def test_who_is_lost_with_an_actor_is_asked_again():
 
 
 def test_after_the_time_limit_nobody_begins_and_who_hangs_is_replaced(monkeypatch):
-    monkeypatch.setattr(actor_grid, "GRACE_S", 0.2)
+    monkeypatch.setattr(actor_grid, "GIVE_UP_S", 0.2)
     grid = on_threads(actors=2)
     messages = asked(grid, *range(9), slow=[2], **{"slow-s": 30.0})
     began = time.monotonic()
@@ -119,6 +122,32 @@ def test_after_the_time_limit_nobody_begins_and_who_hangs_is_replaced(monkeypatc
     assert 2 not in answered and len(answered) >= 4
     assert grid.replaced == 1
     assert len(grid.send_and_receive(asked(grid, *range(9)))) == 9
+
+
+def test_those_before_one_that_hangs_are_not_lost_with_it():
+    actor = ClientActor(lambda: app, 9, 3, {}, 1)
+    questions = [
+        Question(one.metadata.dst_node_id - 2, one, 1, RecordDict())
+        for one in asked(InlineGrid(app, num_clients=9), 0, 1, 2, 3, slow=[2], **{"slow-s": 30.0})
+    ]
+    before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
+    returned = actor.answer(*packed(questions), time.time() + 0.5)
+    assert time.monotonic() - began < 10
+    assert [one.answer is not None for one in returned] == [True, True, False, False]
+    assert [one.broken_off for one in returned] == [False, False, True, False]
+    late = actor.answer(*packed(questions), time.time() - 5)
+    assert not any(one.answer or one.broken_off for one in late)
+    assert signal.getsignal(signal.SIGALRM) is before
+    assert signal.getitimer(signal.ITIMER_REAL) == (0.0, 0.0)
+
+
+def test_an_actor_that_has_broken_off_a_client_is_replaced():
+    grid = on_threads(actors=1, crew=InlineCrew())  # in this thread, which can be broken off
+    messages = asked(grid, 0, 1, slow=[1], **{"slow-s": 30.0})
+    replies = grid.send_and_receive(messages, timeout=0.5)
+    assert [reply.metadata.src_node_id - 2 for reply in replies] == [0]
+    assert grid.replaced == 1
+    assert len(grid.send_and_receive(asked(grid, 0, 1))) == 2
 
 
 def test_an_app_that_cannot_be_opened_is_told_as_it_is():
