@@ -15,10 +15,10 @@ from covey.federation.flower_internals import (
     SUPERLINK_NODE_ID,
     ClientAppException,
     ErrorCode,
-    copy_records,
     deliver,
 )
 from covey.federation.generators import seed_all
+from covey.federation.records import copy_records
 
 FIRST_NODE_ID = SUPERLINK_NODE_ID + 1
 

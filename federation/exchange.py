@@ -8,7 +8,7 @@ from collections import Counter, defaultdict, deque
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
-from flwr.app import Error, Message, RecordDict
+from flwr.app import Error, Message, MetricRecord, RecordDict
 from flwr.serverapp import Grid
 
 from covey.federation.client_error import ClientError
@@ -81,6 +81,8 @@ class Exchange:
         self._clients.take_back(reply.metadata.src_node_id for reply in replies)
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], terms: Terms) -> list[Message]:
+        if not messages:
+            return []
         self._count_down(messages)
         faults = [terms.fault_of(message) for message in messages] if terms.fault_of else []
         self.virtual_s = max((fault.delay_s for fault in faults), default=0.0)
@@ -176,8 +178,8 @@ def _weighs_nothing(content: RecordDict, weight: str) -> bool:
 
 
 def _samples(content: RecordDict, weight: str) -> float:
-    for metrics in content.metric_records.values():
-        value = metrics.get(weight)
+    for metrics in content.values():
+        value = metrics.get(weight) if isinstance(metrics, MetricRecord) else None
         if isinstance(value, int | float):
             return value
     return 0

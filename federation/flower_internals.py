@@ -1,4 +1,4 @@
-"""The only file that touches what Flower keeps to itself.
+"""What Flower keeps to itself, but for its records (`records.py`).
 
 Its public API can build and read messages, but not run them without a SuperLink: for that a process
 needs an identity, a message an id, and a context a form on disk.
@@ -8,23 +8,17 @@ has moved one of these.
 
 import logging
 import sys
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from copy import copy
-from typing import Any, TypeVar
 
 from flwr.app import (
     Array,
-    ArrayRecord,
-    ConfigRecord,
     Error,
     Message,
     Metadata,
-    MetricRecord,
     RecordDict,
 )
 from flwr.app.message import make_message
-from flwr.app.message.recorddict import _SyncedDict
-from flwr.app.message.typeddict import TypedDict
 from flwr.client.mod.utils import make_ffn
 from flwr.clientapp import ClientApp
 from flwr.clientapp.client_app import ClientAppException
@@ -50,7 +44,7 @@ from flwr.supercore.run import Run as FlowerRun
 from flwr.supercore.task_identity import TaskIdentity
 
 from covey.federation.client_error import ClientError
-from covey.federation.numpy_array import checked
+from covey.federation.records import copy_records
 
 __all__ = [
     "FLOWER_LOGGER",
@@ -197,90 +191,7 @@ def has_mods(client_app: ClientApp) -> bool:
     return bool(client_app._mods) or (train is not None and train.__module__ == make_ffn.__module__)
 
 
-Kind = TypeVar("Kind", ArrayRecord, MetricRecord, ConfigRecord)
-
-
-class Records(RecordDict):
-    """A RecordDict whose views of one kind are made without a check of what was checked before:
-    strategies ask for several of each reply.
-    """
-
-    @property
-    def array_records(self) -> TypedDict[str, ArrayRecord]:
-        return _view(self, ArrayRecord)
-
-    @property
-    def metric_records(self) -> TypedDict[str, MetricRecord]:
-        return _view(self, MetricRecord)
-
-    @property
-    def config_records(self) -> TypedDict[str, ConfigRecord]:
-        return _view(self, ConfigRecord)
-
-
-def _view(records: RecordDict, kind: type[Kind]) -> TypedDict[str, Kind]:
-    view = _SyncedDict[Kind](records, kind)
-    found = {name: one for name, one in _entries(records).items() if isinstance(one, kind)}
-    _entries(view).update(found)
-    return view
-
-
-def records_of(**records: ArrayRecord | MetricRecord | ConfigRecord) -> RecordDict:
-    """Records whose kinds are known."""
-    made = Records()
-    _entries(made).update(records)
-    return made
-
-
-def array_record(arrays: Mapping[str, Array]) -> ArrayRecord:
-    """These very arrays: Flower's constructor would make others of them."""
-    made = ArrayRecord()
-    _entries(made).update(arrays)
-    return made
-
-
-def metric_record(metrics: Mapping[str, int | float]) -> MetricRecord:
-    """Single numbers whose kinds are known."""
-    made = MetricRecord()
-    _entries(made).update(metrics)
-    return made
-
-
 def refused(reply: Message, reason: str) -> Message:
     """An error in the place of a reply whose content cannot be used."""
     error = Error(ClientError.REFUSED, reason)
     return make_message(metadata=copy(reply.metadata), content=None, error=error)
-
-
-def copy_records(records: RecordDict) -> RecordDict:
-    """Records of all kinds that can be changed without touching the original.
-
-    The numbers in arrays cannot be changed, and are shared. ValueError for an array whose bytes are
-    not what it says they are.
-    """
-    twin = Records()
-    entries = _entries(twin)
-    for name, record in _entries(records).items():
-        entries[name] = (
-            _copy_arrays(record) if isinstance(record, ArrayRecord) else _copy_values(record)
-        )
-    return twin
-
-
-def _entries(record: object) -> dict[str, Any]:
-    """A record's own dict: going past the type checks, which cost more than the copy itself."""
-    entries: dict[str, Any] = record.__dict__["_data"]
-    return entries
-
-
-def _copy_arrays(record: ArrayRecord) -> ArrayRecord:
-    return array_record({name: checked(array) for name, array in _entries(record).items()})
-
-
-def _copy_values(record: MetricRecord | ConfigRecord) -> MetricRecord | ConfigRecord:
-    twin = record.copy()
-    entries = _entries(twin)
-    for name, value in entries.items():
-        if isinstance(value, list):
-            entries[name] = value.copy()
-    return twin

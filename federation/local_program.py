@@ -10,12 +10,13 @@ from flwr.app import MetricRecord, RecordDict
 
 from covey.federation.client_runner import Answer, Question, failure
 from covey.federation.cohort_grid import in_groups
-from covey.federation.flower_internals import FLOWER_LOGGER, array_record
+from covey.federation.flower_internals import FLOWER_LOGGER
 from covey.federation.generators import save_generators, torch_seed
 from covey.federation.local_client import Trained, WrongTraining, round_of
 from covey.federation.local_together import StepFailed, Trainee, train_together
 from covey.federation.local_training import Client, LocalTraining
 from covey.federation.numpy_array import NUMPY, NumpyArray
+from covey.federation.records import array_record
 from covey.platform.errors import UserError
 
 

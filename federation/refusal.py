@@ -8,7 +8,7 @@ import math
 from typing import Any
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from covey.federation.numpy_array import NUMPY, NumpyArray, checked
@@ -28,7 +28,9 @@ def why_refused(sent: RecordDict, reply: RecordDict, wants: Wants) -> str | None
     and not negative. Whether it has the form of the round's other replies is `reply_form.py`'s
     question.
     """
-    for name, record in reply.array_records.items():
+    for name, record in reply.items():
+        if not isinstance(record, ArrayRecord):
+            continue
         asked = sent.get(name)
         twin = asked if isinstance(asked, ArrayRecord) and asked.keys() == record.keys() else {}
         for key, array in record.items():
@@ -42,8 +44,8 @@ def why_refused(sent: RecordDict, reply: RecordDict, wants: Wants) -> str | None
 
 
 def _wrong_weight(reply: RecordDict, wants: Wants) -> str | None:
-    for metrics in reply.metric_records.values():
-        value = metrics.get(wants.weight)
+    for metrics in reply.values():
+        value = metrics.get(wants.weight) if isinstance(metrics, MetricRecord) else None
         if isinstance(value, int | float) and not 0 <= value < MOST:
             return f"metric {wants.weight} is {value}"
     return None

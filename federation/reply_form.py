@@ -8,11 +8,13 @@ own replies decide.
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from flwr.app import Array, RecordDict
+from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 
 from covey.federation.numpy_array import NUMPY
+from covey.federation.records import entries_of
 from covey.federation.wants import Wants
 
 Part = tuple[str, str, str]
@@ -30,6 +32,8 @@ def odd_ones(sent: RecordDict, replies: Mapping[int, RecordDict], wants: Wants) 
     frequent one whose arrays are those that were sent. If there is none the replies may be meant to
     differ: that is for the strategy to say.
     """
+    if len({tuple(_outlines(content, metrics=True)) for content in replies.values()}) < 2:
+        return {}  # as is nearly always so
     forms = {place: _form(content, wants) for place, content in replies.items()}
     found = Counter(forms.values())
     if len(found) < 2:
@@ -48,11 +52,31 @@ def odd_ones(sent: RecordDict, replies: Mapping[int, RecordDict], wants: Wants) 
 
 def why_other(sent: RecordDict, reply: RecordDict, name: str) -> str | None:
     """Why a reply's arrays are not just the record `name` of the message; None if they are."""
+    own = sent[name]
+    if isinstance(own, ArrayRecord) and _outlines(reply, metrics=False) == [(name, _outline(own))]:
+        return None
     asked = {
         part: what for part, what in _form(sent, Wants()) if part[0] != "metric" and part[1] == name
     }
     found = dict(_arrays(_form(reply, Wants())))
     return None if found == asked else _difference(found, asked)
+
+
+def _outline(record: ArrayRecord | MetricRecord) -> tuple[Any, ...]:
+    """All that a form tells of a record, quickly: the same outlines are the same forms."""
+    entries = entries_of(record).items()
+    if isinstance(record, ArrayRecord):
+        return tuple((key, one.dtype, tuple(one.shape), one.stype) for key, one in entries)
+    return tuple((key, len(value) if isinstance(value, list) else None) for key, value in entries)
+
+
+def _outlines(content: RecordDict, metrics: bool) -> list[tuple[str, tuple[Any, ...]]]:
+    """Of the records of arrays, and with `metrics` of those too, by name."""
+    return [
+        (name, _outline(record))
+        for name, record in content.items()
+        if isinstance(record, ArrayRecord) or (metrics and isinstance(record, MetricRecord))
+    ]
 
 
 def _form(content: RecordDict, wants: Wants) -> Form:

@@ -11,7 +11,8 @@ from flwr.app import Error, Message
 
 from covey.federation.client_error import ClientError
 from covey.federation.client_runner import Answer, Question
-from covey.federation.flower_internals import ErrorCode, copy_records
+from covey.federation.flower_internals import ErrorCode
+from covey.federation.records import copy_records
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.superlink_internals import RunNotRunningException, ServerTask, why
 from covey.federation.supernodes import SuperNodes

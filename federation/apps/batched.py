@@ -33,8 +33,9 @@ class Batch:
         """Of some of the clients, up to the largest minibatch among these."""
         sizes = self.sizes[some]
         width = slice(max(sizes))
-        share = self.share[some, width] if len(self.share) > 1 else self.share
-        return Batch(self.images[some, width], self.hot[some, width], share, sizes)
+        return Batch(
+            self.images[some, width], self.hot[some, width], self.share[some, width], sizes
+        )
 
 
 Step = Callable[[Weights, Batch, float], Tensor]
@@ -120,16 +121,12 @@ def train_together(
     have fewer and fewer of them. `images` [N, pixels] and `hot` [N, classes] are everybody's, and
     so are the weights that clients begin with. Returns each client's mean loss [C].
     """
-    counts = [len(plan) for plan in plans]
-    assert counts == sorted(counts, reverse=True)
+    laid_out = LaidOut(plans, images, hot)
     totals = torch.zeros(len(plans))
-    active = len(plans)
     mu = beside.mu
     start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
-    for number in range(counts[0]):
-        while counts[active - 1] <= number:
-            active -= 1
-        batch = gathered([plan[number] for plan in plans[:active]], images, hot)
+    for number, active in enumerate(laid_out.active):
+        batch = laid_out.batch(number)
         mine = {name: tensor[:active] for name, tensor in weights.items()}
         pulls = {name: (mine[name] - begun).mul_(rate * mu) for name, begun in start.items()}
         totals[:active] += step(mine, batch, rate)
@@ -137,7 +134,7 @@ def train_together(
             mine[name].sub_(pull)
         for name, correction in beside.corrections.items():
             mine[name].sub_(correction[:active], alpha=rate)
-    return totals / torch.tensor(counts)
+    return totals / torch.tensor([len(plan) for plan in plans])
 
 
 def minibatches(passes: Sequence[Tensor], batch_size: int, steps: int) -> list[Tensor]:
@@ -146,20 +143,35 @@ def minibatches(passes: Sequence[Tensor], batch_size: int, steps: int) -> list[T
     return plan[:steps] if steps else plan
 
 
-def gathered(parts: Sequence[Tensor], images: Tensor, hot: Tensor) -> Batch:
-    """The minibatch of each client at work; shorter ones are filled up with what counts nothing."""
-    sizes = [len(part) for part in parts]
-    widest = max(sizes)
-    if min(sizes) == widest:
-        indices = torch.cat(list(parts))
-        share = torch.full((1, 1, 1), 1.0 / widest)
-    else:
-        indices = torch.zeros(len(parts), widest, dtype=torch.int64)
-        share = torch.zeros(len(parts), widest, 1)
-        for place, (part, size) in enumerate(zip(parts, sizes, strict=True)):
-            indices[place, :size] = part
-            share[place, :size] = 1.0 / size
-        indices = indices.view(-1)
-    shape = (len(parts), widest, -1)
-    taken = torch.index_select(images, 0, indices).view(shape)
-    return Batch(taken, torch.index_select(hot, 0, indices).view(shape), share, sizes)
+class LaidOut:
+    """The minibatches of clients that have fewer and fewer of them, side by side: `plans` of the
+    indices of their samples. `active`: how many clients are at work in each step.
+    """
+
+    def __init__(self, plans: Sequence[Sequence[Tensor]], images: Tensor, hot: Tensor) -> None:
+        counts = [len(plan) for plan in plans]
+        assert counts == sorted(counts, reverse=True)
+        self.active = [sum(count > number for count in counts) for number in range(counts[0])]
+        self._images, self._hot = images, hot
+        rows = [[len(part) for part in plan] + [0] * (counts[0] - len(plan)) for plan in plans]
+        self._sizes = [list(sizes) for sizes in zip(*rows, strict=True)]
+        # [steps, C, B]: shorter minibatches are filled up with what counts nothing.
+        sizes = torch.tensor(self._sizes).unsqueeze(2)
+        holds = torch.arange(int(sizes.max())) < sizes
+        self._indices = torch.zeros(holds.shape, dtype=torch.int64)
+        by_client = self._indices.transpose(0, 1)
+        by_client[holds.transpose(0, 1)] = torch.cat([part for plan in plans for part in plan])
+        self._share = (holds / sizes.clamp(min=1)).unsqueeze(3)
+        self._taken = images.new_empty(self._indices[0].numel(), images.shape[1])
+
+    def batch(self, number: int) -> Batch:
+        """That of a step, good until the next one is made."""
+        active = self.active[number]
+        sizes = self._sizes[number][:active]
+        width = max(sizes)
+        indices = self._indices[number, :active, :width].reshape(-1)
+        taken = torch.index_select(self._images, 0, indices, out=self._taken[: len(indices)])
+        hot = torch.index_select(self._hot, 0, indices)
+        shape = (active, width, -1)
+        share = self._share[number, :active, :width]
+        return Batch(taken.view(shape), hot.view(shape), share, sizes)

@@ -27,9 +27,9 @@ from covey.federation.apps.task import Trained, partition, passes_of, tensors
 from covey.federation.client_runner import Answer, ClientRunner, Question
 from covey.federation.cohort_grid import in_groups
 from covey.federation.data import load
-from covey.federation.flower_internals import array_record, metric_record, records_of
 from covey.federation.generators import torch_seed
 from covey.federation.numpy_array import NumpyArray, numbers_of
+from covey.federation.records import array_record, metric_record, records_of
 from covey.federation.scaffold import CONTROL, correction
 
 Part = Sequence[int]
@@ -59,9 +59,7 @@ class BuiltInProgram:
     def takes(self, question: Question) -> bool:
         """Training messages as the built-in server sends them."""
         message = question.message
-        return (
-            message.metadata.message_type == "train" and "arrays" in message.content.array_records
-        )
+        return message.metadata.message_type == "train" and "arrays" in message.content
 
     def answers(self, asked: Sequence[Question]) -> list[Answer]:
         """See `CohortProgram`."""

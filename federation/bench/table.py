@@ -3,7 +3,7 @@
 from covey.federation.bench.report import Line, Report, WorkFound
 from covey.platform.cli.output import figure, print_json, print_table, say
 
-COLUMNS = ("", "rounds/s", "low", "high", "warm", "process s", "peak MB", "accuracy")
+COLUMNS = ("", "rounds/s", "warm", "low", "high", "process s", "peak MB", "accuracy")
 
 
 def print_report(report: Report, as_json: bool) -> None:
@@ -26,25 +26,29 @@ def print_report(report: Report, as_json: bool) -> None:
 
 
 def print_work(found: WorkFound) -> None:
-    """The table of one work."""
+    """The tables of one work: what everybody did, and how many times that Covey's engines do."""
     say(f"{found.work}: {found.title}, {found.rounds} rounds")
+    print_table(COLUMNS, map(cells, found.lines))
     engines = list(found.lines[0].ratios)
-    print_table([*COLUMNS, *(f"{engine} is" for engine in engines)], map(cells, found.lines))
+    ratios = [[line.name, *(ratio(line, engine) for engine in engines)] for line in found.lines]
+    print_table(["against", *(f"{engine} is" for engine in engines)], ratios)
 
 
 def cells(line: Line) -> list[str | None]:
     """A contender's row."""
+    warm = line.warm_rounds_per_s
     return [
         line.name,
         figure(line.rounds_per_s.median),
-        figure(line.rounds_per_s.low),
-        figure(line.rounds_per_s.high),
-        figure(line.warm_rounds_per_s.median),
+        figure(warm.median),
+        figure(warm.low),
+        figure(warm.high),
         figure(line.process_s.median),
         f"{line.peak_mb.median:,.0f}",
         f"{line.accuracy:.3f}" + ("" if line.agrees else " (!)"),
-        *(
-            None if line.key == engine else f"{ratio:.2f} x"
-            for engine, ratio in line.ratios.items()
-        ),
     ]
+
+
+def ratio(line: Line, engine: str) -> str | None:
+    """How many times a contender's rounds one of Covey's engines does."""
+    return None if line.key == engine else f"{line.ratios[engine]:.2f} x"

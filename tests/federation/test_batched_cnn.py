@@ -4,7 +4,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from covey.federation.apps.batched import gathered
+from covey.federation.apps.batched import LaidOut
 from covey.federation.apps.batched_cnn import TOGETHER, cnn_step
 from covey.federation.apps.models import make_model
 from covey.federation.sample_spec import ImageSize
@@ -25,7 +25,9 @@ def test_each_client_takes_the_step_that_it_would_take_alone():
     }
     before = {name: array.clone() for name, array in weights.items()}
     parts = [torch.randperm(40)[: 1 + 3 * client % 8] for client in range(clients)]
-    losses = cnn_step(IMAGE)(weights, gathered(parts, images, hot), 0.5)
+    losses = cnn_step(IMAGE)(
+        weights, LaidOut([[part] for part in parts], images, hot).batch(0), 0.5
+    )
     for client, part in enumerate(parts):
         own = {name: array[client].requires_grad_() for name, array in before.items()}
         loss = cross_entropy(functional_call(model, own, (images[part],)), labels[part])

@@ -9,6 +9,7 @@ from flwr.clientapp.mod import message_size_mod
 from flwr.serverapp.strategy import FedAvg, Strategy
 
 from covey.federation import flower_internals as internals
+from covey.federation.records import copy_records
 
 
 def test_a_process_can_become_a_server_and_build_messages():
@@ -83,7 +84,7 @@ def test_flowers_log_can_be_sent_elsewhere():
 
 def test_a_copy_shares_nothing_that_can_change():
     records = all_kinds()
-    copy = internals.copy_records(records)
+    copy = copy_records(records)
     assert copy == records
     copy["arrays"]["b"].data = b"changed"
     copy["arrays"]["new"] = Array(np.zeros(1))

@@ -2,8 +2,9 @@ import numpy as np
 import pytest
 from flwr.app import Array, ArrayRecord, ConfigRecord, MetricRecord, RecordDict
 
-from covey.federation.flower_internals import copy_records, records_to_bytes
+from covey.federation.flower_internals import records_to_bytes
 from covey.federation.payload import payload_bytes
+from covey.federation.records import copy_records
 
 
 def test_the_definition():
