@@ -22,7 +22,9 @@ from covey.federation.apps.task import (
 )
 from covey.federation.compression import CallNext, compress
 from covey.federation.data import load
+from covey.federation.numpy_array import NumpyArray
 from covey.federation.packing import packing_of
+from covey.federation.records import array_record
 from covey.federation.scaffold import CONTROL, STEPS, correction, keep_control
 
 app = ClientApp()
@@ -47,8 +49,9 @@ def train_locally(message: Message, context: Context) -> Message:
     metrics = told_before(message, mine, settings)
     model = _received(message, settings)
     trained = train(model, mine, settings, _adjust(message, context, model))
-    arrays = ArrayRecord(model.state_dict())
-    return reply_of(message, context, metrics, arrays, trained)
+    # Copies: the model is lent to the next client.
+    arrays = {name: NumpyArray(own.numpy().copy()) for name, own in model.state_dict().items()}
+    return reply_of(message, context, metrics, array_record(arrays), trained)
 
 
 def told_before(message: Message, mine: Tensor, settings: Settings) -> Metrics:
