@@ -18,14 +18,15 @@ Weights = dict[str, Tensor]
 
 @dataclass(frozen=True)
 class Batch:
-    """Samples of the clients at work: images [C, B, pixels], labels as one-hot [C, B, classes].
+    """Samples of the clients at work: images [C, B, pixels].
 
     `sizes` [C] are those of the clients' own minibatches, and `share` [C, B, 1] is 1 / size, 0
-    behind that, where a client has no sample.
+    behind that, where a client has no sample. `target` [C, B, classes] is the share at the
+    sample's class, else 0.
     """
 
     images: Tensor
-    hot: Tensor
+    target: Tensor
     share: Tensor
     sizes: Sequence[int]
 
@@ -34,7 +35,7 @@ class Batch:
         sizes = self.sizes[some]
         width = slice(max(sizes))
         return Batch(
-            self.images[some, width], self.hot[some, width], self.share[some, width], sizes
+            self.images[some, width], self.target[some, width], self.share[some, width], sizes
         )
 
 
@@ -93,8 +94,11 @@ def descend_two_layers(weights: Weights, inputs: Tensor, found: TwoLayers, rate:
 def cross_entropy(logits: Tensor, batch: Batch) -> tuple[Tensor, Tensor]:
     """Each client's mean loss [C], and its gradient with respect to the logits [C, B, classes]."""
     logs = torch.log_softmax(logits, 2)
-    losses = -((logs * batch.hot).sum(2, keepdim=True) * batch.share).sum((1, 2))
-    errors = logs.exp_().sub_(batch.hot).mul_(batch.share)
+    # Each client's sum of products, as a product of a row and a column.
+    count = len(logs)
+    rows, columns = logs.view(count, 1, -1), batch.target.reshape(count, -1, 1)
+    losses = torch.bmm(rows, columns).view(count).neg_()
+    errors = logs.exp_().mul_(batch.share).sub_(batch.target)
     return losses, errors
 
 
@@ -111,17 +115,17 @@ class Beside:
 def train_together(
     step: Step,
     weights: Weights,
-    plans: Sequence[Sequence[Tensor]],
+    plans: Sequence["Plan"],
     images: Tensor,
-    hot: Tensor,
+    labels: Tensor,
     rate: float,
     beside: Beside,
 ) -> Tensor:
-    """Train in place. `plans`: each client's minibatches, as the indices of their samples; clients
-    have fewer and fewer of them. `images` [N, pixels] and `hot` [N, classes] are everybody's, and
-    so are the weights that clients begin with. Returns each client's mean loss [C].
+    """Train in place. Clients have fewer and fewer minibatches. `images` [N, pixels] and `labels`
+    [N] are everybody's, and so are the weights that clients begin with. Returns each client's mean
+    loss [C].
     """
-    laid_out = LaidOut(plans, images, hot)
+    laid_out = LaidOut(plans, images, labels, len(weights["output.bias"][0]))
     totals = torch.zeros(len(plans))
     mu = beside.mu
     start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
@@ -134,34 +138,53 @@ def train_together(
             mine[name].sub_(pull)
         for name, correction in beside.corrections.items():
             mine[name].sub_(correction[:active], alpha=rate)
-    return totals / torch.tensor([len(plan) for plan in plans])
+    return totals / torch.tensor([len(plan.sizes) for plan in plans])
 
 
-def minibatches(passes: Sequence[Tensor], batch_size: int, steps: int) -> list[Tensor]:
-    """The samples of each step; the last ones of a pass may be fewer."""
-    plan = [part for order in passes for part in torch.split(order, batch_size)]
-    return plan[:steps] if steps else plan
+class Plan(NamedTuple):
+    """A client's minibatches: the indices of all their samples in order, and their sizes."""
+
+    order: Tensor
+    sizes: list[int]
+
+
+def plan_of(passes: Sequence[Tensor], batch_size: int, steps: int) -> Plan:
+    """Of passes over a client's samples; the last minibatch of a pass may be smaller. All steps if
+    `steps` is 0.
+    """
+    sizes = [
+        min(batch_size, len(order) - first)
+        for order in passes
+        for first in range(0, len(order), batch_size)
+    ]
+    order = passes[0] if len(passes) == 1 else torch.cat(list(passes))
+    if steps and steps < len(sizes):
+        sizes = sizes[:steps]
+        order = order[: sum(sizes)]
+    return Plan(order, sizes)
 
 
 class LaidOut:
-    """The minibatches of clients that have fewer and fewer of them, side by side: `plans` of the
-    indices of their samples. `active`: how many clients are at work in each step.
+    """The minibatches of clients that have fewer and fewer of them, side by side. `active`: how
+    many clients are at work in each step.
     """
 
-    def __init__(self, plans: Sequence[Sequence[Tensor]], images: Tensor, hot: Tensor) -> None:
-        counts = [len(plan) for plan in plans]
+    def __init__(self, plans: Sequence[Plan], images: Tensor, labels: Tensor, classes: int) -> None:
+        counts = [len(plan.sizes) for plan in plans]
         assert counts == sorted(counts, reverse=True)
         self.active = [sum(count > number for count in counts) for number in range(counts[0])]
-        self._images, self._hot = images, hot
-        rows = [[len(part) for part in plan] + [0] * (counts[0] - len(plan)) for plan in plans]
+        self._images = images
+        rows = [plan.sizes + [0] * (counts[0] - len(plan.sizes)) for plan in plans]
         self._sizes = [list(sizes) for sizes in zip(*rows, strict=True)]
         # [steps, C, B]: shorter minibatches are filled up with what counts nothing.
         sizes = torch.tensor(self._sizes).unsqueeze(2)
         holds = torch.arange(int(sizes.max())) < sizes
         self._indices = torch.zeros(holds.shape, dtype=torch.int64)
         by_client = self._indices.transpose(0, 1)
-        by_client[holds.transpose(0, 1)] = torch.cat([part for plan in plans for part in plan])
+        by_client[holds.transpose(0, 1)] = torch.cat([plan.order for plan in plans])
         self._share = (holds / sizes.clamp(min=1)).unsqueeze(3)
+        self._target = torch.zeros(*holds.shape, classes)
+        self._target.scatter_(3, labels[self._indices].unsqueeze(3), self._share)
         self._taken = images.new_empty(self._indices[0].numel(), images.shape[1])
 
     def batch(self, number: int) -> Batch:
@@ -171,7 +194,5 @@ class LaidOut:
         width = max(sizes)
         indices = self._indices[number, :active, :width].reshape(-1)
         taken = torch.index_select(self._images, 0, indices, out=self._taken[: len(indices)])
-        hot = torch.index_select(self._hot, 0, indices)
-        shape = (active, width, -1)
-        share = self._share[number, :active, :width]
-        return Batch(taken.view(shape), hot.view(shape), share, sizes)
+        share, target = (of[number, :active, :width] for of in (self._share, self._target))
+        return Batch(taken.view(active, width, -1), target, share, sizes)

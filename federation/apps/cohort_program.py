@@ -8,16 +8,16 @@ from functools import partial
 import numpy as np
 import torch
 from flwr.app import ArrayRecord, Context, Message
-from torch import Tensor
 
 from covey.federation.apps import client_app
 from covey.federation.apps.batched import (
     Beside,
+    Plan,
     Step,
     Weights,
     logistic_step,
-    minibatches,
     mlp_step,
+    plan_of,
     train_together,
 )
 from covey.federation.apps.batched_cnn import cnn_step
@@ -50,8 +50,7 @@ class BuiltInProgram:
         self._runner = ClientRunner(client_app.app, num_clients, seed, vars(settings))
         self._step = step_of(settings)
         self._parts = partition(settings, num_clients)
-        self._images, labels, _, _ = tensors(settings.data)
-        self._hot = torch.nn.functional.one_hot(labels).to(self._images.dtype)
+        self._images, self._labels, _, _ = tensors(settings.data)
         self._generator = torch.Generator()
         compressed = compression_of(settings.compression) is not None
         self._plain = not compressed and not strategy_of(settings).needs_loss_before
@@ -67,7 +66,7 @@ class BuiltInProgram:
 
     def _trained(self, asked: Sequence[Question]) -> list[Answer]:
         plans = [self._plan(question) for question in asked]
-        longest_first = sorted(range(len(asked)), key=lambda place: -len(plans[place]))
+        longest_first = sorted(range(len(asked)), key=lambda place: -len(plans[place].sizes))
         parts = self._parts_of(longest_first, asked[0].message.content.array_records["arrays"])
         found: dict[int, Answer] = {}
         for places, (weights, losses) in zip(
@@ -75,7 +74,7 @@ class BuiltInProgram:
         ):
             for row, place in enumerate(places):
                 arrays = {name: NumpyArray(tensor[row].numpy()) for name, tensor in weights.items()}
-                trained = Trained(losses[row], len(plans[place]))
+                trained = Trained(losses[row], len(plans[place].sizes))
                 found[place] = self._answer(asked[place], array_record(arrays), trained)
         return [found[place] for place in range(len(asked))]
 
@@ -94,7 +93,7 @@ class BuiltInProgram:
             return list(threads.map(do, parts))
 
     def _part_trained(
-        self, asked: Sequence[Question], plans: Sequence[Sequence[Tensor]], places: Part
+        self, asked: Sequence[Question], plans: Sequence[Plan], places: Part
     ) -> Result:
         """Of the clients at these places, of which the first has most to do."""
         mine = [asked[place] for place in places]
@@ -104,20 +103,20 @@ class BuiltInProgram:
             weights,
             [plans[place] for place in places],
             self._images,
-            self._hot,
+            self._labels,
             self._settings.learning_rate,
             self._beside(mine),
         )
         return weights, losses.tolist()
 
-    def _plan(self, question: Question) -> list[Tensor]:
+    def _plan(self, question: Question) -> Plan:
         """The client's minibatches: the same random numbers as its app would draw."""
         role = f"client {question.message.metadata.message_type}"
         seed = torch_seed(self._seed, role, question.round, question.client)
         self._generator.manual_seed(seed)
         settings = self._settings
         passes = passes_of(self._parts[question.client], settings, self._generator)
-        return minibatches(passes, settings.batch_size, settings.steps)
+        return plan_of(passes, settings.batch_size, settings.steps)
 
     def _beside(self, asked: Sequence[Question]) -> Beside:
         """What the strategy's messages ask for, as the app's `_adjust`."""

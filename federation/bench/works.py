@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from covey.federation.section import BUILT_IN_APPS
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import JobFile
@@ -91,7 +90,6 @@ WORKS = {
             without=("hand-written", "fedjax"),
         ),
     )
-    if work.app in BUILT_IN_APPS
 }
 
 

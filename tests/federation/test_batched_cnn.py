@@ -4,7 +4,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from covey.federation.apps.batched import LaidOut
+from covey.federation.apps.batched import LaidOut, Plan
 from covey.federation.apps.batched_cnn import TOGETHER, cnn_step
 from covey.federation.apps.models import make_model
 from covey.federation.sample_spec import ImageSize
@@ -16,7 +16,6 @@ def test_each_client_takes_the_step_that_it_would_take_alone():
     """More clients than are kept at once, each with weights and a minibatch size of its own."""
     torch.manual_seed(3)
     images, labels = torch.randn(40, 60), torch.randint(0, 3, (40,))
-    hot = torch.nn.functional.one_hot(labels).float()
     model = make_model("cnn", 60, 3, IMAGE)
     clients = TOGETHER + 3
     weights = {
@@ -25,9 +24,8 @@ def test_each_client_takes_the_step_that_it_would_take_alone():
     }
     before = {name: array.clone() for name, array in weights.items()}
     parts = [torch.randperm(40)[: 1 + 3 * client % 8] for client in range(clients)]
-    losses = cnn_step(IMAGE)(
-        weights, LaidOut([[part] for part in parts], images, hot).batch(0), 0.5
-    )
+    plans = [Plan(part, [len(part)]) for part in parts]
+    losses = cnn_step(IMAGE)(weights, LaidOut(plans, images, labels, 3).batch(0), 0.5)
     for client, part in enumerate(parts):
         own = {name: array[client].requires_grad_() for name, array in before.items()}
         loss = cross_entropy(functional_call(model, own, (images[part],)), labels[part])
