@@ -13,7 +13,7 @@ MADDPG = {
     "updates_per_step": 0.2,
     "buffer_size": 2000,
 }
-STEPS = 9000  # of single agents: 3,000 moments; metrics are told after each 1,000
+STEPS = 15000  # of single agents: 5,000 moments; metrics are told after each 1,000
 
 
 def section(**more):
