@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 Floats = NDArray[np.float64]
 UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
-MAX_ERROR = 5e-10
+MAX_ERROR = 2e-10
 """Decodes that may be further off than this, relative to the largest result, wait for more. The
 bound is for roundings that all add up: what is measured with numbers as results have them stays
 under 1e-11 (tests/benchmarks/code_errors.py).

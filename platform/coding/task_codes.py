@@ -121,7 +121,7 @@ def replication(workers: int, tasks: int) -> TaskCode:
 def mds(workers: int, tasks: int, seed: int) -> TaskCode:
     """Systematic: the first M workers have a task each, the others a dense mixture of all, drawn so
     that rows (or columns) are orthonormal. Any M results determine all; with many workers one set
-    of them in hundreds is so near to another's span that it waits for one result more.
+    of them in a hundred is so near to another's span that it waits for one result more.
     """
 
     def draw(generator: Generator) -> TaskCode:
