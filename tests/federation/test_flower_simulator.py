@@ -26,7 +26,7 @@ server = ServerApp()
 @server.main()
 def main(grid, context):
     start = ArrayRecord({"w": Array(np.zeros((3, 4))), "b": Array(np.zeros(5, np.float32))})
-    result = FedAvg(fraction_evaluate=0.0).start(grid, start, num_rounds=10)
+    result = FedAvg(fraction_evaluate=0.0, min_available_nodes=5).start(grid, start, num_rounds=10)
     print(json.dumps({name: array.numpy().tolist() for name, array in result.arrays.items()}))
 
 class Told(ClientApp):
