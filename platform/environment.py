@@ -48,6 +48,8 @@ def prepare_libraries(own_ray: bool = False) -> None:
     os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")  # or it warns at every start
     # Its 30 s for each part of the dashboard are as short, and a head without one ends.
     os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
+    # Or the last bits of a product depend on where in memory its numbers happen to lie.
+    os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")

@@ -4,6 +4,10 @@ from pathlib import Path
 
 import pytest
 
+from covey.platform.environment import prepare_libraries
+
+prepare_libraries()  # what tests import themselves must find the settings that a job's process has
+
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
