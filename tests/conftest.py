@@ -1,12 +1,12 @@
 """How tests are spread over processes: those that start Ray in two, one after another in each."""
 
+import os
 from pathlib import Path
 
 import pytest
 
-from covey.platform.environment import prepare_libraries
-
-prepare_libraries()  # what tests import themselves must find the settings that a job's process has
+# As in a job's process, and before torch multiplies: see `prepare_libraries`.
+os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
 
 
 @pytest.hookimpl(tryfirst=True)  # before xdist looks for groups
