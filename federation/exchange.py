@@ -82,6 +82,7 @@ class Exchange:
 
     def _exchange(self, grid: Grid, messages: Sequence[Message], terms: Terms) -> list[Message]:
         if not messages:
+            self.virtual_s = 0.0
             return []
         self._count_down(messages)
         faults = [terms.fault_of(message) for message in messages] if terms.fault_of else []
