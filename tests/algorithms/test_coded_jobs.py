@@ -28,7 +28,7 @@ def section(**more):
 @pytest.mark.ray
 def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
     """Up to the tolerance, and beyond it."""
-    late = {"workers": [0, 1, 2, 3, 4], "delay_s": 0.02}
+    late = {"workers": [0, 1, 2, 3, 4], "delay_s": 0.03}
     coded = {"code": "mds", "workers": 5, "exact": True, "inject": late}
     path = tmp_path / "coded"
     process = start(
@@ -38,6 +38,9 @@ def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
         STEPS,
         deterministic=True,
     )
+    everybody = {f"coded-{worker}" for worker in range(5)}
+    wait_for(process, lambda: everybody <= set(actors_of(process)), "not all there")
+    actors = actors_of(process)
     killed = 0
     # None dies twice, so nobody is waited for: after the first two the others go on, and any three
     # at once are too many.
@@ -47,11 +50,8 @@ def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
             lambda at=updates: [line for line in lines(path) if line.get("updates", 0) >= at],
             f"never came to {updates} updates",
         )
-        names = {f"coded-{victim}" for victim in victims}
-        wait_for(process, lambda names=names: names <= set(actors_of(process)), "not all there")
-        actors = actors_of(process)
-        for name in names:
-            actors[name].kill()
+        for victim in victims:
+            actors[f"coded-{victim}"].kill()
         killed += len(victims)
     assert process.wait() == 0
     events = [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]

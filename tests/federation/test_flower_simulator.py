@@ -26,7 +26,9 @@ server = ServerApp()
 @server.main()
 def main(grid, context):
     start = ArrayRecord({"w": Array(np.zeros((3, 4))), "b": Array(np.zeros(5, np.float32))})
-    result = FedAvg(fraction_evaluate=0.0, min_available_nodes=5).start(grid, start, num_rounds=10)
+    # Flower counts the nodes before it waits for them: what to take of them is said as a number.
+    average = FedAvg(fraction_evaluate=0.0, min_train_nodes=5, min_available_nodes=5)
+    result = average.start(grid, start, num_rounds=10)
     print(json.dumps({name: array.numpy().tolist() for name, array in result.arrays.items()}))
 
 class Told(ClientApp):
