@@ -71,8 +71,7 @@ def _program(run: Run, config: dict[str, ConfigValue]) -> CohortProgram:
         from covey.federation.apps.cohort_program import BuiltInProgram
         from covey.federation.apps.settings import Settings
 
-        settings, threads = Settings(**cast(Any, config)), int(run.job.resources.cpus)
-        return BuiltInProgram(settings, section.clients, run.job.seed, threads)
+        return BuiltInProgram(Settings(**cast(Any, config)), section.clients, run.job.seed)
     from covey.federation.local_program import LocalProgram
 
     folder = read_app_folder(Path(section.app))
@@ -107,9 +106,12 @@ def number_of_actors(run: Run) -> int:
 
 
 def threads_of_a_client(run: Run, engine: str) -> int:
-    """Of torch. Built-in models are too small to gain from a second one, and in deterministic mode
-    the last bits must not depend on the engine; else the clients at work share the CPUs.
+    """Of torch. A cohort's batched products are worth all CPUs; one built-in model is too small to
+    gain from a second one, and in deterministic mode the last bits must not depend on the engine;
+    else the clients at work share the CPUs.
     """
+    if engine == "cohort":
+        return max(1, int(run.job.resources.cpus))
     if run.job.section.app in BUILT_IN_APPS or run.job.deterministic:
         return 1
     at_work = number_of_actors(run) if engine == "actors" else 1

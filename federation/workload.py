@@ -5,6 +5,7 @@ from pathlib import Path
 
 from covey.federation.rounds_section import check_early_stop, check_round
 from covey.federation.section import FederatedSection, resolve_section
+from covey.platform.environment import threads_give_way
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 from covey.platform.runs.panels import Lines, Panel
 from covey.platform.runs.run import Run
@@ -31,6 +32,7 @@ class FederatedWorkload:
 
     def run(self, run: Run) -> Mapping[str, float]:
         """Train until the run says stop; returns the last round's metrics."""
+        threads_give_way()
         from covey.federation.job import run_job
 
         return run_job(run)

@@ -79,7 +79,7 @@ def through_two_layers(weights: Weights, inputs: Tensor, batch: Batch) -> TwoLay
     logits = torch.baddbmm(output_bias.unsqueeze(1), units, output.transpose(1, 2))
     losses, errors = cross_entropy(logits, batch)
     behind = torch.bmm(errors, output)
-    behind.masked_fill_(units == 0, 0.0)
+    torch.ops.aten.threshold_backward.grad_input(behind, units, 0, grad_input=behind)
     return TwoLayers(losses, units, errors, behind)
 
 

@@ -1,9 +1,7 @@
 """The built-in clients' training for the cohort engine."""
 
-from collections.abc import Callable, Iterable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import torch
@@ -32,21 +30,12 @@ from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record, metric_record, records_of
 from covey.federation.scaffold import CONTROL, correction
 
-Part = Sequence[int]
-"""Places of questions."""
-Result = tuple[Weights, list[float]]
-"""Trained weights and mean losses, a row for each client."""
-WORTH_A_THREAD = 4_000_000
-"""Parameters times samples of a step: with less, threads wait for one another's Python."""
-
 
 class BuiltInProgram:
-    """All that train with the same global arrays are trained together, a part of them in each of
-    some threads.
-    """
+    """All that train with the same global arrays are trained together, in torch's threads."""
 
-    def __init__(self, settings: Settings, num_clients: int, seed: int, threads: int = 1) -> None:
-        self._settings, self._seed, self._threads = settings, seed, threads
+    def __init__(self, settings: Settings, num_clients: int, seed: int) -> None:
+        self._settings, self._seed = settings, seed
         self._runner = ClientRunner(client_app.app, num_clients, seed, vars(settings))
         self._step = step_of(settings)
         self._parts = partition(settings, num_clients)
@@ -67,47 +56,23 @@ class BuiltInProgram:
     def _trained(self, asked: Sequence[Question]) -> list[Answer]:
         plans = [self._plan(question) for question in asked]
         longest_first = sorted(range(len(asked)), key=lambda place: -len(plans[place].sizes))
-        parts = self._parts_of(longest_first, asked[0].message.content.array_records["arrays"])
-        found: dict[int, Answer] = {}
-        for places, (weights, losses) in zip(
-            parts, self._each(partial(self._part_trained, asked, plans), parts), strict=True
-        ):
-            for row, place in enumerate(places):
-                arrays = {name: NumpyArray(tensor[row].numpy()) for name, tensor in weights.items()}
-                trained = Trained(losses[row], len(plans[place].sizes))
-                found[place] = self._answer(asked[place], array_record(arrays), trained)
-        return [found[place] for place in range(len(asked))]
-
-    def _parts_of(self, places: Sequence[int], arrays: ArrayRecord) -> list[Part]:
-        """Who goes to which thread, each with its share of the long and of the short ones."""
-        size = sum(int(np.prod(array.shape)) for array in arrays.values())
-        worth = len(places) * size * self._settings.batch_size // WORTH_A_THREAD
-        count = max(1, min(self._threads, worth, len(places)))
-        return [places[first::count] for first in range(count)]
-
-    def _each(self, do: Callable[[Part], Result], parts: Sequence[Part]) -> Iterable[Result]:
-        """What is done to each, a thread for each if there are several."""
-        if len(parts) == 1:
-            return [do(parts[0])]
-        with ThreadPoolExecutor(len(parts)) as threads:
-            return list(threads.map(do, parts))
-
-    def _part_trained(
-        self, asked: Sequence[Question], plans: Sequence[Plan], places: Part
-    ) -> Result:
-        """Of the clients at these places, of which the first has most to do."""
-        mine = [asked[place] for place in places]
-        weights = copies(mine[0].message.content.array_records["arrays"], len(mine))
+        weights = copies(asked[0].message.content.array_records["arrays"], len(asked))
         losses = train_together(
             self._step,
             weights,
-            [plans[place] for place in places],
+            [plans[place] for place in longest_first],
             self._images,
             self._labels,
             self._settings.learning_rate,
-            self._beside(mine),
-        )
-        return weights, losses.tolist()
+            self._beside([asked[place] for place in longest_first]),
+        ).tolist()
+        found: dict[int, Answer] = {}
+        blocks = {name: tensor.numpy() for name, tensor in weights.items()}
+        for row, place in enumerate(longest_first):
+            arrays = array_record({name: NumpyArray(block[row]) for name, block in blocks.items()})
+            trained = Trained(losses[row], len(plans[place].sizes))
+            found[place] = self._answer(asked[place], arrays, trained)
+        return [found[place] for place in range(len(asked))]
 
     def _plan(self, question: Question) -> Plan:
         """The client's minibatches: the same random numbers as its app would draw."""
