@@ -197,6 +197,7 @@ def _sent(client_app: ClientApp) -> ClientApp:
 
 
 def _private_crew(actors: int) -> Crew:
+    from covey.platform.runtime.direct_crew import DirectCrew
     from covey.platform.runtime.even_crew import EvenCrew
 
-    return EvenCrew(Resources(cpus=actors), actors, "local")
+    return DirectCrew(EvenCrew(Resources(cpus=actors), actors, "local"))

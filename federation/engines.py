@@ -50,12 +50,13 @@ def make_grid(
         if reason is None:
             return CohortGrid(client_app, _program(run, config), **common)
         run.event("engine", f"clients run in actors: {reason}")
+    from covey.platform.runtime.direct_crew import DirectCrew
     from covey.platform.runtime.even_crew import EvenCrew
 
     actors = number_of_actors(run)
     grid = ActorGrid(
         actors=actors,
-        crew=EvenCrew(job.resources, actors, run.ray_address),
+        crew=DirectCrew(EvenCrew(job.resources, actors, run.ray_address)),
         open_app=partial(open_client_app, section.app, job.code, str(run.path)),
         threads=threads_of_a_client(run, "actors"),
         note=run.event,

@@ -59,6 +59,11 @@ class Actors:
         assert isinstance(pending, Remote)
         return pending.answer.done()
 
+    def when_ready(self, pending: Pending, then: Callable[[], None]) -> None:
+        """Call `then`, in whatever thread, as soon as `fetch` would return without waiting."""
+        assert isinstance(pending, Remote)
+        pending.answer.add_done_callback(lambda _: then())
+
     def pids(self) -> dict[str, int]:
         from ray.exceptions import RayActorError
 
@@ -170,7 +175,7 @@ def behind_others(content: bytes) -> object:
 
 
 class Host:
-    """Lives in the actor's process and calls what it holds.
+    """Lives in a worker's process and calls what it holds.
 
     What its factory raises is raised by every call: Ray would make a dead actor of it, which looks
     like one that may be tried again.

@@ -68,6 +68,10 @@ class Pipe:
         """For others, good while this process holds the pipe."""
         return PipeHandle(os.getpid(), self._fd, os.fstat(self._fd).st_ino, self._form.format)
 
+    def fileno(self) -> int:
+        """For those who wait for messages of several kinds at once."""
+        return self._fd
+
     def send(self, *values: Any) -> None:
         """Put a message in; waits while 64 KiB of them are unread."""
         while not self._put(values):

@@ -190,11 +190,12 @@ def on_ray():
     import random
 
     from covey.platform.jobfile.model import Resources
+    from covey.platform.runtime.direct_crew import DirectCrew
     from covey.platform.runtime.even_crew import EvenCrew
 
     random.seed(0)
     wanted = trained(InlineGrid(app, num_clients=9, seed=3))
-    crew = EvenCrew(Resources(cpus=2), 5, "local")
+    crew = DirectCrew(EvenCrew(Resources(cpus=2), 5, "local"))
     crew.close, close = lambda: None, crew.close
     for actors in (1, 2, 5):
         random.seed(0)

@@ -10,11 +10,13 @@ from covey.platform.runtime.crew import WorkerLost
 class Answer:
     def __init__(self):
         self.event, self.value, self.error = threading.Event(), None, None
+        self.then = lambda: None
 
     def settle(self, value=None, error=None):
         if not self.event.is_set():
             self.value, self.error = value, error
             self.event.set()
+            self.then()
 
 
 class Worker:
@@ -104,6 +106,11 @@ class ThreadCrew:
 
     def is_ready(self, pending):
         return pending.event.is_set()
+
+    def when_ready(self, pending, then):
+        pending.then = then
+        if pending.event.is_set():
+            then()
 
     def wait(self, pending, timeout_s):
         deadline = time.monotonic() + timeout_s
