@@ -32,7 +32,8 @@ class WatchingCrew(Crew, Protocol):
 
 
 class DirectCrew:
-    """Works while its caller waits, in the thread that it does so; it has none of its own.
+    """Works while its caller waits, in the thread that it does so; it has none of its own. Who
+    spawns a worker ends the one that had its name.
 
     Arguments and results must be picklable without cloudpickle, except those of `spawn`. A result
     that is another call's argument travels through the caller.
@@ -51,6 +52,8 @@ class DirectCrew:
         self._selector.register(self._news, selectors.EVENT_READ, self._hear_news)
 
     def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
+        for one in [one for one in self._workers.values() if one.name == name]:
+            self.end(one)  # a RayWorker that is dropped ends, but not in the middle of a call
         number = next(self._numbers)
         inner = self._inner.spawn(name, LineHost, factory, *arguments)
         serving = inner.submit("serve", self._door.path, self._door.key, number)
@@ -78,7 +81,8 @@ class DirectCrew:
         return _is_settled(pending)
 
     def pids(self) -> dict[str, int]:
-        return self._inner.pids()
+        near = {one.name: one.pid for one in self._workers.values() if one.pid is not None}
+        return self._inner.pids() | near
 
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
         end_s = time.monotonic() + timeout_s
@@ -114,12 +118,12 @@ class DirectCrew:
         admitted = self._door.admit()
         if admitted is None:
             return
-        line, number = admitted
+        line, number, pid = admitted
         if number not in self._workers:  # it was ended meanwhile
             line.close()
             return
         worker = self._workers[number]
-        worker.line = line
+        worker.line, worker.pid = line, pid
         self._selector.register(line, selectors.EVENT_READ, partial(self._hear, worker))
 
     def _hear(self, worker: DirectWorker) -> None:
@@ -137,10 +141,10 @@ class DirectCrew:
         while self._news.receive(0.0):
             pass
         for worker in list(self._workers.values()):
-            if worker.line is None and worker.afar is None and self._inner.is_ready(worker.serving):
+            if worker.afar is None and self._inner.is_ready(worker.serving):
                 if why := self._why_ended(worker):
                     self._lose(worker, why)
-                else:
+                elif worker.line is None:
                     worker.afar = partial(self._call_afar, worker.inner)
         for call, answer in list(self._afar.items()):
             if self._inner.is_ready(answer):

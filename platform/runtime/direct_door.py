@@ -33,8 +33,8 @@ class Door:
         """To wait until somebody knocks."""
         return self._socket.fileno()
 
-    def admit(self) -> tuple[Line, int] | None:
-        """The line to who has knocked, and its number; None for a stranger."""
+    def admit(self) -> tuple[Line, int, int] | None:
+        """The line to who has knocked, its number and its process's id; None for a stranger."""
         accepted, _ = self._socket.accept()
         with accepted:
             connection = Connection(os.dup(accepted.fileno()))
@@ -43,12 +43,12 @@ class Door:
                 deliver_challenge(connection, self.key)
                 answer_challenge(connection, self.key)
                 line = Line(connection)
-                number: int = line.unpack(line.receive())
+                number, pid = line.unpack(line.receive())
                 _be_patient(accepted, 0.0)
             except (*LINE_ENDS, AuthenticationError):
                 connection.close()
                 return None
-        return line, number
+        return line, number, pid
 
     def close(self) -> None:
         self._socket.close()

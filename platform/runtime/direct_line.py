@@ -6,6 +6,7 @@ a network. Large messages lie in memory that both sides see, where a socket woul
 long, and only say so on the line.
 """
 
+import os
 import pickle
 import traceback
 from collections.abc import Callable
@@ -93,7 +94,7 @@ class LineHost(Host):
         with connection:
             line = Line(connection)
             try:
-                line.send(line.pack(number))
+                line.send(line.pack((number, os.getpid())))
                 while True:
                     line.send(self._answer(line, line.receive()))
             except LINE_ENDS:

@@ -61,6 +61,7 @@ class DirectWorker:
     def __init__(self, name: str, inner: Worker, serving: Pending) -> None:
         self.name, self.inner, self.serving = name, inner, serving
         self.line: Line | None = None
+        self.pid: int | None = None
         self.afar: Callable[[Call], None] | None = None
         self._calls: deque[Call] = deque()
         self._asked = False
