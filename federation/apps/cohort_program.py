@@ -14,7 +14,7 @@ from covey.federation.apps.settings import Settings, compression_of, strategy_of
 from covey.federation.apps.task import partition
 from covey.federation.client_runner import Answer, ClientRunner, Question
 from covey.federation.cohort_grid import in_groups
-from covey.federation.generators import torch_seed
+from covey.federation.generators import preserved, torch_seed
 from covey.federation.records import metric_record, records_of
 from covey.federation.scaffold import CONTROL
 
@@ -66,4 +66,5 @@ class BuiltInProgram:
         def app(message: Message, context: Context) -> Message:
             return compress_as_told(message, context, already_trained)
 
-        return replace(self._runner, client_app=app).answer(asked)
+        with preserved():
+            return replace(self._runner, client_app=app).answer(asked)
