@@ -98,4 +98,6 @@ def _is_finite(numbers: NDArray[Any]) -> bool:
         return True
     # A product is five times as fast as a look at each; it may overflow, though.
     flat = numbers.ravel(order="K")
-    return bool(np.isfinite(np.dot(flat, flat)) or np.isfinite(flat).all())
+    with np.errstate(over="ignore", invalid="ignore"):
+        square = np.dot(flat, flat)
+    return bool(np.isfinite(square) or np.isfinite(flat).all())

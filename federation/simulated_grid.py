@@ -21,6 +21,7 @@ from covey.federation.flower_internals import (
     reply_to,
     set_message_id,
 )
+from covey.federation.records import entries_of, records_in
 
 NOBODY = RecordDict()
 """What a client has kept that has kept nothing."""
@@ -171,12 +172,12 @@ class SimulatedGrid(Grid):
 
     def _reply(self, asked: Question, answer: Answer) -> Message:
         """The client's reply, unless it came too late for the message."""
-        message = asked.message
+        message, metadata = asked.message, asked.message.metadata
         if answer.story:
             FLOWER_LOGGER.log(WARNING, "client %d failed:\n%s", asked.client, answer.story)
-        late = self._clock and self._clock() > message.metadata.created_at + message.metadata.ttl
+        late = self._clock and self._clock() > metadata.created_at + metadata.ttl
         if late and isinstance(answer.content, RecordDict):
-            reason = f"the reply came after the message's time to live, {message.metadata.ttl} s"
+            reason = f"the reply came after the message's time to live, {metadata.ttl} s"
             return reply_to(message, Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason))
         self._before.setdefault(asked.client, asked.state)
         self._keep(asked.client, answer.state)
@@ -190,8 +191,8 @@ class SimulatedGrid(Grid):
 
     def _round_of(self, message: Message) -> int:
         if message.has_content():
-            for record in message.content.values():
-                number = record.get("server-round") if isinstance(record, ConfigRecord) else None
+            for record in records_in(message.content, ConfigRecord):
+                number = entries_of(record).get("server-round")
                 if isinstance(number, int) and number >= 0:
                     return number
         return self.batches_sent if self.round is None else self.round

@@ -42,6 +42,9 @@ class Batch(NamedTuple):
         return Batch(self.images[some, width], target, share, losses, sizes)
 
 
+FETCHED_BYTES = 2**21
+"""So much of the images is fetched at once, to be found in the processor's cache by each step."""
+
 Step = Callable[[Weights, Batch, float], None]
 """One step of gradient descent, in place."""
 
@@ -203,20 +206,31 @@ class LaidOut:
         self._share = share.transpose(0, 1).unsqueeze(2)
         self._target = torch.zeros(shape[1], shape[0], classes, shape[2])
         self._target.scatter_(2, labels[self._indices].unsqueeze(2), -self._share)
-        self._taken = images.new_empty(shape[0] * shape[2], images.shape[1])
         self.losses = torch.zeros(shape[0], classes, shape[2])
 
     def batches(self) -> Iterator[Batch]:
         """That of each step, good until the next one is made."""
-        parts = self._indices, self._target, self._share
-        for sizes, indices, target, share in zip(self._sizes, *parts, strict=True):
-            active, width = len(sizes), max(sizes)
-            losses = self.losses
-            if (active, width) != indices.shape:
-                indices = indices[:active, :width]
-                target, share, losses = (
-                    columns[:active, :, :width] for columns in (target, share, losses)
-                )
-            taken = self._taken[: active * width]
-            torch.index_select(self._images, 0, indices.reshape(-1), out=taken)
-            yield Batch(taken.view(active, width, -1), target, share, losses, sizes)
+        for first, last in self._stretches():
+            active = len(self._sizes[first])
+            indices = self._indices[first:last, :active]
+            taken = torch.index_select(self._images, 0, indices.reshape(-1))
+            images = taken.view(*indices.shape, -1)
+            for number in range(first, last):
+                sizes = self._sizes[number]
+                target, share = self._target[number], self._share[number]
+                batch = Batch(images[number - first], target, share, self.losses, sizes)
+                whole = (active, max(sizes)) == self._indices.shape[1:]
+                yield batch if whole else batch.of(slice(active))
+
+    def _stretches(self) -> Iterator[tuple[int, int]]:
+        """Steps, from one to before another, that the same clients take, and whose images are
+        fetched at once.
+        """
+        active = [len(sizes) for sizes in self._sizes]
+        a_step = self._indices[0].numel() * self._images.shape[1] * self._images.element_size()
+        most, first = max(1, FETCHED_BYTES // a_step), 0
+        for number in range(1, len(active) + 1):
+            over = number == len(active) or active[number] != active[first]
+            if over or number - first == most:
+                yield first, number
+                first = number

@@ -98,9 +98,9 @@ def copies(record: ArrayRecord, count: int) -> Weights:
     """As many copies of the arrays, in one tensor each: [count, ...]. In the models' dtype: not
     every strategy sends what it got.
     """
-    return {
-        name: torch.from_numpy(numbers_of(array).astype(np.float32))
-        .expand(count, *array.shape)
-        .clone()
-        for name, array in record.items()
-    }
+    weights: Weights = {}
+    for name, array in record.items():
+        block = np.empty((count, *array.shape), np.float32)
+        block[...] = numbers_of(array)
+        weights[name] = torch.from_numpy(block)
+    return weights
