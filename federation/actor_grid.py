@@ -15,6 +15,7 @@ from covey.federation.app_folder import ConfigValue
 from covey.federation.client_actor import ClientActor, packed
 from covey.federation.client_runner import Answer, Question
 from covey.federation.flower_internals import ErrorCode
+from covey.federation.generators import preserved
 from covey.federation.numpy_array import owned
 from covey.federation.shares import ClientTimes, dealt
 from covey.federation.simulated_grid import SimulatedGrid
@@ -105,6 +106,12 @@ class ActorGrid(SimulatedGrid):
     ) -> Iterator[tuple[int, Answer]]:
         if not asked:
             return
+        with preserved():  # Ray draws numbers, and so do workers that are threads
+            yield from self._all_answers(asked, left_s)
+
+    def _all_answers(
+        self, asked: Sequence[Question], left_s: Callable[[], float]
+    ) -> Iterator[tuple[int, Answer]]:
         shared, parcels = packed(asked)
         laid_down = self._crew.share(shared)
         seconds = self._times.expected_s([question.client for question in asked])

@@ -4,6 +4,7 @@ which `clients.png` is drawn. What a client has done in all is in the `Ledger`.
 
 import json
 import math
+from bisect import bisect_left
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -32,7 +33,7 @@ class ClientRounds:
     """
 
     def __init__(self) -> None:
-        self._nodes: NDArray[np.uint64] = np.zeros(0, np.uint64)
+        self._nodes: list[int] = []
         self._clients_a_row = 1
         self._rounds_a_column = 1
         self._now = 0
@@ -41,7 +42,7 @@ class ClientRounds:
 
     def admit(self, nodes: Sequence[int]) -> None:
         """Say who there is: at the start of every attempt, before `restore`."""
-        self._nodes = np.sort(np.array(nodes, np.uint64))
+        self._nodes = sorted(nodes)
         self._clients_a_row = max(1, math.ceil(len(nodes) / MOST_ROWS))
         rows = math.ceil(len(nodes) / self._clients_a_row)
         self._cells = np.zeros((len(KINDS), rows, MOST_COLUMNS), np.int64)
@@ -94,7 +95,7 @@ class ClientRounds:
 
     def _add(self, kind: str, node: int, amount: int) -> None:
         # Who came later, to a Grid of an app's own, is counted with the last.
-        place = min(int(np.searchsorted(self._nodes, np.uint64(node))), len(self._nodes) - 1)
+        place = min(bisect_left(self._nodes, node), len(self._nodes) - 1)
         row, column = place // self._clients_a_row, self._column()
         self._cells[KINDS.index(kind), row, column] += amount
 

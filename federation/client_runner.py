@@ -23,7 +23,7 @@ from covey.federation.records import copy_records
 FIRST_NODE_ID = SUPERLINK_NODE_ID + 1
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Question:
     """A message to a client (by partition id), the round that it belongs to, and what the client
     has kept so far.
@@ -35,7 +35,7 @@ class Question:
     state: RecordDict
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Answer:
     """What the client says, or an error, and what it keeps from now on."""
 

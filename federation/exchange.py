@@ -18,6 +18,7 @@ from covey.federation.flower_internals import reply_to
 from covey.federation.ledger import Ledger
 from covey.federation.losses import fate, is_refused
 from covey.federation.payload import payload_bytes
+from covey.federation.records import entries_of, records_in
 from covey.federation.refusal import why_refused
 from covey.federation.reply_form import odd_ones
 from covey.federation.simulated_grid import SimulatedGrid
@@ -179,8 +180,8 @@ def _weighs_nothing(content: RecordDict, weight: str) -> bool:
 
 
 def _samples(content: RecordDict, weight: str) -> float:
-    for metrics in content.values():
-        value = metrics.get(weight) if isinstance(metrics, MetricRecord) else None
+    for metrics in records_in(content, MetricRecord):
+        value = entries_of(metrics).get(weight)
         if isinstance(value, int | float):
             return value
     return 0

@@ -9,7 +9,6 @@ has moved one of these.
 import logging
 import sys
 from collections.abc import Callable
-from copy import copy
 
 from flwr.app import (
     Array,
@@ -60,6 +59,7 @@ __all__ = [
 
 RUN_ID = 1
 _flowers_sample_nodes = strategy_utils.sample_nodes
+_flowers_average = strategy_utils.aggregate_arrayrecords
 
 
 def become_server() -> None:
@@ -114,21 +114,31 @@ def replace_start(start: Callable[..., object]) -> Callable[[], None]:
 
 
 def replace_sample_nodes(sample_nodes: Callable[..., object]) -> Callable[[], None]:
-    """Put `sample_nodes` in the place of Flower's, in every module that has imported it by that
-    name: Flower's strategies, and an app's own. The returned function undoes it.
+    """Put `sample_nodes` in the place of Flower's; the returned function undoes it."""
+    return _replace(_flowers_sample_nodes, sample_nodes)
+
+
+def replace_average(average: Callable[..., object]) -> Callable[[], None]:
+    """Put `average` in the place of Flower's `aggregate_arrayrecords`, likewise."""
+    return _replace(_flowers_average, average)
+
+
+def _replace(original: Callable[..., object], other: Callable[..., object]) -> Callable[[], None]:
+    """Put a function in the place of Flower's, in every module that has imported it by its name:
+    Flower's strategies, and an app's own.
     """
-    original = _flowers_sample_nodes
+    name = original.__name__
     holders = [
         held
         for module in list(sys.modules.values())
-        if (held := getattr(module, "__dict__", {})).get("sample_nodes") is original
+        if (held := getattr(module, "__dict__", {})).get(name) is original
     ]
     for held in holders:
-        held["sample_nodes"] = sample_nodes
+        held[name] = other
 
     def undo() -> None:
         for held in holders:
-            held["sample_nodes"] = original
+            held[name] = original
 
     return undo
 
@@ -155,7 +165,7 @@ def deliver(message: Message) -> Message:
     """The message as its receiver gets it: a copy of it and of its records."""
     content = copy_records(message.content) if message.has_content() else None
     error = message.error if message.has_error() else None
-    return make_message(metadata=copy(message.metadata), content=content, error=error)
+    return make_message(metadata=_twin(message.metadata), content=content, error=error)
 
 
 def reply_to(message: Message, content: RecordDict | Error) -> Message:
@@ -163,7 +173,7 @@ def reply_to(message: Message, content: RecordDict | Error) -> Message:
     cost more than all else that is done to a message.
     """
     asked = message.metadata
-    reply = copy(asked)
+    reply = _twin(asked)
     created_at = now().timestamp()
     reply.__dict__.update(
         _message_id="",
@@ -180,6 +190,13 @@ def reply_to(message: Message, content: RecordDict | Error) -> Message:
     return make_message(metadata=reply, content=content, error=None)
 
 
+def _twin(metadata: Metadata) -> Metadata:
+    """As `copy`, which takes four times as long."""
+    twin = Metadata.__new__(Metadata)
+    twin.__dict__.update(metadata.__dict__)
+    return twin
+
+
 def message_of(metadata: Metadata, content: RecordDict) -> Message:
     """A message that somebody else has begun."""
     return make_message(metadata=metadata, content=content, error=None)
@@ -194,4 +211,4 @@ def has_mods(client_app: ClientApp) -> bool:
 def refused(reply: Message, reason: str) -> Message:
     """An error in the place of a reply whose content cannot be used."""
     error = Error(ClientError.REFUSED, reason)
-    return make_message(metadata=copy(reply.metadata), content=None, error=error)
+    return make_message(metadata=_twin(reply.metadata), content=None, error=error)

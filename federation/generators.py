@@ -14,24 +14,21 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from covey.platform.seeds import derive
+from covey.platform.seeds import derive_words
 
 
 def seed_all(root: int, role: str, *index: int) -> None:
     """Seed all three from (root, role, index): the same on every machine."""
-    words = derive(root, role, *index).generate_state(5)
-    random.seed(int(words[0]) << 32 | int(words[1]))
-    np.random.seed(int(words[2]))  # an array would take seven times as long
-    _seed_torch(_torch_seed(words))
+    words = derive_words(root, role, *index)
+    random.seed(words[0] << 32 | words[1])
+    np.random.seed(words[2])  # an array would take seven times as long
+    _seed_torch(words[3] << 32 | words[4])
 
 
 def torch_seed(root: int, role: str, *index: int) -> int:
     """What `seed_all` seeds torch with, for a generator of one's own."""
-    return _torch_seed(derive(root, role, *index).generate_state(5))
-
-
-def _torch_seed(words: NDArray[np.unsignedinteger]) -> int:
-    return int(words[3]) << 32 | int(words[4])
+    words = derive_words(root, role, *index)
+    return words[3] << 32 | words[4]
 
 
 def _seed_torch(seed: int) -> None:

@@ -11,6 +11,7 @@ from flwr.clientapp import ClientApp
 from covey.federation.actor_grid import ActorGrid
 from covey.federation.app_folder import ConfigValue
 from covey.federation.client_runner import Answer, ClientRunner, Question
+from covey.federation.generators import preserved
 from covey.federation.simulated_grid import SimulatedGrid
 
 __all__ = ["ActorGrid", "InlineGrid"]
@@ -34,7 +35,10 @@ class InlineGrid(SimulatedGrid):
     def _answers(
         self, asked: Sequence[Question], left_s: Callable[[], float]
     ) -> Iterator[tuple[int, Answer]]:
-        for number, question in enumerate(asked):
-            if left_s() <= 0:
-                return
-            yield number, self._runner.answer(question)
+        if not asked:
+            return
+        with preserved():
+            for number, question in enumerate(asked):
+                if left_s() <= 0:
+                    return
+                yield number, self._runner.answer(question)

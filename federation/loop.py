@@ -11,13 +11,14 @@ from flwr.app import ConfigRecord, Context
 from flwr.serverapp.exception import PrivacyBudgetExhausted
 from flwr.serverapp.strategy import Result, Strategy
 
+from covey.federation.average import aggregate_arrayrecords
 from covey.federation.client_rounds import CLIENT_ROUNDS, ClientRounds
 from covey.federation.client_sampling import Sampler
 from covey.federation.early_stop import EarlyStop
 from covey.federation.exchange import Exchange
 from covey.federation.faults import Faults
 from covey.federation.figures import figures_of, with_accuracy
-from covey.federation.flower_internals import replace_sample_nodes
+from covey.federation.flower_internals import replace_average, replace_sample_nodes
 from covey.federation.generators import preserved
 from covey.federation.ledger import Ledger
 from covey.federation.live_view import LiveView
@@ -73,6 +74,7 @@ class RoundLoop:
         """All rounds up to the job's stop, beginning after the checkpoint if there is one."""
         self.called = self.active = True
         undo = replace_sample_nodes(self._sampler.sample_nodes)
+        undo_average = replace_average(aggregate_arrayrecords)
         try:
             self._server_evaluates = asked.evaluate_fn is not None
             self._check(asked)
@@ -91,6 +93,7 @@ class RoundLoop:
             return progress.result
         finally:
             undo()
+            undo_average()
             self.active = False
             self._grid.round = None
 

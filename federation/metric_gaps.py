@@ -9,6 +9,7 @@ from collections.abc import Sequence
 from flwr.app import Message, MetricRecord
 
 from covey.federation.losses import Tell, good
+from covey.federation.records import entries_of, records_in
 
 Metrics = dict[str, float]
 """The single numbers of a record."""
@@ -19,7 +20,12 @@ def fill_gaps(tell: Tell, where: str, replies: Sequence[Message], weight: str) -
     leaves their mean as it is. Tells who it was, unless the client weighs nothing.
     """
     records = [(reply, _only(reply)) for reply in good(replies)]
-    numbers = [{n: v for n, v in r.items() if isinstance(v, int | float)} for _, r in records]
+    numbers = [
+        {name: value for name, value in entries_of(record).items() if type(value) in (int, float)}
+        for _, record in records
+    ]
+    if all(math.isfinite(value) for mine in numbers for value in mine.values()):
+        return  # as is nearly always so
     gaps: list[tuple[int, str]] = []
     for (reply, record), mine in zip(records, numbers, strict=True):
         for name, value in mine.items():
@@ -38,7 +44,7 @@ def fill_gaps(tell: Tell, where: str, replies: Sequence[Message], weight: str) -
 
 def _only(reply: Message) -> MetricRecord:
     """The metrics of a reply, which holds one record of them if it can be averaged at all."""
-    return next(iter(reply.content.metric_records.values()), MetricRecord())
+    return next(iter(records_in(reply.content, MetricRecord)), MetricRecord())
 
 
 def _mean(numbers: Sequence[Metrics], name: str, weight: str) -> float | None:

@@ -11,6 +11,7 @@ from collections.abc import Iterable
 from flwr.app import Array, ArrayRecord, RecordDict
 
 from covey.federation.numpy_array import NumpyArray
+from covey.federation.records import entries_of
 
 NUMBER_BYTES = 8
 HEADER_BYTES = 128
@@ -20,12 +21,11 @@ HEADER_BYTES = 128
 def payload_bytes(records: RecordDict) -> int:
     """The size of all records, names included."""
     size = 0
-    for name, record in records.items():
+    for name, record in entries_of(records).items():
         size += len(name)
-        if isinstance(record, ArrayRecord):
-            size += sum(len(key) + _array_bytes(array) for key, array in record.items())
-        else:
-            size += sum(len(key) + _value_bytes(value) for key, value in record.items())
+        bytes_of = _array_bytes if isinstance(record, ArrayRecord) else _value_bytes
+        for key, value in entries_of(record).items():
+            size += len(key) + bytes_of(value)
     return size
 
 
@@ -36,6 +36,8 @@ def _array_bytes(array: Array) -> int:
 
 
 def _value_bytes(value: object) -> int:
+    if isinstance(value, int | float):
+        return NUMBER_BYTES
     if isinstance(value, str | bytes):
         return len(value)
     if isinstance(value, Iterable):

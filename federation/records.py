@@ -104,6 +104,11 @@ def entries_of(record: object) -> dict[str, Any]:
     return entries
 
 
+def records_in(records: RecordDict, kind: type[Kind]) -> list[Kind]:
+    """Those of a kind, in order: quicker than a view of them."""
+    return [one for one in entries_of(records).values() if isinstance(one, kind)]
+
+
 def _copy_arrays(record: ArrayRecord) -> ArrayRecord:
     return array_record({name: checked(array) for name, array in entries_of(record).items()})
 

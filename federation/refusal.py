@@ -12,6 +12,7 @@ from flwr.app import Array, ArrayRecord, MetricRecord, RecordDict
 from numpy.typing import NDArray
 
 from covey.federation.numpy_array import NUMPY, NumpyArray, checked
+from covey.federation.records import entries_of, records_in
 from covey.federation.reply_form import why_other
 from covey.federation.wants import Wants
 
@@ -28,12 +29,13 @@ def why_refused(sent: RecordDict, reply: RecordDict, wants: Wants) -> str | None
     and not negative. Whether it has the form of the round's other replies is `reply_form.py`'s
     question.
     """
-    for name, record in reply.items():
+    for name, record in entries_of(reply).items():
         if not isinstance(record, ArrayRecord):
             continue
-        asked = sent.get(name)
-        twin = asked if isinstance(asked, ArrayRecord) and asked.keys() == record.keys() else {}
-        for key, array in record.items():
+        arrays, asked = entries_of(record), entries_of(sent).get(name)
+        twin = entries_of(asked) if isinstance(asked, ArrayRecord) else {}
+        twin = twin if twin.keys() == arrays.keys() else {}
+        for key, array in arrays.items():
             if reason := _wrong(array, twin.get(key), wants.shapes):
                 return f"array {key} of {name} {reason}"
     if reason := _wrong_weight(reply, wants):
@@ -44,8 +46,8 @@ def why_refused(sent: RecordDict, reply: RecordDict, wants: Wants) -> str | None
 
 
 def _wrong_weight(reply: RecordDict, wants: Wants) -> str | None:
-    for metrics in reply.values():
-        value = metrics.get(wants.weight) if isinstance(metrics, MetricRecord) else None
+    for metrics in records_in(reply, MetricRecord):
+        value = entries_of(metrics).get(wants.weight)
         if isinstance(value, int | float) and not 0 <= value < MOST:
             return f"metric {wants.weight} is {value}"
     return None
@@ -94,6 +96,8 @@ def _fits(found: str, sent: str) -> bool:
 def _is_finite(numbers: NDArray[Any]) -> bool:
     if numbers.dtype.kind not in "fc":
         return True
+    # A product is five times as fast as a look at each; it may overflow, though.
+    flat = numbers.ravel(order="K")
     with np.errstate(over="ignore", invalid="ignore"):
-        total = numbers.sum()  # four times as fast as a look at each; it may overflow, though
-    return bool(np.isfinite(total) or np.isfinite(numbers).all())
+        square = np.dot(flat, flat)
+    return bool(np.isfinite(square) or np.isfinite(flat).all())

@@ -74,7 +74,7 @@ def _outlines(content: RecordDict, metrics: bool) -> list[tuple[str, tuple[Any, 
     """Of the records of arrays, and with `metrics` of those too, by name."""
     return [
         (name, _outline(record))
-        for name, record in content.items()
+        for name, record in entries_of(content).items()
         if isinstance(record, ArrayRecord) or (metrics and isinstance(record, MetricRecord))
     ]
 

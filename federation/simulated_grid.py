@@ -21,7 +21,7 @@ from covey.federation.flower_internals import (
     reply_to,
     set_message_id,
 )
-from covey.federation.generators import preserved
+from covey.federation.records import entries_of, records_in
 
 NOBODY = RecordDict()
 """What a client has kept that has kept nothing."""
@@ -57,6 +57,7 @@ class SimulatedGrid(Grid):
         self.round: int | None = None
         self.num_clients = num_clients
         self.run_config = dict(run_config or {})
+        self._node_ids = list(range(FIRST_NODE_ID, FIRST_NODE_ID + num_clients))
         self.states: dict[int, RecordDict] = {}
         """`Context.state` of each client (by partition id) that has kept something."""
         self.messages_sent = 0
@@ -78,7 +79,7 @@ class SimulatedGrid(Grid):
         self, asked: Sequence[Question], left_s: Callable[[], float]
     ) -> Iterator[tuple[int, Answer]]:
         """Each question's place and answer, as they come; none for questions that were not begun
-        when no seconds were left.
+        when no seconds were left. Leaves the process's generators as they were.
         """
 
     def set_run(self, run: FlowerRun) -> None:
@@ -103,7 +104,7 @@ class SimulatedGrid(Grid):
 
     def get_node_ids(self) -> list[int]:
         """All clients, always in the same order."""
-        return list(range(FIRST_NODE_ID, FIRST_NODE_ID + self.num_clients))
+        return self._node_ids.copy()  # strategies ask several times a round
 
     def push_messages(self, messages: Iterable[Message]) -> list[str]:
         """Answer the messages; the replies wait to be pulled. Returns the message ids in order."""
@@ -164,20 +165,19 @@ class SimulatedGrid(Grid):
                     replies[place] = reply_to(message, Error(ErrorCode.NODE_UNAVAILABLE, reason))
             questions = [question for _, question in asked]
             left_s = (lambda: end - clock()) if clock and end is not None else (lambda: inf)
-            with preserved():
-                for number, answer in self._answers(questions, left_s):
-                    place, question = asked[number]
-                    replies[place] = self._reply(question, answer)
+            for number, answer in self._answers(questions, left_s):
+                place, question = asked[number]
+                replies[place] = self._reply(question, answer)
             return [replies[place] for place in sorted(replies)]
 
     def _reply(self, asked: Question, answer: Answer) -> Message:
         """The client's reply, unless it came too late for the message."""
-        message = asked.message
+        message, metadata = asked.message, asked.message.metadata
         if answer.story:
             FLOWER_LOGGER.log(WARNING, "client %d failed:\n%s", asked.client, answer.story)
-        late = self._clock and self._clock() > message.metadata.created_at + message.metadata.ttl
+        late = self._clock and self._clock() > metadata.created_at + metadata.ttl
         if late and isinstance(answer.content, RecordDict):
-            reason = f"the reply came after the message's time to live, {message.metadata.ttl} s"
+            reason = f"the reply came after the message's time to live, {metadata.ttl} s"
             return reply_to(message, Error(ErrorCode.REPLY_MESSAGE_UNAVAILABLE, reason))
         self._before.setdefault(asked.client, asked.state)
         self._keep(asked.client, answer.state)
@@ -191,8 +191,8 @@ class SimulatedGrid(Grid):
 
     def _round_of(self, message: Message) -> int:
         if message.has_content():
-            for record in message.content.values():
-                number = record.get("server-round") if isinstance(record, ConfigRecord) else None
+            for record in records_in(message.content, ConfigRecord):
+                number = entries_of(record).get("server-round")
                 if isinstance(number, int) and number >= 0:
                     return number
         return self.batches_sent if self.round is None else self.round

@@ -63,9 +63,11 @@ class TrainingRound:
         self._tell = tell
         self._built_in = built_in
         self._virtual_s = 0.0
-        if isinstance(self._strategy, Asynchronous):
-            self._strategy.fault_of = faults.of
-            self._strategy.choose = sampler.choose
+        # Once: to look whether something has all that a Protocol names takes its time.
+        self._asynchronous = self._strategy if isinstance(self._strategy, Asynchronous) else None
+        if self._asynchronous is not None:
+            self._asynchronous.fault_of = faults.of
+            self._asynchronous.choose = sampler.choose
 
     def run(self, progress: Progress) -> dict[str, float]:
         """Training, then evaluation on clients if the strategy asks for it. Leaves the new model in
@@ -91,7 +93,7 @@ class TrainingRound:
         """The replies of an attempt with enough good ones, and what the strategy has made of them;
         an asynchronous strategy's replies add up.
         """
-        number, adds_up = progress.round, isinstance(self._strategy, Asynchronous)
+        number, adds_up = progress.round, self._asynchronous is not None
         replies: list[Message] = []
         tried: set[int] = set()
         why = ""
@@ -139,9 +141,8 @@ class TrainingRound:
 
     @property
     def _needed(self) -> int:
-        strategy = self._strategy
-        if isinstance(strategy, Asynchronous):
-            return strategy.buffer
+        if self._asynchronous is not None:
+            return self._asynchronous.buffer
         return self._limits.min_replies or 1
 
     def _short(self, number: int, replies: Sequence[Message]) -> str:
@@ -155,10 +156,10 @@ class TrainingRound:
         return f"round {number}: {name} made no model of the {len(good(replies))} replies"
 
     def _configure(self, progress: Progress, replies: Sequence[Message]) -> list[Message]:
-        strategy, grid = self._strategy, self._asked.grid
+        strategy, grid = self._asynchronous, self._asked.grid
         number, arrays, config = progress.round, progress.arrays, progress.train_config
-        if not isinstance(strategy, Asynchronous):
-            return list(strategy.configure_train(number, arrays, config, grid))
+        if strategy is None:
+            return list(self._strategy.configure_train(number, arrays, config, grid))
         before_s = strategy.clock_s
         messages = strategy.configure_more(number, arrays, config, grid, good(replies))
         self._virtual_s += strategy.clock_s - before_s
@@ -168,7 +169,7 @@ class TrainingRound:
         """Whether the strategy trains nobody in this round, on purpose. UserError when it asks
         fewer clients than have to reply.
         """
-        if isinstance(self._strategy, Asynchronous) or self._sampler.policy == "available":
+        if self._asynchronous is not None or self._sampler.policy == "available":
             return False
         if messages and len(messages) < self._needed:
             raise UserError(
@@ -188,17 +189,17 @@ class TrainingRound:
         )
         replies = self._exchange.train(self._asked.grid, messages, terms)
         self._fill_gaps(f"round {number}", replies, terms)
-        if not isinstance(self._strategy, Asynchronous):
+        if self._asynchronous is None:
             self._virtual_s += self._exchange.virtual_s
         return replies
 
     def _fault_of(self, number: int, attempt: int) -> Callable[[Message], Fault] | None:
-        strategy, faults = self._strategy, self._faults
+        faults = self._faults
         if not faults.active:
             return None
-        if isinstance(strategy, Asynchronous):
+        if self._asynchronous is not None:
             # Delays are on its own clock already; only who gets lost is left.
-            lost = strategy.lost
+            lost = self._asynchronous.lost
             return lambda message: lost.get(message.metadata.dst_node_id, NO_FAULT)
         return lambda message: faults.of(message.metadata.dst_node_id, number, attempt)
 

@@ -2,30 +2,18 @@
 
 from collections.abc import Callable
 
-import torch
-from flwr.app import ArrayRecord, Context, Message, MetricRecord, RecordDict
+from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
+from covey.federation.apps.local_sgd import Trained, beside_of, minibatches, train
 from covey.federation.apps.models import spare_model
 from covey.federation.apps.settings import Settings, compression_of, settings_of, strategy_of
-from covey.federation.apps.task import (
-    Adjust,
-    Trained,
-    corrected,
-    evaluate_held_out,
-    held_out,
-    loss_on,
-    partition,
-    proximal,
-    train,
-)
+from covey.federation.apps.task import evaluate_held_out, held_out, loss_on, partition
 from covey.federation.compression import CallNext, compress
 from covey.federation.data import load
-from covey.federation.numpy_array import NumpyArray
 from covey.federation.packing import packing_of
-from covey.federation.records import array_record
-from covey.federation.scaffold import CONTROL, STEPS, correction, keep_control
+from covey.federation.scaffold import CONTROL, STEPS, keep_control
 
 app = ClientApp()
 
@@ -47,11 +35,10 @@ def train_locally(message: Message, context: Context) -> Message:
     settings = settings_of(context)
     mine = _own(partition, settings, context)
     metrics = told_before(message, mine, settings)
-    model = _received(message, settings)
-    trained = train(model, mine, settings, _adjust(message, context, model))
-    # Copies: the model is lent to the next client.
-    arrays = {name: NumpyArray(own.numpy().copy()) for name, own in model.state_dict().items()}
-    return reply_of(message, context, metrics, array_record(arrays), trained)
+    received = message.content.array_records["arrays"]
+    plan, beside = minibatches(mine, settings), beside_of([message], [context])
+    (trained,) = train(settings, received, [plan], beside)
+    return reply_of(message, context, metrics, trained)
 
 
 def told_before(message: Message, mine: Tensor, settings: Settings) -> Metrics:
@@ -62,17 +49,15 @@ def told_before(message: Message, mine: Tensor, settings: Settings) -> Metrics:
     return metrics
 
 
-def reply_of(
-    message: Message, context: Context, metrics: Metrics, arrays: ArrayRecord, trained: Trained
-) -> Message:
+def reply_of(message: Message, context: Context, metrics: Metrics, trained: Trained) -> Message:
     """The reply with what came of the training; brings the client's control variate up to date."""
     metrics["loss"] = trained.loss
     if CONTROL in message.content.array_records:
         metrics[STEPS] = trained.steps
         time = trained.steps * settings_of(context).learning_rate
         received = message.content.array_records["arrays"]
-        keep_control(message, context, received, arrays, time)
-    records = RecordDict({"arrays": arrays, "metrics": MetricRecord(dict(metrics))})
+        keep_control(message, context, received, trained.arrays, time)
+    records = RecordDict({"arrays": trained.arrays, "metrics": MetricRecord(dict(metrics))})
     return Message(records, reply_to=message)
 
 
@@ -97,12 +82,3 @@ def _received(message: Message, settings: Settings) -> nn.Module:
     model = spare_model(settings.model, data.pixels, data.classes, data.spec.image)
     model.load_state_dict(message.content.array_records["arrays"].to_torch_state_dict())
     return model
-
-
-def _adjust(message: Message, context: Context, model: nn.Module) -> Adjust | None:
-    """What the strategy's message asks for beside the gradients; None is plain descent."""
-    if CONTROL in message.content.array_records:
-        arrays = correction(message, context)
-        return corrected([torch.from_numpy(arrays[name]) for name, _ in model.named_parameters()])
-    mu = message.content.config_records["config"].get("proximal-mu", 0.0)
-    return proximal(model, mu) if isinstance(mu, float) and mu > 0 else None

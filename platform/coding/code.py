@@ -10,13 +10,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-Floats = NDArray[np.float64]
-UNIT_ROUNDOFF = float(np.finfo(np.float64).eps) / 2
-MAX_ERROR = 2e-10
-"""Decodes that may be further off than this, relative to the largest result, wait for more. The
-bound is for roundings that all add up: what is measured with numbers as results have them stays
-under 1e-11 (tests/benchmarks/code_errors.py).
-"""
+from covey.platform.coding.plan import MAX_ERROR, Plan, combine, error_bound
+from covey.platform.coding.product import Extended, Floats, in_parts, product
+
 KEPT_PLANS = 4096
 HEAVY_NICENESS = 5
 """Of workers that are there for stragglers; see `Code.heavy`."""
@@ -28,19 +24,6 @@ class CodeError(ValueError):
 
 class NotDecodable(ValueError):
     """The results at hand do not determine what is asked for, or not accurately enough."""
-
-
-@dataclass(frozen=True)
-class Plan:
-    """How to decode one set of results: `weights @ [result of each worker in used]`.
-
-    `used` [R] are worker numbers, `weights` [M, R] (sum codes: [1, R]). `bound` is at least the
-    largest error of a decoded number, relative to the largest number of any task's result.
-    """
-
-    used: tuple[int, ...]
-    weights: Floats
-    bound: float
 
 
 @dataclass(frozen=True)
@@ -95,16 +78,19 @@ class Code(ABC):
         return frozenset(worker for worker, load in enumerate(loads) if load >= 2 * min(loads))
 
     def encode(self, worker: int, results: Mapping[int, NDArray[Any]]) -> Floats:
-        """What a worker sends, of the results of its tasks: all of one shape, summed in float64 in
-        the order of the tasks.
+        """What a worker sends, of the results of its tasks: all of one shape. Rounded once to
+        float64; a result that nothing is added to, with factor 1, is copied.
         """
         tasks = self.tasks_of(worker)
-        total: Floats = self.matrix[worker, tasks[0]] * np.asarray(
-            results[tasks[0]], dtype=np.float64
-        )
-        for task in tasks[1:]:
-            total += self.matrix[worker, task] * np.asarray(results[task], dtype=np.float64)
-        return total
+        if len(tasks) == 1:
+            only: Floats = self.matrix[worker, tasks[0]] * np.asarray(results[tasks[0]], np.float64)
+            return only
+        factors = self.matrix[[worker]][:, tasks].astype(np.longdouble)
+        rows = [np.ravel(results[task]) for task in tasks]
+        mixture = np.empty(len(rows[0]))
+        for part, block in in_parts(rows):
+            mixture[part] = product(factors, block)[0]
+        return mixture.reshape(np.shape(results[tasks[0]]))
 
     def decodable(self, received: Sequence[int]) -> bool:
         """Whether the results of these workers are enough, and decode accurately."""
@@ -130,7 +116,7 @@ class Code(ABC):
         if len(shapes) != 1:
             raise ValueError(f"results of different shapes: {sorted(shapes)}")
         (shape,) = shapes
-        values = combine(plan.weights, [np.ravel(results[worker]) for worker in plan.used])
+        values = combine(plan, [np.ravel(results[worker]) for worker in plan.used])
         lead = () if self.sums else (self.tasks,)
         return Decoded(values.reshape(lead + shape), len(plan.used), plan.bound)
 
@@ -145,7 +131,7 @@ class Code(ABC):
         if key in self._plans:
             self._plans.move_to_end(key)
             return self._plans[key]
-        plan = self._make_plan(tuple(sorted(key))) if key else None
+        plan = self._best_plan(tuple(sorted(key))) if key else None
         if plan is not None and not (plan.bound <= self.max_error or self.approximate):
             plan = None
         self._plans[key] = plan
@@ -153,43 +139,28 @@ class Code(ABC):
             self._plans.popitem(last=False)
         return plan
 
-    @abstractmethod
-    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+    def _best_plan(self, received: tuple[int, ...]) -> Plan | None:
+        """One with care only where that is of use."""
+        plan = self.make_plan(received, careful=False)
+        if plan is not None and plan.bound > min(self.max_error, MAX_ERROR):
+            better = self.make_plan(received, careful=True)
+            if better is not None and better.bound <= self.max_error:
+                return better
+        return plan
+
+    def make_plan(self, received: tuple[int, ...], *, careful: bool) -> Plan | None:
         """A plan, however accurate; None if the results do not determine what is asked for."""
+        weights = self._weights(received, careful)
+        if weights is None:
+            return None
+        places = np.flatnonzero(weights.any(axis=0))
+        used = tuple(received[place] for place in places)
+        wanted = np.ones((1, self.tasks)) if self.sums else np.eye(self.tasks)
+        bound = error_bound(weights[:, places], self.matrix[list(used)], wanted, careful=careful)
+        return Plan(used, weights[:, places], careful, bound)
 
-
-def combine(weights: Floats, rows: Sequence[NDArray[Any]]) -> Floats:
-    """`weights @ rows` [K, P] in float64; what is a plain copy of a row is copied."""
-    made = np.empty((len(weights), len(rows[0])))
-    copies = copied_rows(weights)
-    mixed = copies < 0
-    for target, source in enumerate(copies.tolist()):
-        if source >= 0:
-            made[target] = rows[source]
-    if mixed.any():
-        needed = np.flatnonzero(weights[mixed].any(axis=0))
-        block = np.empty((len(needed), made.shape[1]))
-        for place, source in enumerate(needed.tolist()):
-            block[place] = rows[source]
-        made[mixed] = weights[np.ix_(mixed, needed)] @ block
-    return made
-
-
-def copied_rows(weights: Floats) -> NDArray[np.intp]:
-    """For each row of weights the number of the one result that it copies, or -1."""
-    single = (np.count_nonzero(weights, axis=1) == 1) & (weights.sum(axis=1) == 1.0)
-    return np.where(single, weights.argmax(axis=1), -1)
-
-
-def error_bound(weights: Floats, rows: Floats, wanted: Floats) -> float:
-    """How far `weights @ (rows @ x)` may be from `wanted @ x`, for any x of largest number 1.
-
-    The rounding of encoding (sums of as many terms as a row has) and of decoding, Higham's
-    gamma_n = n u / (1 - n u) each, and how far the weights themselves are off.
-    """
-    terms = int(np.count_nonzero(rows, axis=1).max()) + int(np.count_nonzero(weights, axis=1).max())
-    copies = np.count_nonzero(rows, axis=1).max() == 1 and (copied_rows(weights) >= 0).all()
-    gamma = 0.0 if copies else terms * UNIT_ROUNDOFF / (1 - terms * UNIT_ROUNDOFF)
-    rounding = gamma * (abs(weights) @ abs(rows)).sum(axis=1).max()
-    off = abs(weights @ rows - wanted).sum(axis=1).max()
-    return float(rounding + off)
+    @abstractmethod
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
+        """Of the results of these workers [M, R] (sum codes: [1, R]), with care as exact as they
+        can be; None if they do not determine what is asked for.
+        """

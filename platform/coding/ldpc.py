@@ -11,7 +11,8 @@ from functools import cache
 import numpy as np
 from numpy.typing import NDArray
 
-from covey.platform.coding.code import CodeError, Floats, Plan, error_bound
+from covey.platform.coding.code import CodeError
+from covey.platform.coding.product import Extended, Floats
 from covey.platform.coding.task_codes import TaskCode
 
 Bits = NDArray[np.bool_]
@@ -131,14 +132,11 @@ class LdpcCode(TaskCode):
     peeling leaves over is solved by least squares.
     """
 
-    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
-        rows = self.matrix[list(received)]
-        weights = peeled(rows)
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
+        weights = peeled(self.matrix[list(received)])
         if not weights.any(axis=1).all():
-            return super()._make_plan(received)
-        used = np.flatnonzero(weights.any(axis=0))
-        bound = error_bound(weights[:, used], rows[used], np.eye(self.tasks))
-        return Plan(tuple(received[place] for place in used), weights[:, used], bound)
+            return super()._weights(received, careful)
+        return weights.astype(np.longdouble)
 
 
 def peeled(rows: Floats) -> Floats:

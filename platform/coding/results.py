@@ -8,8 +8,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.platform.coding.board import Board
-from covey.platform.coding.code import Code, Floats
+from covey.platform.coding.code import Code
 from covey.platform.coding.exact import ByteCode, Form, digest
+from covey.platform.coding.product import Floats
 
 
 @dataclass(frozen=True)

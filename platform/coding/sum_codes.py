@@ -2,17 +2,21 @@
 sufficient subset gives the sum over all tasks (Tandon et al. 2017).
 """
 
+from dataclasses import replace
+
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
+from covey.platform.coding.code import Code, CodeError
 from covey.platform.coding.draws import of_summing
+from covey.platform.coding.plan import MAX_ERROR, Plan
+from covey.platform.coding.product import Extended, Floats, left_over
 from covey.platform.coding.tolerance import all_decode
 from covey.platform.seeds import derive
 
-CYCLIC_ERROR = 4e-6
+CYCLIC_ERROR = 4e-8
 """As `MAX_ERROR`. Cyclic codes amplify rounding more, the more workers there are: what is measured
-is within 1e-11 up to 16 of them, and within 1e-8 at 64 (tests/benchmarks/code_errors.py).
+is within 1e-11 up to 16 of them, and within 1e-9 at 64 (tests/benchmarks/code_errors.py).
 """
 CYCLIC_DRAWS, CYCLIC_TRIALS = 200, 8
 """So many matrices are drawn; of so many, those with the smallest numbers, the best is taken."""
@@ -33,20 +37,14 @@ class SumCode(Code):
     def tolerance(self) -> int:
         return self._stragglers
 
-    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
-        """The weights [R] of the received rows; None to wait for more."""
-        rows = self.matrix[list(received)]
-        weights, *_ = np.linalg.lstsq(rows.T, np.ones(self.tasks), rcond=None)
-        return weights.astype(np.float64)
-
-    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
-        weights = self.coefficients(received)
-        if weights is None:
-            return None
-        used = np.flatnonzero(weights)
-        rows = self.matrix[[received[place] for place in used]]
-        bound = error_bound(weights[None, used], rows, np.ones((1, self.tasks)))
-        return Plan(tuple(received[place] for place in used), weights[None, used], bound)
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
+        """Least squares; with care, twice again for what is left over."""
+        rows, ones = self.matrix[list(received)], np.ones((1, self.tasks))
+        weights = np.zeros((1, len(received)), np.longdouble)
+        for _ in range(3 if careful else 1):
+            left = left_over(weights, rows, ones)
+            weights += np.linalg.lstsq(rows.T, left[0], rcond=None)[0]
+        return weights
 
 
 class FractionalRepetition(SumCode):
@@ -54,20 +52,21 @@ class FractionalRepetition(SumCode):
     part.
     """
 
-    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
-        weights, covered = np.zeros(len(received)), np.zeros(self.tasks, dtype=bool)
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
+        weights = np.zeros((1, len(received)), np.longdouble)
+        covered = np.zeros(self.tasks, dtype=bool)
         for place, worker in enumerate(received):
             own = self.matrix[worker] != 0
             if not covered[own].any():
-                weights[place], covered = 1.0, covered | own
+                weights[0, place], covered = 1.0, covered | own
         return weights if covered.all() else None
 
-    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
+    def make_plan(self, received: tuple[int, ...], *, careful: bool) -> Plan | None:
         """Copies in the order of their parts: the sum is the same to the bit, whoever answers."""
-        plan = super()._make_plan(received)
+        plan = super().make_plan(received, careful=careful)
         if plan is None:
             return None
-        return Plan(tuple(sorted(plan.used, key=self.tasks_of)), plan.weights, plan.bound)
+        return replace(plan, used=tuple(sorted(plan.used, key=self.tasks_of)))
 
 
 class Stochastic(SumCode):
@@ -78,9 +77,9 @@ class Stochastic(SumCode):
 
     approximate = True
 
-    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
         enough = len(received) >= self.workers - self.tolerance
-        return np.ones(len(received)) if enough else None
+        return np.ones((1, len(received)), np.longdouble) if enough else None
 
 
 class Approximate(SumCode):
@@ -90,9 +89,9 @@ class Approximate(SumCode):
 
     approximate = True
 
-    def coefficients(self, received: tuple[int, ...]) -> Floats | None:
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
         enough = len(received) >= self.workers - self.tolerance
-        return super().coefficients(received) if enough else None
+        return super()._weights(received, careful) if enough else None
 
 
 def fractional_repetition(workers: int, tasks: int, stragglers: int) -> SumCode:

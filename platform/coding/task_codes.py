@@ -3,8 +3,10 @@
 import numpy as np
 from numpy.random import PCG64, Generator
 
-from covey.platform.coding.code import MAX_ERROR, Code, CodeError, Floats, Plan, error_bound
+from covey.platform.coding.code import Code, CodeError
 from covey.platform.coding.draws import best_draw, of_solving
+from covey.platform.coding.plan import MAX_ERROR
+from covey.platform.coding.product import Extended, Floats, left_over
 from covey.platform.coding.tolerance import all_decode
 from covey.platform.seeds import derive
 
@@ -56,23 +58,17 @@ class TaskCode(Code):
         """Whether everybody has something to do, and all results together are enough."""
         return bool(self.matrix.any(axis=1).all()) and self.decodable(range(self.workers))
 
-    def _make_plan(self, received: tuple[int, ...]) -> Plan | None:
-        rows = self.matrix[list(received)]
-        weights = plain_first(rows)
-        if weights is None:
-            return None
-        used = np.flatnonzero(weights.any(axis=0))
-        bound = error_bound(weights[:, used], rows[used], np.eye(self.tasks))
-        return Plan(tuple(received[place] for place in used), weights[:, used], bound)
+    def _weights(self, received: tuple[int, ...], careful: bool) -> Extended | None:
+        return plain_first(self.matrix[list(received)], careful)
 
 
-def plain_first(rows: Floats) -> Floats | None:
+def plain_first(rows: Floats, careful: bool) -> Extended | None:
     """Weights [M, R] with `weights @ rows` the identity: copies of the tasks that some row holds
     alone with coefficient 1, and least squares over all other rows for the missing ones. None if
     the rows have a smaller rank than M.
     """
     count, tasks = rows.shape
-    weights = np.zeros((tasks, count))
+    weights = np.zeros((tasks, count), np.longdouble)
     alone = (np.count_nonzero(rows, axis=1) == 1) & (rows.max(axis=1) == 1.0)
     for row in np.flatnonzero(alone)[::-1]:  # of several copies the first is taken
         task = int(rows[row].argmax())
@@ -84,21 +80,29 @@ def plain_first(rows: Floats) -> Floats | None:
     mixed = np.flatnonzero(~alone)
     if len(mixed) < missing.sum():
         return None
-    inverse = left_inverse(rows[np.ix_(mixed, missing)])
+    inverse = left_inverse(rows[np.ix_(mixed, missing)], careful)
     if inverse is None:
         return None
-    # The mixed rows without what is known of them: rows - known part @ copies.
     weights[np.ix_(missing, mixed)] = inverse
-    weights[missing] -= inverse @ rows[np.ix_(mixed, ~missing)] @ weights[~missing]
+    # The mixed rows are taken without what is known of them.
+    copied = weights[~missing].argmax(axis=1)
+    weights[np.ix_(missing, copied)] = -inverse @ rows[np.ix_(mixed, ~missing)]
     return weights
 
 
-def left_inverse(matrix: Floats) -> Floats | None:
-    """The pseudo-inverse [K, R] of [R, K] of full column rank, else None."""
+def left_inverse(matrix: Floats, careful: bool) -> Extended | None:
+    """The pseudo-inverse [K, R] of [R, K] of full column rank, else None.
+
+    With care it is refined: what it leaves of the identity is squared by a step of Newton's (Higham
+    2002, section 14.5); the second is for the ill-conditioned.
+    """
     u, singular, vt = np.linalg.svd(matrix, full_matrices=False)
     if singular[-1] <= singular[0] * len(matrix) * np.finfo(np.float64).eps:
         return None
-    inverse: Floats = (vt.T / singular) @ u.T
+    rough = (vt.T / singular) @ u.T
+    inverse: Extended = rough.astype(np.longdouble)
+    for _ in range(2 if careful else 0):
+        inverse += left_over(inverse, matrix, np.eye(matrix.shape[1])) @ rough
     return inverse
 
 
@@ -120,8 +124,8 @@ def replication(workers: int, tasks: int) -> TaskCode:
 
 def mds(workers: int, tasks: int, seed: int) -> TaskCode:
     """Systematic: the first M workers have a task each, the others a dense mixture of all, drawn so
-    that rows (or columns) are orthonormal. Any M results determine all; with many workers one set
-    of them in a hundred is so near to another's span that it waits for one result more.
+    that rows (or columns) are orthonormal. Any M results determine all; with tens of workers one
+    set of them in 500 is so near to another's span that it waits for one result more.
     """
 
     def draw(generator: Generator) -> TaskCode:

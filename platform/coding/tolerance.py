@@ -7,8 +7,9 @@ import numpy as np
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 
-from covey.platform.coding.code import UNIT_ROUNDOFF, Code
+from covey.platform.coding.code import Code
 from covey.platform.coding.patterns import received_sets, sampled
+from covey.platform.coding.product import UNIT_ROUNDOFF, product_error
 from covey.platform.seeds import derive
 
 LISTED = 15_000
@@ -47,8 +48,9 @@ def doubtful(code: Code, sets: list[tuple[int, ...]]) -> list[tuple[int, ...]]:
     if code.sums:
         longest = sqrt(code.tasks)
     largest = float(abs(code.matrix).sum(axis=1).max())
-    terms = (code.tasks + rows.shape[1]) * UNIT_ROUNDOFF
-    least = 4 * terms * longest * sqrt(rows.shape[1]) * largest / code.max_error
+    terms = code.tasks + rows.shape[1]
+    unit = UNIT_ROUNDOFF + (2 + code.tasks) * product_error(terms)
+    least = 4 * unit * longest * sqrt(rows.shape[1]) * largest / code.max_error
     return [sets[which] for which in np.flatnonzero(smallest(rows) < least)]
 
 
@@ -76,13 +78,13 @@ def seldom_refused(code: Code, stragglers: int) -> bool:
 
 
 def sampled_bounds(code: Code, stragglers: int, generator: Generator) -> list[float]:
-    """Of the error for stragglers in a row, from each worker on, then for `SAMPLES` random sets; up
-    to the first that is refused, whose bound is infinite.
+    """Of the error, with care, for stragglers in a row, from each worker on, then for `SAMPLES`
+    random sets; up to the first that is refused, whose bound is infinite.
     """
     bounds: list[float] = []
     for received in sampled(code.workers, stragglers, SAMPLES + code.workers, generator):
-        plan = code.plan(received)
-        bounds.append(inf if plan is None else plan.bound)
-        if plan is None:
+        plan = code.make_plan(received, careful=True)
+        bounds.append(inf if plan is None or plan.bound > code.max_error else plan.bound)
+        if bounds[-1] == inf:
             break
     return bounds

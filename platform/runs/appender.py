@@ -39,8 +39,7 @@ class Appender:
             return None
 
     def _write(self) -> None:
-        self._path.parent.mkdir(exist_ok=True)
-        descriptor = os.open(self._path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o644)
+        descriptor = self._open()
         try:
             before = os.fstat(descriptor).st_size
             try:
@@ -53,6 +52,14 @@ class Appender:
         finally:
             os.close(descriptor)
         self._waiting = bytearray()
+
+    def _open(self) -> int:
+        flags = os.O_WRONLY | os.O_APPEND | os.O_CREAT
+        try:
+            return os.open(self._path, flags, 0o644)
+        except FileNotFoundError:
+            self._path.parent.mkdir(exist_ok=True)
+            return os.open(self._path, flags, 0o644)
 
 
 def end_at_last_line(path: Path) -> None:

@@ -15,6 +15,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 from typing import Self
 
@@ -109,14 +110,22 @@ class _Claim:
 
 def _claimed(path: Path) -> _Claim:
     try:
-        record = json.loads((path / CLAIM).read_bytes())
-        return _Claim(int(record["attempt"]), int(record["pid"]))
+        content = (path / CLAIM).read_bytes()
     except FileNotFoundError:
         return _Claim(0, 0)
+    try:
+        return _parsed(content)
     except (ValueError, KeyError, TypeError) as error:
         raise UserError(
             f"{path / CLAIM} is damaged: delete it if no process writes there"
         ) from error
+
+
+@lru_cache(maxsize=8)
+def _parsed(content: bytes) -> _Claim:
+    """Every write reads the same."""
+    record = json.loads(content)
+    return _Claim(int(record["attempt"]), int(record["pid"]))
 
 
 @contextmanager

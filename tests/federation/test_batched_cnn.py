@@ -24,8 +24,10 @@ def test_each_client_takes_the_step_that_it_would_take_alone():
     }
     before = {name: array.clone() for name, array in weights.items()}
     parts = [torch.randperm(40)[: 1 + 3 * client % 8] for client in range(clients)]
-    plans = [Plan(part, [len(part)]) for part in parts]
-    losses = cnn_step(IMAGE)(weights, LaidOut(plans, images, labels, 3).batch(0), 0.5)
+    plans = [Plan(part, (len(part),)) for part in parts]
+    laid_out = LaidOut(plans, images, labels, 3)
+    cnn_step(IMAGE)(weights, next(laid_out.batches()), 0.5)
+    losses = laid_out.losses.sum((1, 2))
     for client, part in enumerate(parts):
         own = {name: array[client].requires_grad_() for name, array in before.items()}
         loss = cross_entropy(functional_call(model, own, (images[part],)), labels[part])
