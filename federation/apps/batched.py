@@ -138,8 +138,9 @@ def train_together(
     mu = beside.mu
     start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
     for batch in laid_out.batches():
-        active = len(batch.sizes)
-        mine = {name: tensor[:active] for name, tensor in weights.items()}
+        active, mine = len(batch.sizes), weights
+        if active < len(plans):
+            mine = {name: tensor[:active] for name, tensor in weights.items()}
         pulls = {name: (mine[name] - begun).mul_(rate * mu) for name, begun in start.items()}
         step(mine, batch, rate)
         for name, pull in pulls.items():
@@ -214,11 +215,12 @@ class LaidOut:
             active = len(self._sizes[first])
             indices = self._indices[first:last, :active]
             taken = torch.index_select(self._images, 0, indices.reshape(-1))
-            images = taken.view(*indices.shape, -1)
-            for number in range(first, last):
-                sizes = self._sizes[number]
-                target, share = self._target[number], self._share[number]
-                batch = Batch(images[number - first], target, share, self.losses, sizes)
+            images = taken.view(*indices.shape, -1).unbind()
+            columns = self._target[first:last].unbind(), self._share[first:last].unbind()
+            for own, target, share, sizes in zip(
+                images, *columns, self._sizes[first:last], strict=True
+            ):
+                batch = Batch(own, target, share, self.losses, sizes)
                 whole = (active, max(sizes)) == self._indices.shape[1:]
                 yield batch if whole else batch.of(slice(active))
 
