@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from flwr.app import MetricRecord
+    from flwr.serverapp.strategy import Strategy
 
 ACCURACY_NAMES = ("accuracy", "acc", "eval_acc", "eval_accuracy", "test_acc", "test_accuracy")
 
@@ -33,6 +34,18 @@ def with_accuracy(figures: Mapping[str, float], server_evaluates: bool) -> dict[
     prefix = "" if server_evaluates else "client_"
     names = [prefix + name for name in ACCURACY_NAMES if prefix + name in figures]
     return {**figures, "accuracy": figures[names[0]]} if names else dict(figures)
+
+
+def strategy_figures(strategy: "Strategy") -> dict[str, float]:
+    """What a strategy, or one that it wraps, tells of itself in its attribute `figures`."""
+    from covey.federation.sampling import wrapped  # which imports Flower
+
+    found: dict[str, float] = {}
+    for inner in wrapped(strategy):
+        own = getattr(inner, "figures", None)
+        if isinstance(own, dict):
+            found |= {name: value for name, value in own.items() if isinstance(value, float)}
+    return found
 
 
 def _stands_alone(name: str, prefix: str, numbers: Mapping[str, float]) -> bool:

@@ -76,8 +76,8 @@ def array_record(arrays: Mapping[str, Array]) -> ArrayRecord:
     return made
 
 
-def metric_record(metrics: Mapping[str, int | float]) -> MetricRecord:
-    """Single numbers whose kinds are known."""
+def metric_record(metrics: Mapping[str, int | float | list[float]]) -> MetricRecord:
+    """Numbers whose kinds are known."""
     made = MetricRecord()
     entries_of(made).update(metrics)
     return made

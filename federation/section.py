@@ -141,7 +141,7 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
         local = local.model_copy(update={"epochs": 1})
     strategy = section.strategy or FedAvgOptions(name="fedavg")
     cohort = section.cohort or section.clients
-    check_strategy(strategy, section.differential_privacy, section.compression, cohort)
+    check_strategy(strategy, section.differential_privacy, section.compression, cohort, section.app)
     if isinstance(strategy, FedBuffOptions):
         min_replies = (section.round and section.round.min_replies) or 1
         strategy = strategy.resolved(cohort, section.clients, min_replies)

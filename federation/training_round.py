@@ -13,7 +13,7 @@ from covey.federation.client_sampling import Sampler
 from covey.federation.compression import restored
 from covey.federation.exchange import Exchange, Terms
 from covey.federation.faults import NO_FAULT, Fault, Faults
-from covey.federation.figures import figures_of
+from covey.federation.figures import figures_of, strategy_figures
 from covey.federation.losses import Tell, good, summary, tell_losses
 from covey.federation.metric_gaps import fill_gaps
 from covey.federation.phases import Phases
@@ -81,6 +81,7 @@ class TrainingRound:
             arrays = as_precise_as(progress.arrays, arrays)
             progress.arrays = progress.result.arrays = arrays
         figures = self._counted(replies) | privacy_figures(self._strategy)
+        figures |= strategy_figures(self._strategy)
         if trained is not None:
             progress.result.train_metrics_clientapp[number] = trained
             figures |= figures_of(trained, "train_")

@@ -11,12 +11,12 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from covey.federation.apps.batched import (
-    Batch,
     Step,
     Weights,
     descend_two_layers,
     through_two_layers,
 )
+from covey.federation.apps.minibatches import Batch
 from covey.federation.apps.models import convolved
 from covey.federation.sample_spec import ImageSize
 

@@ -6,18 +6,26 @@ from flwr.app import Context, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from torch import Tensor, nn
 
-from covey.federation.apps.local_sgd import Trained, beside_of, minibatches, train
+from covey.federation.apps.guide import guide_of
+from covey.federation.apps.local_sgd import (
+    Trained,
+    Work,
+    beside_of,
+    train,
+    work_of,
+)
 from covey.federation.apps.models import spare_model
 from covey.federation.apps.settings import Settings, compression_of, settings_of, strategy_of
 from covey.federation.apps.task import evaluate_held_out, held_out, loss_on, partition
 from covey.federation.compression import CallNext, compress
 from covey.federation.data import load
+from covey.federation.fedgen import COUNTS
 from covey.federation.packing import packing_of
 from covey.federation.scaffold import CONTROL, STEPS, keep_control
 
 app = ClientApp()
 
-Metrics = dict[str, int | float]
+Metrics = dict[str, int | float | list[float]]
 Parts = Callable[[Settings, int], tuple[Tensor, ...]]
 
 
@@ -35,10 +43,16 @@ def train_locally(message: Message, context: Context) -> Message:
     settings = settings_of(context)
     mine = _own(partition, settings, context)
     metrics = told_before(message, mine, settings)
-    received = message.content.array_records["arrays"]
-    plan, beside = minibatches(mine, settings), beside_of([message], [context])
-    (trained,) = train(settings, received, [plan], beside)
-    return reply_of(message, context, metrics, trained)
+    guide = guide_of(message.content)
+    work = work_of(mine, settings, message.content, guide)
+    received, beside = message.content.array_records["arrays"], beside_of([message], [context])
+    (trained,) = train(settings, received, [work], beside, guide)
+    return reply_of(message, context, metrics | told_of(work), trained)
+
+
+def told_of(work: Work) -> Metrics:
+    """What a reply says of the labels that were trained on."""
+    return {} if work.counts is None else {COUNTS: work.counts}
 
 
 def told_before(message: Message, mine: Tensor, settings: Settings) -> Metrics:

@@ -7,9 +7,14 @@ import torch
 from flwr.app import Context, Message
 
 from covey.federation.apps import client_app
-from covey.federation.apps.batched import Plan
-from covey.federation.apps.client_app import compress_as_told, reply_of, told_before
-from covey.federation.apps.local_sgd import Trained, beside_of, minibatches, train
+from covey.federation.apps.client_app import (
+    compress_as_told,
+    reply_of,
+    told_before,
+    told_of,
+)
+from covey.federation.apps.guide import Guide, guide_of
+from covey.federation.apps.local_sgd import Trained, Work, beside_of, train, work_of
 from covey.federation.apps.settings import Settings, compression_of, strategy_of
 from covey.federation.apps.task import partition
 from covey.federation.client_runner import Answer, ClientRunner, Question
@@ -40,27 +45,32 @@ class BuiltInProgram:
         return in_groups(asked, lambda one: id(one.message.content["arrays"]), self._trained)
 
     def _trained(self, asked: Sequence[Question]) -> list[Answer]:
-        received = asked[0].message.content.array_records["arrays"]
+        content = asked[0].message.content
+        received, guide = content.array_records["arrays"], guide_of(content)
         contexts = map(self._runner.context, asked)
         beside = beside_of([one.message for one in asked], contexts)
-        trained = train(self._settings, received, [self._plan(one) for one in asked], beside)
-        return [self._answer(*each) for each in zip(asked, trained, strict=True)]
+        works = [self._work(one, guide) for one in asked]
+        trained = train(self._settings, received, works, beside, guide)
+        return [self._answer(*each) for each in zip(asked, works, trained, strict=True)]
 
-    def _plan(self, question: Question) -> Plan:
-        """The client's minibatches: the same random numbers as its app would draw."""
+    def _work(self, question: Question, guide: Guide | None) -> Work:
+        """The client's: the same random numbers as its app would draw."""
         role = f"client {question.message.metadata.message_type}"
         seed = torch_seed(self._seed, role, question.round, question.client)
         self._generator.manual_seed(seed)
-        return minibatches(self._parts[question.client], self._settings, self._generator)
+        mine = self._parts[question.client]
+        return work_of(mine, self._settings, question.message.content, guide, self._generator)
 
-    def _answer(self, asked: Question, trained: Trained) -> Answer:
+    def _answer(self, asked: Question, work: Work, trained: Trained) -> Answer:
         mine = self._parts[asked.client]
         if self._plain and CONTROL not in asked.message.content:
-            metrics = metric_record({"loss": trained.loss, "num-examples": len(mine)})
+            metrics = metric_record(
+                {"num-examples": len(mine), **told_of(work), "loss": trained.loss}
+            )
             return Answer(records_of(arrays=trained.arrays, metrics=metrics), asked.state)
 
         def already_trained(message: Message, context: Context) -> Message:
-            metrics = told_before(message, mine, self._settings)
+            metrics = told_before(message, mine, self._settings) | told_of(work)
             return reply_of(message, context, metrics, trained)
 
         def app(message: Message, context: Context) -> Message:

@@ -1,31 +1,44 @@
 """What the built-in apps' clients do to train, whether one of them alone or a cohort together."""
 
 from collections.abc import Iterable, Sequence
+from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import torch
-from flwr.app import ArrayRecord, Context, Message
+from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from covey.federation.apps.batched import (
     Beside,
-    Plan,
     Step,
     Weights,
     logistic_step,
     mlp_step,
-    plan_of,
     train_together,
 )
 from covey.federation.apps.batched_cnn import cnn_step
+from covey.federation.apps.guide import Draws, Guide
+from covey.federation.apps.minibatches import Plan, plan_of
 from covey.federation.apps.settings import Settings
 from covey.federation.apps.task import tensors
 from covey.federation.data import load
+from covey.federation.fedgen import COUNTS
 from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record
 from covey.federation.scaffold import CONTROL, correction
 
 STEPS: dict[str, Step] = {"logistic": logistic_step, "mlp": mlp_step}
+
+
+class Work(NamedTuple):
+    """A client's minibatches, what it has drawn for a generator of latents, and how often it trains
+    on each label, if the server asks for it.
+    """
+
+    plan: Plan
+    draws: Draws | None = None
+    counts: list[float] | None = None
 
 
 class Trained(NamedTuple):
@@ -37,38 +50,59 @@ class Trained(NamedTuple):
 
 
 def train(
-    settings: Settings, received: ArrayRecord, plans: Sequence[Plan], beside: Beside
+    settings: Settings,
+    received: ArrayRecord,
+    works: Sequence[Work],
+    beside: Beside,
+    guide: Guide | None = None,
 ) -> list[Trained]:
     """Plain stochastic gradient descent of each client, on the minibatches of its plan."""
-    order = sorted(range(len(plans)), key=lambda place: -len(plans[place].sizes))
-    weights = copies(received, len(plans))
+    order = sorted(range(len(works)), key=lambda place: -len(works[place].plan.sizes))
+    plans = [works[place].plan for place in order]
+    beside = beside.of(order)
+    draws = [own for place in order if (own := works[place].draws) is not None]
+    if guide is not None:
+        beside = replace(beside, hints=partial(guide.hints, draws))
+    weights = copies(received, len(works))
     images, labels, _, _ = tensors(settings.data)
-    losses = train_together(
-        step_of(settings),
-        weights,
-        [plans[place] for place in order],
-        images,
-        labels,
-        settings.learning_rate,
-        beside.of(order),
-    ).tolist()
+    rate = settings.learning_rate
+    losses = train_together(step_of(settings), weights, plans, images, labels, rate, beside)
     blocks = {name: tensor.numpy() for name, tensor in weights.items()}
     found: dict[int, Trained] = {}
-    for row, place in enumerate(order):
+    for row, (place, loss) in enumerate(zip(order, losses.tolist(), strict=True)):
         arrays = array_record({name: NumpyArray(block[row]) for name, block in blocks.items()})
-        found[place] = Trained(arrays, losses[row], len(plans[place].sizes))
-    return [found[place] for place in range(len(plans))]
+        found[place] = Trained(arrays, loss, len(plans[row].sizes))
+    return [found[place] for place in range(len(works))]
 
 
-def minibatches(
-    mine: torch.Tensor, settings: Settings, generator: torch.Generator | None = None
-) -> Plan:
-    """A client's, of passes over its samples `mine` that hold all epochs or steps, each in a new
-    order.
+def work_of(
+    mine: torch.Tensor,
+    settings: Settings,
+    content: RecordDict,
+    guide: Guide | None,
+    generator: torch.Generator | None = None,
+) -> Work:
+    """A client's answer to a message that holds this, in passes over its samples `mine` that hold
+    all epochs or steps, each in a new order. Drawn from a generator, None for torch's own.
     """
     count = settings.epochs or -(-settings.steps // -(-len(mine) // settings.batch_size))
     passes = [mine[torch.randperm(len(mine), generator=generator)] for _ in range(count)]
-    return plan_of(passes, settings.batch_size, settings.steps)
+    plan = plan_of(passes, settings.batch_size, settings.steps)
+    draws = guide and guide.draws(plan, settings.batch_size, generator)
+    noise = content.config_records["config"].get(COUNTS)
+    if not isinstance(noise, float):
+        return Work(plan, draws)
+    _, labels, _, _ = tensors(settings.data)
+    counts = torch.bincount(labels[plan.order], minlength=load(settings.data).classes).double()
+    if noise > 0:
+        counts += laplace(len(counts), noise, generator)
+    return Work(plan, draws, counts.tolist())
+
+
+def laplace(count: int, scale: float, generator: torch.Generator | None) -> torch.Tensor:
+    """Numbers of the Laplace distribution around 0."""
+    uniform = torch.rand(count, dtype=torch.float64, generator=generator) - 0.5
+    return -scale * uniform.sign() * torch.log1p(-2 * uniform.abs().clamp(max=0.5 - 1e-12))
 
 
 def beside_of(messages: Sequence[Message], contexts: Iterable[Context]) -> Beside:

@@ -13,7 +13,7 @@ from covey.federation.apps.settings import (
     settings_of,
     strategy_of,
 )
-from covey.federation.apps.task import evaluate
+from covey.federation.apps.task import evaluate_seen
 from covey.federation.compression import Restoring
 from covey.federation.data import load
 from covey.federation.noise import secret_noise, seeded_noise
@@ -32,10 +32,11 @@ def main(grid: Grid, context: Context) -> None:
 
     def test(_round: int, arrays: ArrayRecord) -> MetricRecord:
         model.load_state_dict(arrays.to_torch_state_dict())
-        accuracy, loss = evaluate(model, settings.data)
-        return MetricRecord({"accuracy": accuracy, "loss": loss})
+        accuracy, loss, seen = evaluate_seen(model, settings, clients)
+        return MetricRecord({"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen})
 
-    strategy = make_strategy(settings, len(list(grid.get_node_ids())))
+    clients = len(list(grid.get_node_ids()))
+    strategy = make_strategy(settings, clients)
     evaluate_on_clients(strategy, settings.evaluated)
     strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
 

@@ -26,6 +26,8 @@ class Told:
     """Clients that train in a round."""
     learning_rate: float
     """Of the clients' local steps."""
+    rectified: bool = True
+    """Whether what the model's last layer sees is never below 0."""
 
     def sampling(self) -> dict[str, Any]:
         """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""
@@ -50,6 +52,8 @@ class StrategyOptions(Section):
     bears_compression: ClassVar[bool] = True
     """Whether the server can do with a client's model as packing has left it."""
 
+    needs_latents: ClassVar[bool] = False
+    """Whether the model must have a layer before its last one."""
     needs_loss_before: ClassVar[bool] = False
     """Whether the server must know each client's loss before it trained."""
 

@@ -17,6 +17,7 @@ from covey.federation.strategies.averaging import (
     ScaffoldOptions,
 )
 from covey.federation.strategies.buffered import FedBuffOptions
+from covey.federation.strategies.distilling import FedGenOptions
 from covey.federation.strategies.robust import (
     BulyanOptions,
     KrumOptions,
@@ -32,6 +33,7 @@ StrategySection = Annotated[
     | FedAvgMOptions
     | FedAvgOptions
     | FedBuffOptions
+    | FedGenOptions
     | FedProxOptions
     | FedYogiOptions
     | KrumOptions

@@ -20,8 +20,15 @@ def check_strategy(
     privacy: PrivacySection | None,
     compression: CompressionSection | None,
     cohort: int,
+    app: str,
 ) -> None:
     """KeyProblem for what cannot work, with what would."""
+    if strategy.needs_latents and app == "logistic":
+        raise KeyProblem(
+            ("federated", "app"),
+            "found logistic, which has no hidden layer for a generator to imitate; allowed are "
+            "mlp, cnn",
+        )
     if problem := strategy.problem(cohort):
         raise KeyProblem(("federated", "strategy", problem[0]), problem[1])
     name = next(name for name, options in OPTIONS.items() if isinstance(strategy, options))

@@ -2,17 +2,19 @@
 
 import pytest
 import torch
-from flwr.app import Array, ArrayRecord
+from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
 from torch.nn.functional import cross_entropy
 
 from covey.federation.apps import local_sgd
 from covey.federation.apps.batched import Beside
+from covey.federation.apps.guide import Guide
 from covey.federation.apps.models import make_model
 from covey.federation.apps.settings import Settings
 from covey.federation.sample_spec import ImageSize
 
 IMAGE = ImageSize(6, 5, 2)
 PIXELS, CLASSES, RATE, MU = 60, 3, 0.2, 0.7
+PLAIN = RecordDict({"config": ConfigRecord()})
 
 
 @pytest.fixture(autouse=True)
@@ -25,6 +27,7 @@ def small_data(monkeypatch):
 
     class Data:
         spec = Spec
+        classes = CLASSES
 
     monkeypatch.setattr(local_sgd, "tensors", lambda name: (images, labels, None, None))
     monkeypatch.setattr(local_sgd, "load", lambda name: Data)
@@ -72,7 +75,8 @@ def test_clients_learn_what_autograd_would_teach_them(small_data, name, parts, a
     settings = settings_of(name, 5)
     model = make_model(name, PIXELS, CLASSES, IMAGE)
     received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
-    plans = [local_sgd.minibatches(torch.randperm(50)[:size], settings) for size in parts]
+    works = [local_sgd.work_of(torch.randperm(50)[:size], settings, PLAIN, None) for size in parts]
+    plans = [work.plan for work in works]
     corrections = [
         {key: 0.1 * torch.randn_like(own) for key, own in model.named_parameters()} for _ in parts
     ]
@@ -84,7 +88,7 @@ def test_clients_learn_what_autograd_would_teach_them(small_data, name, parts, a
         "proximal": Beside(MU),
         "corrections": Beside(corrections=stacked),
     }[added]
-    found = local_sgd.train(settings, received, plans, beside)
+    found = local_sgd.train(settings, received, works, beside)
     assert [one.steps for one in found] == [len(plan.sizes) for plan in plans]
     for place, (plan, trained) in enumerate(zip(plans, found, strict=True)):
         model.load_state_dict(received.to_torch_state_dict())
@@ -95,3 +99,91 @@ def test_clients_learn_what_autograd_would_teach_them(small_data, name, parts, a
         for key, one in parameters.items():
             own = torch.from_numpy(trained.arrays[key].numpy())
             torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+
+
+GUIDE = {
+    "probabilities": torch.tensor([0.2, 0.5, 0.3]),
+    "latent_weight": 0.8,
+    "distillation_weight": 1.3,
+    "steps": 3,
+    "batch": 4,
+    "noise": "uniform",
+    "rectified": True,
+}
+NOISE, UNITS = 6, 9
+
+
+def guided_alone(model, work, guide, small_data):
+    """FedGen's local loss by autograd: a step at a time, as its two terms are written."""
+    images, labels = small_data
+    parameters, first = dict(model.named_parameters()), 0
+    for step, size in enumerate(work.plan.sizes):
+        batch = work.plan.order[first : first + size]
+        first += size
+        logits = model(images[batch])
+        loss = cross_entropy(logits, labels[batch])
+        if step < guide.steps:
+
+            def head(noise, asked):
+                hidden = torch.cat((noise, torch.nn.functional.one_hot(asked, CLASSES)), 1)
+                hidden = hidden @ guide.folded["hidden.weight"].t() + guide.folded["hidden.bias"]
+                output = guide.folded["output.weight"], guide.folded["output.bias"]
+                latents = torch.relu(torch.nn.functional.linear(torch.relu(hidden), *output))
+                return model.output(latents)
+
+            noise, asked = work.draws.noise[step], work.draws.labels[step]
+            loss = loss + guide.latent_weight * cross_entropy(
+                head(noise[-guide.batch :], asked), asked
+            )
+            example = torch.softmax(head(noise[:size], labels[batch]), 1).detach()
+            distance = torch.nn.functional.kl_div(
+                torch.log_softmax(logits, 1), example, reduction="batchmean"
+            )
+            loss = loss + guide.distillation_weight * distance
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with torch.no_grad():
+            for one, gradient in zip(parameters.values(), gradients, strict=True):
+                one.sub_(RATE * gradient)
+    return parameters
+
+
+@pytest.mark.parametrize("name", ["mlp", "cnn"])
+def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_data, name):
+    settings, model = settings_of(name, 5), make_model(name, PIXELS, CLASSES, IMAGE)
+    units = model.output.in_features
+    folded = {
+        "hidden.weight": torch.randn(UNITS, NOISE + CLASSES),
+        "hidden.bias": torch.randn(UNITS),
+        "output.weight": torch.randn(units, UNITS),
+        "output.bias": torch.randn(units),
+    }
+    guide = Guide(folded, **GUIDE)
+    received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
+    parts = [torch.randperm(50)[:size] for size in (3, 17, 8)]
+    works = [local_sgd.work_of(part, settings, PLAIN, guide) for part in parts]
+    found = local_sgd.train(settings, received, works, Beside(), guide)
+    for work, trained in zip(works, found, strict=True):
+        model.load_state_dict(received.to_torch_state_dict())
+        for key, one in guided_alone(model, work, guide, small_data).items():
+            own = torch.from_numpy(trained.arrays[key].numpy())
+            torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+
+
+def test_label_counts_are_of_the_samples_that_are_trained_on(small_data):
+    _, labels = small_data
+    settings, part = settings_of("mlp", 5), torch.randperm(50)[:17]
+    expected = (2 * torch.bincount(labels[part], minlength=CLASSES)).tolist()
+    counts = {}
+    for noise in (0.0, 5.0):
+        asked = RecordDict({"config": ConfigRecord({"label-counts": noise})})
+        counts[noise] = local_sgd.work_of(part, settings, asked, None).counts
+    assert local_sgd.work_of(part, settings, PLAIN, None).counts is None
+    assert counts[0.0] == expected
+    assert counts[5.0] != expected
+
+
+def test_noise_on_label_counts_is_laplaces():
+    drawn = local_sgd.laplace(200_000, 3.0, None)
+    assert float(drawn.mean()) == pytest.approx(0, abs=0.05)
+    assert float(drawn.abs().mean()) == pytest.approx(3.0, rel=0.02)
+    assert float(drawn.square().mean()) == pytest.approx(18.0, rel=0.05)

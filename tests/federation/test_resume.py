@@ -56,6 +56,14 @@ JOBS = {
     "fedavgm": ("memory", {"run_config": {"strategy": "fedavgm"}}),
     "private": ("memory", {"run_config": {"strategy": "private"}}),
     "fedadam by name": ("logistic", {"cohort": 3, "strategy": {"name": "fedadam"}}),
+    "fedgen": (
+        "mlp",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "strategy": {"name": "fedgen", "hidden": 16, "generator_steps": 3},
+        },
+    ),
     "scaffold": ("logistic", {"cohort": 3, "strategy": {"name": "scaffold"}}),
     "dp-fedavg": ("logistic", {"cohort": 3, "differential_privacy": {"clipping": "fixed"}}),
     "dp-fedavg, adaptive": (

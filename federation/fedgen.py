@@ -1,0 +1,185 @@
+"""FedGen's server (Zhu et al. 2021, algorithm 1), around the strategy that makes the new model.
+
+A generator learns from the last layers of the clients' models which latents stand for which label;
+the clients get it with the next round's model, and learn from it about labels that they lack. The
+only further thing that they tell is how often they have used each label, if that.
+"""
+
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
+from flwr.serverapp import Grid
+from flwr.serverapp.strategy import Strategy
+from torch import Tensor
+
+from covey.federation.latent_generator import (
+    Generator,
+    Heads,
+    Lesson,
+    Shape,
+    State,
+    ensemble_accuracy,
+    teach,
+)
+from covey.federation.numpy_array import NumpyArray, numbers_of
+from covey.federation.records import array_record, entries_of, records_in
+
+GENERATOR = "generator"
+"""The record with the generator in a message."""
+COUNTS = "label-counts"
+"""The metric with a client's counts of the labels that it has trained on."""
+WEIGHT, BIAS = "output.weight", "output.bias"
+"""The last layer of the built-in models."""
+
+
+@dataclass(frozen=True)
+class Guidance:
+    """What clients are told: the weight of the loss on the generator's latents, that of the
+    distance to what it stands for, the steps of a round in which they count, latents a step.
+    """
+
+    latent_weight: float
+    distillation_weight: float
+    decay: float
+    steps: int
+    batch: int
+    label_noise: float | None
+    """The scale of the noise on their counts of labels, 0 for none; None: they tell no counts."""
+
+
+class FedGen(Strategy):
+    """`strategy` chooses the clients and averages. Labels are drawn alike if `even`, else as often
+    as clients have them. `weighed`: a client's head counts for a label as much as the client has of
+    it, else as any other's. `public`: the generator sees the new model only, none of the clients'.
+    """
+
+    def __init__(
+        self,
+        strategy: Strategy,
+        guidance: Guidance,
+        lesson: Lesson,
+        shape: Callable[[int, int], Shape],
+        *,
+        even: bool = False,
+        weighed: bool = True,
+        public: bool = False,
+    ) -> None:
+        self.strategy = strategy
+        self.generator: State = {}
+        """Nothing before the first round has been aggregated."""
+        self.adam: dict[int, Any] = {}
+        self.labels: list[float] = []
+        """How likely each label is to be drawn."""
+        self.figures: dict[str, float] = {}
+        self._guidance, self._lesson = vars(guidance), vars(lesson)
+        self._shape_of = shape
+        self._even, self._weighed, self._public = even, weighed, public
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The strategy's messages, with the generator beside the model."""
+        guidance = Guidance(**self._guidance)
+        if guidance.label_noise is not None:
+            config[COUNTS] = guidance.label_noise
+        if not self.generator or not (guidance.latent_weight or guidance.distillation_weight):
+            return self.strategy.configure_train(server_round, arrays, config, grid)
+        generator = self._opened()
+        fades = guidance.decay**server_round
+        config["latent-weight"] = guidance.latent_weight * fades
+        config["distillation-weight"] = guidance.distillation_weight * fades
+        config["guided-steps"] = guidance.steps
+        config["generated-batch"] = guidance.batch
+        config["noise"] = Lesson(**self._lesson).noise
+        config["rectified"] = generator.shape.rectified
+        config["label-probabilities"] = self.labels
+        messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
+        record = array_record(
+            {name: NumpyArray(own.numpy()) for name, own in generator.folded().items()}
+        )
+        for message in messages:
+            message.content[GENERATOR] = record
+        return messages
+
+    def aggregate_train(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> tuple[ArrayRecord | None, MetricRecord | None]:
+        """The strategy's new model; the generator learns from what the clients have sent."""
+        replies = list(replies)
+        contents = [reply.content for reply in replies if reply.has_content()]
+        counts = [_taken_counts(records_in(content, MetricRecord)) for content in contents]
+        models = [records_in(content, ArrayRecord)[0] for content in contents]
+        averaged, metrics = self.strategy.aggregate_train(server_round, replies)
+        if averaged is not None:
+            taught_by = [averaged] if self._public else models
+            self._learn(server_round, taught_by, [] if self._public else counts)
+        return averaged, metrics
+
+    def _learn(
+        self,
+        number: int,
+        models: Sequence[ArrayRecord],
+        counts: Sequence[Sequence[float] | None],
+    ) -> None:
+        weight = torch.stack([_tensor(model, WEIGHT) for model in models])
+        bias = torch.stack([_tensor(model, BIAS) for model in models])
+        found = [count for count in counts if count is not None]
+        by_label = torch.ones(bias.shape)
+        if len(found) == len(models):
+            by_label = torch.tensor(found, dtype=torch.float32).clamp(min=0)
+        total = by_label.sum(0)
+        labels = (total > 0).float() if self._even else total
+        if not labels.any():
+            return
+        alike = torch.full_like(by_label, 1 / len(models))
+        shares = by_label / total.clamp(min=1e-12) if self._weighed else alike
+        heads = Heads(weight, bias, shares)
+        lesson = Lesson(**self._lesson)
+        generator = (
+            self._opened() if self.generator else Generator(self._shape_of(*weight.shape[1:]))
+        )
+        self.adam = teach(generator, self.adam, heads, labels, lesson, number)
+        self.generator = {name: own.clone() for name, own in generator.state_dict().items()}
+        self.labels = (labels / labels.sum()).tolist()
+        accuracy = ensemble_accuracy(generator, heads, labels, lesson.noise)
+        self.figures = {"generator_accuracy": accuracy}
+
+    def _opened(self) -> Generator:
+        shape = self._shape_of(len(self.labels), len(self.generator["output.bias"]))
+        with torch.random.fork_rng(devices=[]):  # what is drawn is about to be replaced
+            generator = Generator(shape)
+        generator.load_state_dict(self.generator)
+        return generator.eval()
+
+    def configure_evaluate(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The strategy's own messages."""
+        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
+
+    def aggregate_evaluate(
+        self, server_round: int, replies: Iterable[Message]
+    ) -> MetricRecord | None:
+        """The strategy's own metrics."""
+        return self.strategy.aggregate_evaluate(server_round, replies)
+
+    def summary(self) -> None:
+        """Log the strategy's own summary."""
+        self.strategy.summary()
+
+
+def _taken_counts(metrics: Sequence[MetricRecord]) -> Sequence[float] | None:
+    """A client's label counts, taken out of what the strategy averages; None if it tells none."""
+    for record in metrics:
+        counts = entries_of(record).pop(COUNTS, None)
+        if isinstance(counts, list) and np.isfinite(counts).all():
+            return counts
+    return None
+
+
+def _tensor(model: ArrayRecord, name: str) -> Tensor:
+    return torch.from_numpy(numbers_of(model[name]).astype(np.float32))
