@@ -15,6 +15,8 @@ from covey.federation.flower_internals import (
     records_from_bytes,
     records_to_bytes,
 )
+from covey.federation.numpy_array import NumpyArray
+from covey.federation.records import Records
 
 BIT_GENERATORS = ("MT19937", "PCG64", "PCG64DXSM", "Philox", "SFC64")
 
@@ -53,9 +55,10 @@ def from_bytes(kind: str, content: bytes) -> Any:
 def is_flowers(value: Any, kind: type) -> bool:
     """Whether a value is of this kind of Flower's, or of the older name that it keeps for it.
 
-    An app's own subclass is not: nothing is known of what it holds beside.
+    So are arrays and records of ours. An app's own subclass is not: nothing is known of what it
+    holds beside.
     """
-    own = type(value) is kind or type(value).__module__.startswith("flwr.")
+    own = type(value) in (kind, NumpyArray, Records) or type(value).__module__.startswith("flwr.")
     return own and isinstance(value, kind)
 
 

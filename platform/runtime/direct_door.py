@@ -11,9 +11,12 @@ from pathlib import Path
 
 from covey.platform.runtime.direct_line import LINE_ENDS, Line
 
-PATIENCE_S = 1.0
-"""For who knocks and then says nothing: all others wait meanwhile."""
-AT_THE_DOOR = 1024
+PATIENCE_S = 5.0
+"""For who knocks and then says nothing: the caller waits meanwhile. A worker on a busy machine may
+need some of it.
+"""
+QUEUE = 1024
+"""Workers that may knock before the caller has time for them; others wait to be let in line."""
 
 
 class Door:
@@ -27,7 +30,7 @@ class Door:
         self.key = secrets.token_bytes(32)
         self._socket = socket.socket(socket.AF_UNIX)
         self._socket.bind(self.path)
-        self._socket.listen(AT_THE_DOOR)
+        self._socket.listen(QUEUE)
 
     def fileno(self) -> int:
         """To wait until somebody knocks."""

@@ -29,7 +29,8 @@ LINE_ENDS = (EOFError, OSError)
 
 class Line:
     """One end of a line. The two sides take turns, so the memory that a message lies in is free
-    again when the answer to it has come, and neither side waits for the other to read.
+    again when the answer to it has come; what travels on the line itself is so little that nobody
+    waits for the other side to read.
     """
 
     def __init__(self, connection: Connection) -> None:

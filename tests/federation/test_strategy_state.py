@@ -15,6 +15,8 @@ from flwr.serverapp.strategy import (
     FedAvgM,
 )
 
+from covey.federation.numpy_array import NumpyArray
+from covey.federation.records import array_record, records_of
 from covey.federation.strategy_state import restore_strategy, save_strategy
 
 
@@ -54,6 +56,21 @@ def test_plain_values_and_records_come_back_equal(value):
     assert through_disk(strategy, other) == []
     assert other.value == value
     assert type(other.value) is type(value)
+
+
+@pytest.mark.parametrize(
+    "value",
+    [
+        NumpyArray(np.float32([1, np.nan])),
+        array_record({"n": NumpyArray(np.arange(3.0))}),
+        records_of(metrics=MetricRecord({"a": 1}), arrays=ArrayRecord({"z": Array(np.ones(2))})),
+    ],
+)
+def test_what_our_own_loop_hands_a_strategy_comes_back_as_flowers(value):
+    strategy, other = FedAvg(), FedAvg()
+    strategy.value = value
+    assert through_disk(strategy, other) == []
+    assert other.value == value
 
 
 @pytest.mark.parametrize(
