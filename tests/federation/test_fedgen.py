@@ -1,12 +1,19 @@
 """FedGen as a strategy of jobs: its identities, its edges, what it refuses."""
 
 import json
+import subprocess
+import sys
 
+import numpy as np
 import pytest
 from safetensors.numpy import load as load_arrays
 
 from covey.platform.errors import UserError
 
+ATTEMPT = (
+    "import sys; from pathlib import Path; from covey.platform.driver import run_attempt;"
+    "sys.exit(run_attempt(Path(sys.argv[1])).exit_status)"
+)
 DATA = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.1}}
 LOCAL = {"steps": 5, "batch_size": 16, "learning_rate": 0.05}
 SECTION = {"cohort": 4, "data": DATA, "local": LOCAL}
@@ -67,8 +74,6 @@ def test_clients_with_one_label_or_less_than_a_batch_and_labels_that_nobody_has(
     train, write_arrays
 ):
     """Three clients of the four have a single label each, and none has the last one."""
-    import numpy as np
-
     rng = np.random.default_rng(2)
     labels = np.array([0] * 40 + [1] * 3 + [2] * 30 + [0, 1, 2] * 10)
     images = (
@@ -80,7 +85,11 @@ def test_clients_with_one_label_or_less_than_a_batch_and_labels_that_nobody_has(
         40 * test_labels[:, None, None, None] + rng.integers(0, 30, (20, 8, 8, 2))
     ).astype(np.uint8)
     folder = write_arrays(
-        train_x=images, train_y=labels, client=owners, test_x=test_images, test_y=test_labels
+        train_x=images,
+        train_y=labels,
+        train_client=owners,
+        test_x=test_images,
+        test_y=test_labels,
     )
     section = fedgen(generator_learning_rate=3e-3)
     section |= {"data": {"path": str(folder), "partition": {"kind": "natural"}}, "cohort": 3}
@@ -102,10 +111,11 @@ def test_clients_that_are_lost_between_training_and_upload_teach_nothing(train):
 
 
 @pytest.mark.ray
-def test_actors_give_the_very_bytes_of_inline(train):
+def test_actors_give_the_very_bytes_of_inline(train, create):
     inline = train("mlp", clients=6, rounds=3, federated=fedgen())
-    actors = train("mlp", clients=6, rounds=3, federated={**fedgen(), "engine": "actors"})
-    assert actors.model == inline.model
+    path = create("mlp", clients=6, rounds=3, federated={**fedgen(), "engine": "actors"})
+    subprocess.run([sys.executable, "-c", ATTEMPT, str(path)], check=True)
+    assert (path / "checkpoints" / "latest" / "model.safetensors").read_bytes() == inline.model
 
 
 def test_packed_replies_are_whole_before_the_generator_sees_them(train):
