@@ -3,7 +3,8 @@
 import logging
 
 import numpy as np
-from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
+import pytest
+from flwr.app import Array, ArrayRecord, ConfigRecord, Error, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
 from flwr.clientapp.mod import message_size_mod
 from flwr.serverapp.strategy import FedAvg, Strategy
@@ -92,3 +93,30 @@ def test_a_copy_shares_nothing_that_can_change():
     copy["config"]["s"][0] = "changed"
     copy["config"]["more"] = 1
     assert records == all_kinds()
+
+
+def test_replies_are_what_flower_makes_of_the_same():
+    internals.become_server()
+    message = Message(RecordDict(), 2, "train")
+    internals.set_message_id(message, "41")
+    for content in all_kinds(), Error(3, "no luck"):
+        ours, theirs = internals.reply_to(message, content), Message(content, reply_to=message)
+        assert vars(ours).keys() == vars(theirs).keys(), "Message holds something else now"
+        assert vars(ours)["_content"] is vars(theirs)["_content"]
+        assert vars(ours)["_error"] is vars(theirs)["_error"]
+        mine, its = vars(ours.metadata), vars(theirs.metadata)
+        assert mine.keys() == its.keys()
+        for name, value in its.items():
+            if name in ("_created_at", "_ttl"):
+                assert mine[name] == pytest.approx(value, abs=0.5)
+            else:
+                assert mine[name] == value, name
+
+
+def test_a_delivered_message_is_another_with_the_same_in_it():
+    internals.become_server()
+    message = Message(all_kinds(), 2, "train")
+    copy = internals.deliver(message)
+    assert vars(copy.metadata) == vars(message.metadata)
+    assert copy.metadata is not message.metadata
+    assert copy.content == message.content and copy.content is not message.content
