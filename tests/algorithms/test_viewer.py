@@ -149,7 +149,7 @@ class Slow:
         return sum(range(self._rounds))
 
 
-@pytest.mark.parametrize(("rounds", "frames"), [(0, 300), (8_000_000, 30)])
+@pytest.mark.parametrize(("rounds", "frames"), [(0, 300), (30_000_000, 30)])
 def test_fewer_frames_where_drawing_takes_long(rounds: int, frames: int) -> None:
     stage: Stage = Slow(rounds)  # type: ignore[assignment]
     assert affordable_frames(stage) == frames

@@ -6,7 +6,7 @@ from safetensors.numpy import load as load_arrays
 
 from covey.federation.data import load
 from covey.federation.partition import dirichlet
-from covey.platform.seeds import derive
+from covey.platform.seeds import derive_words
 
 DATA = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.3}}
 SEED, CLIENTS = 5, 6
@@ -57,8 +57,8 @@ def test_mini_batches_equal_a_plain_torch_loop(train):
     for number in (2, 3):
         total = [torch.zeros_like(array) for array in average]
         for client, mine in enumerate(parts()):
-            words = derive(SEED, "client train", number, client).generate_state(5)
-            torch.manual_seed(int(words[3]) << 32 | int(words[4]))
+            words = derive_words(SEED, "client train", number, client)
+            torch.manual_seed(words[3] << 32 | words[4])
             torch.nn.utils.vector_to_parameters(
                 torch.cat([array.flatten() for array in average]), model.parameters()
             )

@@ -29,6 +29,8 @@ def test_is_flowers_array_in_all_that_it_says(numbers):
     ours, flowers = NumpyArray(numbers), Array(numbers)
     assert (ours.dtype, ours.shape, ours.stype) == (flowers.dtype, flowers.shape, flowers.stype)
     assert ours.data == flowers.data and ours == flowers and flowers == ours
+    assert (ours.deflate(), ours.object_id) == (flowers.deflate(), flowers.object_id)
+    assert list(ours.children) == list(flowers.children)
     for again in (checked(flowers), checked(ours), pickle.loads(pickle.dumps(ours))):
         np.testing.assert_array_equal(again.numpy(), numbers, strict=True)
         assert again.numpy().flags.f_contiguous == numbers.flags.f_contiguous

@@ -153,7 +153,7 @@ def test_for_the_norm_a_client_that_is_lost_is_neither_within_nor_beyond():
     "losses",
     [
         {"faults": {"dropout": 0.3}},
-        {"faults": {"dropout": 0.3}, "round": {"min_replies": 3, "attempts": 50}},
+        {"faults": {"dropout": 0.5}, "round": {"min_replies": 3, "attempts": 50}},
         {"sampling": {"policy": "available"}},
     ],
     ids=["dropout", "again", "available"],

@@ -196,7 +196,15 @@ def test_poisoned_clients_are_refused_and_named_and_the_round_goes_on(train, wri
     assert [line["clients_refused"] for line in run.metrics] == [3, 3]
     refused = [event for event in run.events if event["kind"] == "client-refused"]
     assert [event["nodes"] for event in refused] == [[3, 4, 5], [3, 4, 5]]
-    assert "3 of 5 clients were refused, first: node 3: array w of arrays" in refused[0]["message"]
+    first = {
+        3: "array w of arrays holds",
+        4: "array w of arrays has shape",
+        5: "an array of [1250000000]",
+    }
+    assert any(
+        f"3 of 5 clients were refused, first: node {node}: {what}" in refused[0]["message"]
+        for node, what in first.items()
+    )
     table = json.loads((run.path / "clients.json").read_text())
     assert table["refused"] == [0, 2, 2, 2, 0]
     log = (run.path / "flower.log").read_text()

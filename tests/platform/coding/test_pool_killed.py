@@ -12,7 +12,8 @@ import numpy as np
 import pytest
 
 TASKS, WORKERS = 3, 6
-WORK_S = 0.6
+WORK_S = 0.2
+"""Of a task; who takes a dead worker's place is there after the others' three."""
 SLACK_S = 0.5
 """Of a busy machine, at which an iteration may also take half as long again."""
 
