@@ -83,13 +83,22 @@ class FedGen(Strategy):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The strategy's messages, with the generator beside the model."""
+        generator = self.tell(server_round, config)
+        messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
+        for message in messages:
+            if generator is not None:
+                message.content[GENERATOR] = generator
+        return messages
+
+    def tell(self, number: int, config: ConfigRecord) -> ArrayRecord | None:
+        """Write into the clients' config what they need to know; the generator, if it is of use."""
         guidance = Guidance(**self._guidance)
         if guidance.label_noise is not None:
             config[COUNTS] = guidance.label_noise
         if not self.generator or not (guidance.latent_weight or guidance.distillation_weight):
-            return self.strategy.configure_train(server_round, arrays, config, grid)
+            return None
         generator = self._opened()
-        fades = guidance.decay**server_round
+        fades = guidance.decay**number
         config["latent-weight"] = guidance.latent_weight * fades
         config["distillation-weight"] = guidance.distillation_weight * fades
         config["guided-steps"] = guidance.steps
@@ -97,13 +106,8 @@ class FedGen(Strategy):
         config["noise"] = Lesson(**self._lesson).noise
         config["rectified"] = generator.shape.rectified
         config["label-probabilities"] = self.labels
-        messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
-        record = array_record(
-            {name: NumpyArray(own.numpy()) for name, own in generator.folded().items()}
-        )
-        for message in messages:
-            message.content[GENERATOR] = record
-        return messages
+        folded = generator.folded()
+        return array_record({name: NumpyArray(own.numpy()) for name, own in folded.items()})
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

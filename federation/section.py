@@ -19,6 +19,7 @@ from covey.federation.rounds_section import (
 )
 from covey.federation.strategies.averaging import FedAvgOptions
 from covey.federation.strategies.buffered import FedBuffOptions
+from covey.federation.strategies.distilling import FedGenOptions
 from covey.federation.strategies.registry import StrategySection
 from covey.federation.strategies.resolve import check_strategy
 from covey.federation.superlink_section import SuperLinkSection, resolve_superlink
@@ -142,9 +143,11 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
     strategy = section.strategy or FedAvgOptions(name="fedavg")
     cohort = section.cohort or section.clients
     check_strategy(strategy, section.differential_privacy, section.compression, cohort, section.app)
-    if isinstance(strategy, FedBuffOptions):
+    if isinstance(inner := strategy.inner, FedBuffOptions):
         min_replies = (section.round and section.round.min_replies) or 1
-        strategy = strategy.resolved(cohort, section.clients, min_replies)
+        inner = inner.resolved(cohort, section.clients, min_replies)
+        outer = isinstance(strategy, FedGenOptions)
+        strategy = strategy.model_copy(update={"average": inner}) if outer else inner
     return section.model_copy(
         update={
             "cohort": cohort,

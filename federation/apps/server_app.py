@@ -43,9 +43,12 @@ def main(grid: Grid, context: Context) -> None:
 
 def make_strategy(settings: Settings, population: int) -> Strategy:
     """The job's strategy, with what stands around it: compression outermost."""
-    strategy = strategy_of(settings).build(Told(settings.cohort, settings.learning_rate))
-    if privacy := privacy_of(settings):
+    options, told = strategy_of(settings), Told(settings.cohort, settings.learning_rate)
+    strategy = options.build(told)
+    privacy = privacy_of(settings)
+    if privacy is not None:
         assert isinstance(strategy, FedAvg)  # those that bear it are
         noise = seeded_noise if settings.deterministic else secret_noise
         strategy = make_private(strategy, privacy, settings.cohort, population, noise)
+    strategy = options.around(strategy, told, privacy is not None)
     return Restoring(strategy) if compression_of(settings.compression) else strategy

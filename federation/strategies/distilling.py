@@ -2,20 +2,53 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, ClassVar, Literal
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
+from covey.federation.strategies.adaptive import FedAdagradOptions, FedAdamOptions, FedYogiOptions
+from covey.federation.strategies.averaging import (
+    FedAvgMOptions,
+    FedAvgOptions,
+    FedProxOptions,
+    ScaffoldOptions,
+)
+from covey.federation.strategies.buffered import FedBuffOptions
 from covey.federation.strategies.options import (
     NotNegative,
     Problem,
     StrategyOptions,
     Told,
 )
+from covey.federation.strategies.robust import (
+    BulyanOptions,
+    KrumOptions,
+    MedianOptions,
+    MultiKrumOptions,
+    TrimmedMeanOptions,
+)
 from covey.platform.jobfile.model import Count, Positive
 
 if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
+
+ROBUST = (BulyanOptions, KrumOptions, MedianOptions, MultiKrumOptions, TrimmedMeanOptions)
+Averaging = Annotated[
+    BulyanOptions
+    | FedAdagradOptions
+    | FedAdamOptions
+    | FedAvgMOptions
+    | FedAvgOptions
+    | FedBuffOptions
+    | FedProxOptions
+    | FedYogiOptions
+    | KrumOptions
+    | MedianOptions
+    | MultiKrumOptions
+    | ScaffoldOptions
+    | TrimmedMeanOptions,
+    Field(discriminator="name"),
+]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Equations 4 and 5, algorithm 1; its sizes and rates are those of the experiments.
@@ -120,16 +153,37 @@ class FedGenOptions(StrategyOptions):
         weights = dict.fromkeys(("latent_weight", "distillation_weight"), STRENGTH / learning_rate)
         return weights | PRESETS[self.preset] | said
 
+    average: Averaging = Field(
+        default=FedAvgOptions(name="fedavg"),
+        description="the strategy that makes the new model; of robust ones the generator learns "
+        "from the model that they make, as with differential_privacy",
+    )
+
+    @property
+    def inner(self) -> StrategyOptions:
+        return self.average
+
+    @property
+    def tells_more(self) -> str | None:
+        return None if self.label_counts == "withheld" else "label_counts"
+
     def problem(self, cohort: int) -> Problem | None:
         if self.generator_batch < 2:
             return "generator_batch", "found 1, but a generator is normalised over 2 or more"
-        return None
+        found = self.average.problem(cohort)
+        return found and (f"average.{found[0]}", found[1])
+
+    def least(self, cohort: int) -> int:
+        return self.average.least(cohort)
 
     def build(self, told: Told) -> Strategy:
+        return self.average.build(told)
+
+    def around(self, strategy: Strategy, told: Told, private: bool) -> Strategy:
         from functools import partial
 
-        from flwr.serverapp.strategy import FedAvg
-
+        from covey.federation.asynchronous_fedgen import AsynchronousFedGen
+        from covey.federation.fedbuff import FedBuff
         from covey.federation.fedgen import FedGen, Guidance
         from covey.federation.latent_generator import Lesson, Shape
 
@@ -154,5 +208,13 @@ class FedGenOptions(StrategyOptions):
             chosen["noise_kind"],
         )
         shape = partial(Shape, noise=self.noise, hidden=self.hidden, rectified=told.rectified)
-        inner = FedAvg(**told.sampling())
-        return FedGen(inner, guidance, lesson, shape, even=chosen["labels"] == "even")
+        common = {
+            "guidance": guidance,
+            "lesson": lesson,
+            "shape": shape,
+            "even": chosen["labels"] == "even",
+            "public": private or isinstance(self.average, ROBUST),
+        }
+        if isinstance(strategy, FedBuff):
+            return AsynchronousFedGen(strategy, **common)
+        return FedGen(strategy, **common)

@@ -57,8 +57,18 @@ class StrategyOptions(Section):
     needs_loss_before: ClassVar[bool] = False
     """Whether the server must know each client's loss before it trained."""
 
+    @property
+    def inner(self) -> StrategyOptions:
+        """The options of what makes the new model: these, unless they stand around others."""
+        return self
+
     def problem(self, cohort: int) -> Problem | None:
         """Why these options cannot work with a cohort of that size."""
+        return None
+
+    @property
+    def tells_more(self) -> str | None:
+        """The option that makes clients tell something besides their models."""
         return None
 
     def least(self, cohort: int) -> int:
@@ -75,3 +85,7 @@ class StrategyOptions(Section):
 
         made: Strategy = getattr(strategy, self.flower)(**told.sampling(), **self.arguments(told))
         return made
+
+    def around(self, strategy: Strategy, told: Told, private: bool) -> Strategy:
+        """What stands around the strategy, which may be private by now."""
+        return strategy

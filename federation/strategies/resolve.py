@@ -30,9 +30,14 @@ def check_strategy(
             "mlp, cnn",
         )
     if problem := strategy.problem(cohort):
-        raise KeyProblem(("federated", "strategy", problem[0]), problem[1])
-    name = next(name for name, options in OPTIONS.items() if isinstance(strategy, options))
-    if privacy is not None and not strategy.averages:
+        raise KeyProblem(("federated", "strategy", *problem[0].split(".")), problem[1])
+    if privacy is not None and (key := strategy.tells_more):
+        raise KeyProblem(
+            ("federated", "strategy", key),
+            "is not covered by the noise of differential_privacy; write withheld",
+        )
+    name = next(name for name, options in OPTIONS.items() if isinstance(strategy.inner, options))
+    if privacy is not None and not strategy.inner.averages:
         fitting = [other for other, options in OPTIONS.items() if options.averages]
         raise KeyProblem(
             ("federated", "differential_privacy"),
@@ -41,7 +46,7 @@ def check_strategy(
         )
     if isinstance(privacy, AdaptiveClipping) and (text := privacy.problem(cohort)):
         raise KeyProblem(("federated", "differential_privacy", "noise_multiplier"), text)
-    if compression is not None and not strategy.bears_compression:
+    if compression is not None and not strategy.inner.bears_compression:
         raise KeyProblem(
             ("federated", "compression"),
             f"cannot stand beside {name}, whose server needs to know more of a client than its "

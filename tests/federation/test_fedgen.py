@@ -43,6 +43,43 @@ def test_without_both_of_its_losses_it_is_fedavg(train):
     assert train("mlp", clients=6, rounds=4, federated=section).model == average.model
 
 
+PRIVATE = {"clipping": "fixed"}
+AROUND = [
+    ({"average": {"name": "fedprox", "mu": 0.5}}, {}),
+    ({"average": {"name": "fedadam"}}, {}),
+    ({"average": {"name": "scaffold"}}, {}),
+    ({"average": {"name": "krum"}}, {}),
+    ({"average": {"name": "trimmed-mean", "beta": 0.25}}, {}),
+    (
+        {"average": {"name": "fedbuff", "concurrency": 5}},
+        {"faults": {"stragglers": {"fraction": 0.5, "delay_s": 2.0}}},
+    ),
+    ({"label_counts": "withheld"}, {"differential_privacy": PRIVATE}),
+]
+
+
+@pytest.mark.parametrize(("options", "more"), AROUND, ids=str)
+def test_around_another_strategy(train, options, more):
+    """Without its losses it is that strategy; with them it is not, alone and together alike."""
+    section = {**SECTION, **more}
+    plain = train(
+        "mlp",
+        clients=6,
+        rounds=4,
+        federated={**section, "strategy": options.get("average", {"name": "fedavg"})},
+    )
+    silent = fedgen(latent_weight=0, distillation_weight=0, **options)
+    guided = {**fedgen(**options), **more}
+    assert train("mlp", clients=6, rounds=4, federated={**silent, **more}).model == plain.model
+    alone = train("mlp", clients=6, rounds=4, federated=guided)
+    assert alone.model != plain.model
+    assert alone.metrics[-1]["generator_accuracy"] > 0
+    together = train("mlp", clients=6, rounds=4, federated={**guided, "engine": "cohort"})
+    ours, theirs = load_arrays(together.model), load_arrays(alone.model)
+    for name, array in theirs.items():
+        assert abs(ours[name] - array).max() < 1e-4
+
+
 def test_with_one_of_them_it_is_not(train):
     average = train("mlp", clients=6, rounds=3, federated=SECTION).model
     found = {average}
@@ -170,8 +207,27 @@ def test_packed_replies_are_whole_before_the_generator_sees_them(train):
         ("mlp", fedgen(shared="all"), "shared"),
         (
             "mlp",
-            {**fedgen(), "differential_privacy": {"clipping": "fixed"}},
-            "federated.differential_privacy: cannot stand around fedgen",
+            {**fedgen(), "differential_privacy": PRIVATE},
+            "federated.strategy.label_counts: is not covered by the noise of differential_privacy",
+        ),
+        (
+            "mlp",
+            {
+                **fedgen(average={"name": "krum"}, label_counts="withheld"),
+                "differential_privacy": PRIVATE,
+            },
+            "federated.differential_privacy: cannot stand around krum",
+        ),
+        (
+            "mlp",
+            fedgen(average={"name": "krum", "malicious": 3}),
+            "federated.strategy.average.malicious: found 3",
+        ),
+        ("mlp", fedgen(average={"name": "fedgen"}), "average"),
+        (
+            "mlp",
+            {**fedgen(average={"name": "scaffold"}), "compression": {"kind": "top-k"}},
+            "federated.compression: cannot stand beside scaffold",
         ),
     ],
 )

@@ -64,6 +64,22 @@ JOBS = {
             "strategy": {"name": "fedgen", "hidden": 16, "generator_steps": 3},
         },
     ),
+    "fedgen around fedbuff": (
+        "mlp",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "strategy": {
+                "name": "fedgen",
+                "hidden": 16,
+                "generator_steps": 3,
+                "average": {"name": "fedbuff", "concurrency": 5},
+            },
+            "faults": FAULTS,
+            "sampling": {"policy": "available"},
+            "round": {"virtual_timeout_s": 9.0, "attempts": 50},
+        },
+    ),
     "scaffold": ("logistic", {"cohort": 3, "strategy": {"name": "scaffold"}}),
     "dp-fedavg": ("logistic", {"cohort": 3, "differential_privacy": {"clipping": "fixed"}}),
     "dp-fedavg, adaptive": (
