@@ -27,10 +27,10 @@ class Feed:
         self.archives = archives
         self._samplers = samplers
 
-    def allow_one_more(self) -> None:
-        """Let every sampler write one block beyond those taken."""
+    def allow(self, blocks: int) -> None:
+        """Let every sampler write so many blocks beyond those taken."""
         for stream in self.streams:
-            stream.permit(stream.blocks_taken + 1)
+            stream.permit(stream.blocks_taken + blocks)
 
     def wait(self, patience_s: float) -> list[Fragment] | None:
         """The next block of every stream; None if they are not all there in time.

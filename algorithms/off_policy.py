@@ -45,6 +45,8 @@ class ReplayTurn:
         self._batch_size = batch_size
         self._made = 1
         self._lost_before = 0
+        if self._lock_step:
+            self._feed.allow(0)  # or a quick sampler is two blocks on before it is told
         self._version = channels.weights.publish(learner.weights().arrays)
 
     def take(self, total: int | None) -> bool:
@@ -67,7 +69,7 @@ class ReplayTurn:
 
     def _permit(self) -> None:
         if self._lock_step:
-            self._feed.allow_one_more()
+            self._feed.allow(1)
             return
         if self._ratio is None:
             return  # at first there is no limit

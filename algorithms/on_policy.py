@@ -17,12 +17,14 @@ class OnPolicyTurn:
         self._learner = learner
         self._channels = channels
         self._metrics: dict[str, float] = {}
+        # Or a quick sampler has written its second block with the first weights before it is told.
+        channels.feed.allow(0)
         self._version = channels.weights.publish(learner.weights().arrays)
 
     def take(self, total: int | None) -> bool:
         """See `Turn`."""
         began, to = time.monotonic(), self._channels
-        to.feed.allow_one_more()
+        to.feed.allow(1)
         fragments = to.feed.wait(PATIENCE_S)
         if fragments is None:
             return False

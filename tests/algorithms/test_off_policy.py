@@ -5,6 +5,7 @@ import pytest
 
 from covey.algorithms.feed import Feed
 from covey.algorithms.off_policy import AHEAD_BLOCKS
+from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.progress import Progress
 from covey.algorithms.sac import SACConfig
 from covey.algorithms.turn import Channels
@@ -84,3 +85,14 @@ def test_nothing_is_owed_before_a_whole_transition_is_there(rings):
         rings.write(stream, 1, generator)
         turn.take(None)
     assert 0 < progress.updates <= progress.env_steps
+
+
+@pytest.mark.parametrize("config", [SACConfig(name="sac", hidden=(4,)), PPOConfig(name="ppo")])
+def test_in_lock_step_nobody_writes_before_the_first_turn(rings, config):
+    """Or a quick sampler's second block would have been made with the first weights."""
+    stream = rings.make_stream(400, STEPS, COLUMNS)
+    learner = config.make_learner(stream.spec.spaces, 0, 1)
+    weights = SharedWeights.create(learner.weights().arrays, shared=False)
+    channels = Channels(Feed([stream]), weights, Progress(), Meter(), lock_step=True)
+    config.make_turn(learner, channels)
+    assert stream.begin() is None and stream.permitted == 0
