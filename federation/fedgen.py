@@ -16,15 +16,8 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
-from covey.federation.latent_generator import (
-    Generator,
-    Heads,
-    Lesson,
-    Shape,
-    State,
-    ensemble_accuracy,
-    teach,
-)
+from covey.federation.latent_generator import Generator, Shape, State
+from covey.federation.lesson import Heads, Lesson, ensemble_accuracy, teach
 from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record, entries_of, records_in
 
@@ -62,7 +55,7 @@ class FedGen(Strategy):
         strategy: Strategy,
         guidance: Guidance,
         lesson: Lesson,
-        shape: Callable[[int, int], Shape],
+        shape: Callable[..., Shape],
         *,
         even: bool = False,
         weighed: bool = True,
@@ -71,9 +64,11 @@ class FedGen(Strategy):
         self.strategy = strategy
         self.generator: State = {}
         """Nothing before the first round has been aggregated."""
-        self.adam: dict[int, Any] = {}
+        self.adam: dict[str, Any] = {}
         self.labels: list[float] = []
         """How likely each label is to be drawn."""
+        self.sizes: tuple[int, ...] = ()
+        """Of the last layer: classes and latent."""
         self.figures: dict[str, float] = {}
         self._guidance, self._lesson = vars(guidance), vars(lesson)
         self._shape_of = shape
@@ -142,22 +137,19 @@ class FedGen(Strategy):
         alike = torch.full_like(by_label, 1 / len(models))
         shares = by_label / total.clamp(min=1e-12) if self._weighed else alike
         heads = Heads(weight, bias, shares)
-        lesson = Lesson(**self._lesson)
-        generator = (
-            self._opened() if self.generator else Generator(self._shape_of(*weight.shape[1:]))
-        )
+        lesson, self.sizes = Lesson(**self._lesson), tuple(weight.shape[1:])
+        generator = self._opened() if self.generator else Generator(self._shape_of(*self.sizes))
         self.adam = teach(generator, self.adam, heads, labels, lesson, number)
-        self.generator = {name: own.clone() for name, own in generator.state_dict().items()}
+        self.generator = generator.state()
         self.labels = (labels / labels.sum()).tolist()
         accuracy = ensemble_accuracy(generator, heads, labels, lesson.noise)
         self.figures = {"generator_accuracy": accuracy}
 
     def _opened(self) -> Generator:
-        shape = self._shape_of(len(self.labels), len(self.generator["output.bias"]))
         with torch.random.fork_rng(devices=[]):  # what is drawn is about to be replaced
-            generator = Generator(shape)
-        generator.load_state_dict(self.generator)
-        return generator.eval()
+            generator = Generator(self._shape_of(*self.sizes))
+        generator.load(self.generator)
+        return generator
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

@@ -1,20 +1,22 @@
-"""A generator of latents by label, which learns from classifiers' last layers alone (FedGen; Zhu et
-al. 2021, "Data-free knowledge distillation for heterogeneous federated learning", section 4).
+"""A generator of latents by label (FedGen; Zhu et al. 2021, "Data-free knowledge distillation for
+heterogeneous federated learning", section 4).
 
-A latent is what a classifier's last layer sees: [latent] numbers. `fedgen.py` has the server's
-strategy, `apps/guide.py` what clients do with what the generator makes.
+A latent is what a classifier's last layer sees: [latent] numbers. `lesson.py` teaches it,
+`fedgen.py` has the server's strategy, `apps/guide.py` what clients do with what it makes.
 """
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Literal
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import log_softmax, one_hot
+from torch import Tensor
 
 State = dict[str, Tensor]
 Noise = Literal["uniform", "normal"]
+EPSILON, MOMENTUM = 1e-5, 0.1
+"""Of the normalisation: added to variances, and the share of the newest batch in those kept."""
 
 
 @dataclass(frozen=True)
@@ -27,47 +29,92 @@ class Shape:
     hidden: int
     rectified: bool
 
+    @property
+    def parts(self) -> dict[str, tuple[int, ...]]:
+        """The shapes of the parameters, in order."""
+        return {
+            "hidden.weight": (self.hidden, self.noise + self.classes),
+            "hidden.bias": (self.hidden,),
+            "norm.weight": (self.hidden,),
+            "norm.bias": (self.hidden,),
+            "output.weight": (self.latent, self.hidden),
+            "output.bias": (self.latent,),
+        }
 
-class Generator(nn.Module):
-    """noise [N, noise] and labels [N] -> latents [N, latent], by one hidden layer."""
+    def views(self, flat: Tensor) -> State:
+        """The parts of a vector that holds them one after the other."""
+        sizes = {name: math.prod(shape) for name, shape in self.parts.items()}
+        pieces = torch.split(flat, list(sizes.values()))
+        return {
+            name: piece.view(shape)
+            for piece, (name, shape) in zip(pieces, self.parts.items(), strict=True)
+        }
+
+
+class Generator:
+    """noise [N, noise] and labels [N] -> latents [N, latent], by one hidden layer whose units are
+    normalised over a batch while it learns, and by the `mean` and `variance` of batches afterwards.
+    Drawn from torch's own generator.
+    """
 
     def __init__(self, shape: Shape) -> None:
-        super().__init__()
         self.shape = shape
-        self.hidden = nn.Linear(shape.noise + shape.classes, shape.hidden)
-        self.norm = nn.BatchNorm1d(shape.hidden)
-        self.output = nn.Linear(shape.hidden, shape.latent)
+        self.flat = torch.zeros(sum(map(math.prod, shape.parts.values())))
+        self.parameters = shape.views(self.flat)
+        for layer in ("hidden", "output"):
+            weight = self.parameters[f"{layer}.weight"]
+            bound = 1 / math.sqrt(weight.shape[1])
+            weight.uniform_(-bound, bound)
+            self.parameters[f"{layer}.bias"].uniform_(-bound, bound)
+        self.parameters["norm.weight"].fill_(1.0)
+        self.mean, self.variance = torch.zeros(shape.hidden), torch.ones(shape.hidden)
 
-    def forward(self, noise: Tensor, labels: Tensor) -> Tensor:
-        """The latents."""
-        asked = torch.cat((noise, one_hot(labels, self.shape.classes).to(noise.dtype)), 1)
-        made: Tensor = self.output(torch.relu(self.norm(self.hidden(asked))))
-        return torch.relu(made) if self.shape.rectified else made
+    def state(self) -> State:
+        """A copy of all that makes it what it is."""
+        return {
+            "flat": self.flat.clone(),
+            "mean": self.mean.clone(),
+            "variance": self.variance.clone(),
+        }
+
+    def load(self, state: State) -> None:
+        """Become the one whose state it is."""
+        self.flat.copy_(state["flat"])
+        self.mean.copy_(state["mean"])
+        self.variance.copy_(state["variance"])
+
+    def latents(self, noise: Tensor, labels: Tensor) -> Tensor:
+        """What it makes once it has learnt."""
+        made = folded_latents(self.folded(), noise, labels)
+        return made.relu_() if self.shape.rectified else made
 
     def folded(self) -> State:
-        """The same function for who only reads it, without the normalisation: `folded_latents`
+        """The same function without the normalisation, for who only reads it: `folded_latents`
         takes it.
         """
-        norm, hidden = self.norm, self.hidden
-        assert norm.running_var is not None and norm.running_mean is not None
-        with torch.no_grad():
-            scale = norm.weight / torch.sqrt(norm.running_var + norm.eps)
-            return {
-                "hidden.weight": hidden.weight * scale.unsqueeze(1),
-                "hidden.bias": (hidden.bias - norm.running_mean) * scale + norm.bias,
-                "output.weight": self.output.weight.clone(),
-                "output.bias": self.output.bias.clone(),
-            }
+        own = self.parameters
+        scale = own["norm.weight"] / torch.sqrt(self.variance + EPSILON)
+        return {
+            "hidden.weight": own["hidden.weight"] * scale.unsqueeze(1),
+            "hidden.bias": (own["hidden.bias"] - self.mean) * scale + own["norm.bias"],
+            "output.weight": own["output.weight"].clone(),
+            "output.bias": own["output.bias"].clone(),
+        }
 
 
 def folded_latents(folded: Mapping[str, Tensor], noise: Tensor, labels: Tensor) -> Tensor:
     """noise [N, noise], labels [N] -> [N, latent], not rectified."""
-    weight = folded["hidden.weight"]
-    size = noise.shape[1]
-    # A label's part of the first product is a column of the weights.
-    by_label = (weight[:, size:].t() + folded["hidden.bias"]).index_select(0, labels)
-    hidden = torch.addmm(by_label, noise, weight[:, :size].t()).relu_()
+    hidden = hidden_units(folded, noise, labels).relu_()
     return torch.addmm(folded["output.bias"], hidden, folded["output.weight"].t())
+
+
+def hidden_units(parameters: Mapping[str, Tensor], noise: Tensor, labels: Tensor) -> Tensor:
+    """Before anything is done to them: [N, hidden]."""
+    weight = parameters["hidden.weight"]
+    size = noise.shape[1]
+    # A label's part of the product is a column of the weights.
+    by_label = (weight[:, size:].t() + parameters["hidden.bias"]).index_select(0, labels)
+    return torch.addmm(by_label, noise, weight[:, :size].t())
 
 
 def draw(kind: Noise, shape: tuple[int, ...], generator: torch.Generator | None = None) -> Tensor:
@@ -75,100 +122,3 @@ def draw(kind: Noise, shape: tuple[int, ...], generator: torch.Generator | None 
     if kind == "uniform":
         return torch.rand(shape, generator=generator)
     return torch.randn(shape, generator=generator)
-
-
-@dataclass(frozen=True)
-class Heads:
-    """The last layers of K clients: weight [K, classes, latent], bias [K, classes]; `shares`
-    [K, classes]: how much each counts for a label, 1 in all.
-    """
-
-    weight: Tensor
-    bias: Tensor
-    shares: Tensor
-
-    def logits(self, latents: Tensor) -> Tensor:
-        """[N, latent] -> [K, N, classes]."""
-        return torch.matmul(latents, self.weight.transpose(1, 2)) + self.bias.unsqueeze(1)
-
-
-@dataclass(frozen=True)
-class Lesson:
-    """How a generator is trained in a round. `teacher`: the heads' own losses, weighed by label, or
-    the loss of their mean logits (equation 4).
-    """
-
-    steps: int
-    batch: int
-    learning_rate: float
-    decay: float
-    """Of the learning rate, by round."""
-    weight_decay: float
-    diversity: float
-    teacher: Literal["losses", "mean"]
-    noise: Noise
-
-
-def teach(
-    generator: Generator,
-    adam: dict[int, Any],
-    heads: Heads,
-    labels: Tensor,
-    lesson: Lesson,
-    number: int,
-) -> dict[int, Any]:
-    """Train it in place in round `number`, from 1, on labels drawn as often as `labels` [classes]
-    says. Takes and returns the optimiser's state, empty at first. Draws from torch's own generator.
-    """
-    rate = lesson.learning_rate * lesson.decay ** (number - 1)
-    optimizer = torch.optim.Adam(generator.parameters(), rate, weight_decay=lesson.weight_decay)
-    if adam:
-        groups = optimizer.state_dict()["param_groups"]
-        optimizer.load_state_dict({"state": adam, "param_groups": groups})
-    generator.train()
-    for _ in range(lesson.steps):
-        asked = torch.multinomial(labels, lesson.batch, replacement=True)
-        noise = draw(lesson.noise, (lesson.batch, generator.shape.noise))
-        latents = generator(noise, asked)
-        loss = teachers_loss(heads, latents, asked, lesson)
-        if lesson.diversity > 0:
-            loss = loss + lesson.diversity * sameness(noise, latents)
-        optimizer.zero_grad()
-        loss.backward()  # type: ignore[no-untyped-call]
-        optimizer.step()
-    generator.eval()
-    state: dict[int, Any] = optimizer.state_dict()["state"]
-    return state
-
-
-def teachers_loss(heads: Heads, latents: Tensor, asked: Tensor, lesson: Lesson) -> Tensor:
-    """What the clients' heads think of the latents that were made for the labels `asked` [N]."""
-    if lesson.teacher == "mean":
-        logits = heads.logits(latents).mean(0)
-        return nn.functional.cross_entropy(logits, asked)
-    logs = log_softmax(heads.logits(latents), 2)
-    chosen = asked.expand(len(logs), -1).unsqueeze(2)
-    losses = -logs.gather(2, chosen).squeeze(2)  # [K, N]
-    return (heads.shares[:, asked] * losses).sum(0).mean()
-
-
-def sameness(noise: Tensor, latents: Tensor) -> Tensor:
-    """1 where different noise makes the same latents, towards 0 where it makes different ones (Mao
-    et al. 2019, in the released code's form).
-    """
-    apart = (noise.unsqueeze(0) - noise.unsqueeze(1)).square().mean(2)
-    different = (latents.unsqueeze(0) - latents.unsqueeze(1)).abs().mean(2)
-    return torch.exp(-(apart * different).mean())
-
-
-def ensemble_accuracy(
-    generator: Generator, heads: Heads, labels: Tensor, noise: Noise, each: int = 32
-) -> float:
-    """How often the mean of the heads' logits finds the label that a latent was made for, over
-    `each` of every label that is drawn at all.
-    """
-    asked = torch.nonzero(labels > 0).squeeze(1).repeat_interleave(each)
-    with torch.no_grad():
-        latents = generator(draw(noise, (len(asked), generator.shape.noise)), asked)
-        found = heads.logits(latents).mean(0).argmax(1)
-    return float((found == asked).double().mean())

@@ -185,7 +185,8 @@ class FedGenOptions(StrategyOptions):
         from covey.federation.asynchronous_fedgen import AsynchronousFedGen
         from covey.federation.fedbuff import FedBuff
         from covey.federation.fedgen import FedGen, Guidance
-        from covey.federation.latent_generator import Lesson, Shape
+        from covey.federation.latent_generator import Shape
+        from covey.federation.lesson import Lesson
 
         chosen = self.chosen(told.learning_rate)
         noise = {"exact": 0.0, "noisy": self.label_noise, "withheld": None}[self.label_counts]

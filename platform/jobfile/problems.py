@@ -74,15 +74,19 @@ def _unknown_key(key: Key, section: Allowed, top: Allowed, data: Mapping[str, An
     name, names = str(key[-1]), section.keys()
     if len(key) == 1 and name in installed_names():
         return f"another workload's section, but this job's workload is {data['workload']}"
-    near = nearest(name, names) or _elsewhere(key, top)
+    near = nearest(name, names) or _elsewhere(key, section, top)
     hint = f", nearest is {near}" if near else ""
     return f"unknown key{hint}" + listed("; allowed are ", names)
 
 
-def _elsewhere(wrong: Key, top: Allowed) -> str | None:
-    """The path of a key of that very name in another section."""
+def _elsewhere(wrong: Key, section: Allowed, top: Allowed) -> str | None:
+    """The path of a key of that very name in another section, or further down in this one: not what
+    this one would have were it of another kind.
+    """
+    above, below = wrong[:-1], {(*wrong[:-1], *key) for key in section.deep_keys()}
     same = (key for key in top.deep_keys() if key[-1] == wrong[-1] and key != wrong)
-    return next(map(show_key, same), None)
+    fit = (key for key in same if key[: len(above)] != above or key in below)
+    return next(map(show_key, fit), None)
 
 
 def _tag_problem(key: Key, here: Allowed, data: Mapping[str, Any]) -> KeyProblem:

@@ -13,7 +13,8 @@ from safetensors.numpy import load as load_arrays
 
 from covey.federation.fedgen import FedGen, Guidance
 from covey.federation.flower_internals import become_server, reply_to
-from covey.federation.latent_generator import Lesson, Shape
+from covey.federation.latent_generator import Shape
+from covey.federation.lesson import Lesson
 from covey.platform.errors import UserError
 
 ATTEMPT = (

@@ -1,16 +1,17 @@
 """A generator learns latents from last layers alone."""
 
+from dataclasses import replace
+
 import pytest
 import torch
+from torch.nn.functional import cross_entropy, one_hot
 
-from covey.federation.latent_generator import (
-    Generator,
+from covey.federation.latent_generator import Generator, Shape, draw
+from covey.federation.lesson import (
     Heads,
     Lesson,
-    Shape,
-    draw,
+    descend,
     ensemble_accuracy,
-    folded_latents,
     sameness,
     teach,
 )
@@ -42,7 +43,7 @@ def heads_of(clients=3):
 @pytest.mark.parametrize("teacher", ["losses", "mean"])
 def test_what_it_makes_is_what_the_heads_take_for_the_label(teacher):
     heads, generator = heads_of(), Generator(SHAPE)
-    before = ensemble_accuracy(generator.eval(), heads, EVERYBODY, "uniform")
+    before = ensemble_accuracy(generator, heads, EVERYBODY, "uniform")
     lesson = Lesson(**{**vars(LESSON), "teacher": teacher})
     teach(generator, {}, heads, EVERYBODY, lesson, 1)
     assert before < 0.6
@@ -64,8 +65,8 @@ def test_without_the_term_for_diversity_latents_of_a_label_are_more_alike():
         lesson = Lesson(**{**vars(LESSON), "diversity": diversity, "steps": 400})
         teach(generator, {}, heads, EVERYBODY, lesson, 1)
         noise = draw("uniform", (256, SHAPE.noise))
-        with torch.no_grad():
-            alike[diversity] = float(sameness(noise, generator(noise, torch.ones(256).long())))
+        made = generator.latents(noise, torch.ones(256).long())
+        alike[diversity] = float(sameness(noise, made))
     assert alike[5.0] < alike[0.0] - 0.1
 
 
@@ -77,19 +78,86 @@ def test_who_has_more_of_a_label_teaches_it():
     shape = Shape(2, LATENT, noise=8, hidden=32, rectified=True)
     generator = Generator(shape)
     teach(generator, {}, Heads(weight, bias, shares), torch.ones(2), LESSON, 1)
-    with torch.no_grad():
-        made = generator(draw("uniform", (64, 8)), torch.arange(2).repeat(32))
+    made = generator.latents(draw("uniform", (64, 8)), torch.arange(2).repeat(32))
     # Either label is what its own client takes for it: the first of the latent's numbers.
     assert (made[:, 0] > made[:, 1]).all()
 
 
-def test_the_folded_generator_is_the_generator():
-    heads, generator = heads_of(), Generator(SHAPE)
-    teach(generator, {}, heads, EVERYBODY, LESSON, 1)
+class Network(torch.nn.Module):
+    """The same generator of torch's own layers."""
+
+    def __init__(self, generator):
+        super().__init__()
+        shape = generator.shape
+        self.rectified = shape.rectified
+        self.hidden = torch.nn.Linear(shape.noise + shape.classes, shape.hidden)
+        self.norm = torch.nn.BatchNorm1d(shape.hidden)
+        self.output = torch.nn.Linear(shape.hidden, shape.latent)
+        self.load_state_dict(generator.parameters, strict=False)
+
+    def forward(self, noise, labels):
+        asked = torch.cat((noise, one_hot(labels, CLASSES)), 1)
+        made = self.output(torch.relu(self.norm(self.hidden(asked))))
+        return torch.relu(made) if self.rectified else made
+
+
+def autograds_loss(heads, noise, latents, asked, teacher):
+    """The lesson's loss as it is written in the paper, or the released code."""
+    logits = torch.einsum("nl,kcl->knc", latents, heads.weight) + heads.bias.unsqueeze(1)
+    if teacher == "mean":
+        loss = cross_entropy(logits.mean(0), asked)
+    else:
+        each = torch.stack([cross_entropy(one, asked, reduction="none") for one in logits])
+        loss = (heads.shares[:, asked] * each).sum(0).mean()
+    apart = (noise.unsqueeze(0) - noise.unsqueeze(1)).square().mean(2)
+    different = (latents.unsqueeze(0) - latents.unsqueeze(1)).abs().mean(2)
+    return loss + LESSON.diversity * torch.exp(-(apart * different).mean())
+
+
+@pytest.mark.parametrize("rectified", [True, False])
+@pytest.mark.parametrize("teacher", ["losses", "mean"])
+def test_a_lesson_is_what_autograd_and_torchs_adam_would_teach(teacher, rectified):
+    heads, shape = heads_of(), replace(SHAPE, rectified=rectified)
+    heads = replace(heads, shares=torch.softmax(torch.randn(3, CLASSES), 0))
+    generator = Generator(shape)
+    network = Network(generator).train()
+    lesson = replace(LESSON, teacher=teacher, steps=12)
+    adam = torch.optim.Adam(
+        network.parameters(), lesson.learning_rate, weight_decay=lesson.weight_decay
+    )
+    torch.manual_seed(9)
+    teach(generator, {}, heads, EVERYBODY, lesson, 1)
+    torch.manual_seed(9)
+    for _ in range(lesson.steps):
+        asked = torch.multinomial(EVERYBODY, lesson.batch, replacement=True)
+        noise = draw(lesson.noise, (lesson.batch, shape.noise))
+        adam.zero_grad()
+        autograds_loss(heads, noise, network(noise, asked), asked, teacher).backward()
+        adam.step()
+    for name, own in network.named_parameters():
+        torch.testing.assert_close(generator.parameters[name], own.detach(), rtol=1e-3, atol=1e-4)
     noise, labels = draw("normal", (50, SHAPE.noise)), torch.arange(50) % CLASSES
     with torch.no_grad():
-        made = folded_latents(generator.folded(), noise, labels).relu()
-        torch.testing.assert_close(made, generator(noise, labels), rtol=1e-4, atol=1e-5)
+        made = network.eval()(noise, labels)
+    torch.testing.assert_close(generator.latents(noise, labels), made, rtol=1e-3, atol=1e-3)
+
+
+def test_the_gradient_of_one_batch_is_autograds():
+    torch.set_default_dtype(torch.float64)
+    try:
+        heads, generator = heads_of(), Generator(SHAPE)
+        network = Network(generator).train()
+        asked, noise = torch.arange(24) % CLASSES, draw("normal", (24, SHAPE.noise))
+        flat = torch.zeros_like(generator.flat)
+        gradient = SHAPE.views(flat)
+        descend(generator, heads, noise, asked, LESSON.diversity, gradient)
+        autograds_loss(heads, noise, network(noise, asked), asked, "losses").backward()
+        for name, own in network.named_parameters():
+            torch.testing.assert_close(gradient[name], own.grad, rtol=1e-8, atol=1e-10)
+        torch.testing.assert_close(generator.mean, network.norm.running_mean)
+        torch.testing.assert_close(generator.variance, network.norm.running_var)
+    finally:
+        torch.set_default_dtype(torch.float32)
 
 
 def test_teaching_goes_on_from_the_optimisers_state():
@@ -101,10 +169,10 @@ def test_teaching_goes_on_from_the_optimisers_state():
         for number in (1, 2):
             adam = teach(generator, adam, heads, EVERYBODY, LESSON, number)
             if stored:
-                kept = {name: own.clone() for name, own in generator.state_dict().items()}
+                kept = generator.state()
                 with torch.random.fork_rng():
                     generator = Generator(SHAPE)
-                generator.load_state_dict(kept)
-        made.append(generator.state_dict())
+                generator.load(kept)
+        made.append(generator.state())
     for name, own in made[0].items():
         assert torch.equal(own, made[1][name])
