@@ -6,6 +6,8 @@ times as long.
 """
 
 import math
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, Literal
 
@@ -73,12 +75,24 @@ def teach(
         heads = Heads(heads.weight.mean(0, True), heads.bias.mean(0, True), one)
     gradient = torch.zeros_like(generator.flat)
     parts = generator.shape.views(gradient)
-    for _ in range(lesson.steps):
-        asked = torch.multinomial(labels, lesson.batch, replacement=True)
-        noise = draw(lesson.noise, (lesson.batch, generator.shape.noise))
-        descend(generator, heads, noise, asked, lesson.diversity, parts)
-        state.step(generator.flat, gradient, rate, lesson.weight_decay)
+    with one_torch_thread():
+        for _ in range(lesson.steps):
+            asked = torch.multinomial(labels, lesson.batch, replacement=True)
+            noise = draw(lesson.noise, (lesson.batch, generator.shape.noise))
+            descend(generator, heads, noise, asked, lesson.diversity, parts)
+            state.step(generator.flat, gradient, rate, lesson.weight_decay)
     return vars(state)
+
+
+@contextmanager
+def one_torch_thread() -> Iterator[None]:
+    """Products as small as a lesson's take longer on several: they wait for each other."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def descend(
