@@ -18,6 +18,7 @@ from covey.federation.flower_internals import FLOWER_LOGGER, refused
 from covey.federation.packing import Packing, Quantised, TopK, packing_from
 from covey.federation.sampling import wrapped
 from covey.federation.weights import Vector, Weights, are_weights
+from covey.federation.wrapping import Wrapping
 
 CONFIG = "compression"
 """The record that tells how a reply's arrays are packed."""
@@ -93,7 +94,7 @@ def _left_out(context: Context, like: Weights) -> Vector:
     return np.concatenate(parts)
 
 
-class Restoring(Strategy):
+class Restoring(Wrapping):
     """Around the strategy of a server whose clients have one of the mods: it never sees a packed
     reply. A reply that cannot be what it says becomes an error, before memory is taken for it.
     """
@@ -121,22 +122,6 @@ class Restoring(Strategy):
         restored = self.restore(replies)
         self._sent = None
         return self.strategy.aggregate_train(server_round, restored)
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """The strategy's own messages."""
-        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """The strategy's own metrics."""
-        return self.strategy.aggregate_evaluate(server_round, replies)
-
-    def summary(self) -> None:
-        """Log the strategy's own summary."""
-        self.strategy.summary()
 
 
 def restored(strategy: Strategy, replies: list[Message]) -> list[Message]:

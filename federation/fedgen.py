@@ -20,6 +20,7 @@ from covey.federation.latent_generator import Generator, Shape, State
 from covey.federation.lesson import Heads, Lesson, ensemble_accuracy, teach
 from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record, entries_of, records_in
+from covey.federation.wrapping import Wrapping
 
 GENERATOR = "generator"
 """The record with the generator in a message."""
@@ -44,10 +45,9 @@ class Guidance:
     """The scale of the noise on their counts of labels, 0 for none; None: they tell no counts."""
 
 
-class FedGen(Strategy):
+class FedGen(Wrapping):
     """`strategy` chooses the clients and averages. Labels are drawn alike if `even`, else as often
-    as clients have them. `weighed`: a client's head counts for a label as much as the client has of
-    it, else as any other's. `public`: the generator sees the new model only, none of the clients'.
+    as clients have them. `public`: the generator sees the new model only, none of the clients'.
     """
 
     def __init__(
@@ -58,7 +58,6 @@ class FedGen(Strategy):
         shape: Callable[..., Shape],
         *,
         even: bool = False,
-        weighed: bool = True,
         public: bool = False,
     ) -> None:
         self.strategy = strategy
@@ -72,7 +71,7 @@ class FedGen(Strategy):
         self.figures: dict[str, float] = {}
         self._guidance, self._lesson = vars(guidance), vars(lesson)
         self._shape_of = shape
-        self._even, self._weighed, self._public = even, weighed, public
+        self._even, self._public = even, public
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -134,9 +133,7 @@ class FedGen(Strategy):
         labels = (total > 0).float() if self._even else total
         if not labels.any():
             return
-        alike = torch.full_like(by_label, 1 / len(models))
-        shares = by_label / total.clamp(min=1e-12) if self._weighed else alike
-        heads = Heads(weight, bias, shares)
+        heads = Heads(weight, bias, by_label / total.clamp(min=1e-12))
         lesson, self.sizes = Lesson(**self._lesson), tuple(weight.shape[1:])
         generator = self._opened() if self.generator else Generator(self._shape_of(*self.sizes))
         self.adam = teach(generator, self.adam, heads, labels, lesson, number)
@@ -150,22 +147,6 @@ class FedGen(Strategy):
             generator = Generator(self._shape_of(*self.sizes))
         generator.load(self.generator)
         return generator
-
-    def configure_evaluate(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """The strategy's own messages."""
-        return self.strategy.configure_evaluate(server_round, arrays, config, grid)
-
-    def aggregate_evaluate(
-        self, server_round: int, replies: Iterable[Message]
-    ) -> MetricRecord | None:
-        """The strategy's own metrics."""
-        return self.strategy.aggregate_evaluate(server_round, replies)
-
-    def summary(self) -> None:
-        """Log the strategy's own summary."""
-        self.strategy.summary()
 
 
 def _taken_counts(metrics: Sequence[MetricRecord]) -> Sequence[float] | None:

@@ -1,8 +1,8 @@
 """How a generator of latents learns from classifiers' last layers alone (Zhu et al. 2021, eq. 4;
 the weights by label and the term for diversity are the released code's).
 
-Gradients are derived by hand: a lesson is many steps of small products, where autograd takes four
-times as long.
+Gradients are derived by hand: a lesson is many steps of small products, where autograd takes twice
+as long.
 """
 
 import math

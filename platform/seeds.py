@@ -24,7 +24,7 @@ def derive_int(root: int, role: str, *index: int) -> int:
 
 def derive_words(root: int, role: str, *index: int) -> tuple[int, ...]:
     """Five words of 32 bits, likewise one's own for each (root, role, index), by a hash: for seeds
-    that are drawn so often that a `SeedSequence`, ten times as slow, would show.
+    that are drawn so often that a `SeedSequence`, seven times as slow, would show.
     """
     digest = blake2b(repr((root, role, index)).encode(), digest_size=20).digest()
     return struct.unpack("<5I", digest)

@@ -6,14 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
-from covey.federation.strategies.adaptive import FedAdagradOptions, FedAdamOptions, FedYogiOptions
-from covey.federation.strategies.averaging import (
-    FedAvgMOptions,
-    FedAvgOptions,
-    FedProxOptions,
-    ScaffoldOptions,
-)
-from covey.federation.strategies.buffered import FedBuffOptions
+from covey.federation.strategies.averaging import FedAvgOptions
+from covey.federation.strategies.inner import InnerOptions
 from covey.federation.strategies.options import (
     NotNegative,
     Problem,
@@ -33,22 +27,7 @@ if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
 
 ROBUST = (BulyanOptions, KrumOptions, MedianOptions, MultiKrumOptions, TrimmedMeanOptions)
-Averaging = Annotated[
-    BulyanOptions
-    | FedAdagradOptions
-    | FedAdamOptions
-    | FedAvgMOptions
-    | FedAvgOptions
-    | FedBuffOptions
-    | FedProxOptions
-    | FedYogiOptions
-    | KrumOptions
-    | MedianOptions
-    | MultiKrumOptions
-    | ScaffoldOptions
-    | TrimmedMeanOptions,
-    Field(discriminator="name"),
-]
+Averaging = Annotated[InnerOptions, Field(discriminator="name")]
 
 PRESETS: dict[str, dict[str, Any]] = {
     # Equations 4 and 5, algorithm 1; its sizes and rates are those of the experiments.
@@ -79,9 +58,9 @@ PRESETS: dict[str, dict[str, Any]] = {
     },
 }
 STRENGTH = 0.05
-"""The default weights times the learning rate: what a step does to the last layer is their product,
-so that 10 at the paper's rate of 0.01 is five times as much as 1 at 0.05, which learns as well and
-is never unstable.
+"""The default weights times the learning rate: what a step does to the last layer is their product.
+The released code's 10 at its rate of 0.01 are twice that; 10 at a rate of 0.05 are ten times that,
+and training then jumps from seed to seed (MNIST, mlp, Dirichlet 0.1).
 """
 
 
@@ -208,7 +187,7 @@ class FedGenOptions(StrategyOptions):
             chosen["teacher"],
             chosen["noise_kind"],
         )
-        shape = partial(Shape, noise=self.noise, hidden=self.hidden, rectified=told.rectified)
+        shape = partial(Shape, noise=self.noise, hidden=self.hidden, rectified=True)
         common = {
             "guidance": guidance,
             "lesson": lesson,

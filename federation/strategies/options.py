@@ -26,8 +26,6 @@ class Told:
     """Clients that train in a round."""
     learning_rate: float
     """Of the clients' local steps."""
-    rectified: bool = True
-    """Whether what the model's last layer sees is never below 0."""
 
     def sampling(self) -> dict[str, Any]:
         """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""

@@ -1,46 +1,14 @@
-"""The strategies that a job file can name: one line each."""
+"""The strategies that a job file can name: those of `inner.py`, and one line for each other."""
 
 from typing import Annotated
 
 from pydantic import Field
 
-from covey.federation.strategies.adaptive import (
-    FedAdagradOptions,
-    FedAdamOptions,
-    FedYogiOptions,
-)
-from covey.federation.strategies.averaging import (
-    FedAvgMOptions,
-    FedAvgOptions,
-    FedProxOptions,
-    QFedAvgOptions,
-    ScaffoldOptions,
-)
-from covey.federation.strategies.buffered import FedBuffOptions
+from covey.federation.strategies.averaging import QFedAvgOptions
 from covey.federation.strategies.distilling import FedGenOptions
-from covey.federation.strategies.robust import (
-    BulyanOptions,
-    KrumOptions,
-    MedianOptions,
-    MultiKrumOptions,
-    TrimmedMeanOptions,
-)
+from covey.federation.strategies.inner import InnerOptions
 
 StrategySection = Annotated[
-    BulyanOptions
-    | FedAdagradOptions
-    | FedAdamOptions
-    | FedAvgMOptions
-    | FedAvgOptions
-    | FedBuffOptions
-    | FedGenOptions
-    | FedProxOptions
-    | FedYogiOptions
-    | KrumOptions
-    | MedianOptions
-    | MultiKrumOptions
-    | QFedAvgOptions
-    | ScaffoldOptions
-    | TrimmedMeanOptions,
+    InnerOptions | FedGenOptions | QFedAvgOptions,
     Field(discriminator="name"),
 ]

@@ -18,10 +18,17 @@ def shown(*words):
     return CliRunner().invoke(app, ["coded", *map(str, words)], catch_exceptions=False)
 
 
+DELAY_S = 60
+
+
 def test_the_model_explains_the_published_table(tmp_path):
     """T(k) = T(0) + delay (1 - P(decodable)), and T(0) goes by the largest load."""
     out = tmp_path / "coded.png"
-    words = "--model-only --agents 8 --delay-s 5 --stragglers 0 --stragglers 2 --json --out"
+    # So long that what ldpc waits for six of 105 pairs is more than mds's longer work, also where
+    # much else is at work while a task is measured.
+    words = (
+        f"--model-only --agents 8 --delay-s {DELAY_S} --stragglers 0 --stragglers 2 --json --out"
+    )
     report = json.loads(shown(*words.split(), out).stdout)
     cells = {(cell["code"], cell["stragglers"]): cell["wide_s"] for cell in report["cells"]}
     assert {code for code, _ in cells} == set(CODES) and len(cells) == 2 * len(CODES)
@@ -34,14 +41,12 @@ def test_the_model_explains_the_published_table(tmp_path):
         chance = share_decodable(code.decodable, received_sets(code.workers, 2))
         waited = cells[name, 2] - cells[name, 0]
         if name in ("uncoded", "replication"):
-            assert waited == pytest.approx(5 * (1 - chance), abs=0.5)
+            assert waited == pytest.approx(DELAY_S * (1 - chance), abs=0.1 * DELAY_S)
         if name in ("mds", "mds-dense"):
             assert waited < 8 * task_s
     assert cells["mds-dense", 0] == pytest.approx(8 * task_s, rel=0.01)
     assert report["picture"] == str(out) and out.read_bytes().startswith(b"\x89PNG")
-    # Both do without any two; which is faster by a hair is the machine's affair.
-    fastest = report["verdict"][0].rpartition("2: ")[2]
-    assert len(report["verdict"]) == 1 and fastest in ("mds", "ldpc")
+    assert len(report["verdict"]) == 1 and "2: mds" in report["verdict"][0]
 
 
 class Crew(ThreadCrew):
