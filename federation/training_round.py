@@ -69,9 +69,10 @@ class TrainingRound:
             self._asynchronous.fault_of = faults.of
             self._asynchronous.choose = sampler.choose
 
-    def run(self, progress: Progress) -> dict[str, float]:
-        """Training, then evaluation on clients if the strategy asks for it. Leaves the new model in
-        `progress`; returns the round's figures. ClientsFailed after the last attempt.
+    def run(self, progress: Progress, evaluates: bool = True) -> dict[str, float]:
+        """Training, then evaluation on clients if it is due and the strategy asks for it. Leaves
+        the new model in `progress`; returns the round's figures. ClientsFailed after the last
+        attempt.
         """
         number = progress.round
         self._exchange.begin()
@@ -85,8 +86,9 @@ class TrainingRound:
         if trained is not None:
             progress.result.train_metrics_clientapp[number] = trained
             figures |= figures_of(trained, "train_")
-        with self._phases.of("evaluate"):
-            figures |= self._evaluate(progress)
+        if evaluates:
+            with self._phases.of("evaluate"):
+                figures |= self.evaluate(progress)
         traffic = {"bytes_down": self._exchange.bytes_down, "bytes_up": self._exchange.bytes_up}
         return {**figures, **traffic}
 
@@ -215,7 +217,8 @@ class TrainingRound:
             counts = {"clients_dropped": 0, **counts, "virtual_round_s": self._virtual_s}
         return counts
 
-    def _evaluate(self, progress: Progress) -> dict[str, float]:
+    def evaluate(self, progress: Progress) -> dict[str, float]:
+        """Evaluation on clients, if the strategy asks for it; the round's figures of it."""
         number, strategy, grid = progress.round, self._strategy, self._asked.grid
         self._sampler.begin(MessageType.EVALUATE, number, 0, set())
         order = (number, progress.arrays, progress.evaluate_config, grid)

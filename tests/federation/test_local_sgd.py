@@ -51,6 +51,7 @@ def settings_of(model, batch_size):
 def alone(model, plan, small_data, mu, correction):
     """One client by plain torch: autograd of cross-entropy and mu/2 |w - start|^2."""
     images, labels = small_data
+    model.train()
     parameters = dict(model.named_parameters())
     start = {name: one.detach().clone() for name, one in parameters.items()}
     losses, first = [], 0
@@ -64,11 +65,11 @@ def alone(model, plan, small_data, mu, correction):
             for (name, one), gradient in zip(parameters.items(), gradients, strict=True):
                 one.sub_(RATE * (gradient + correction.get(name, 0.0)))
         losses.append(float(loss.detach()))
-    return parameters, sum(losses) / len(losses)
+    return dict(model.state_dict()), sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("added", ["nothing", "proximal", "corrections"])
-@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn"])
+@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn", "strided-cnn"])
 @pytest.mark.parametrize("parts", [(3, 17, 8), (10, 10, 10), (20, 20)], ids=str)
 def test_clients_learn_what_autograd_would_teach_them(small_data, name, parts, added):
     """Of different and of equal sizes, the first one with least to do."""
@@ -116,6 +117,7 @@ NOISE, UNITS = 6, 9
 def guided_alone(model, work, guide, small_data):
     """FedGen's local loss by autograd: a step at a time, as its two terms are written."""
     images, labels = small_data
+    model.train()
     parameters, first = dict(model.named_parameters()), 0
     for step, size in enumerate(work.plan.sizes):
         batch = work.plan.order[first : first + size]
@@ -128,8 +130,8 @@ def guided_alone(model, work, guide, small_data):
                 hidden = torch.cat((noise, torch.nn.functional.one_hot(asked, CLASSES)), 1)
                 hidden = hidden @ guide.folded["hidden.weight"].t() + guide.folded["hidden.bias"]
                 output = guide.folded["output.weight"], guide.folded["output.bias"]
-                latents = torch.relu(torch.nn.functional.linear(torch.relu(hidden), *output))
-                return model.output(latents)
+                latents = torch.nn.functional.linear(torch.relu(hidden), *output)
+                return model.output(torch.relu(latents) if guide.rectified else latents)
 
             noise, asked = work.draws.noise[step], work.draws.labels[step]
             loss = loss + guide.latent_weight * cross_entropy(
@@ -144,10 +146,10 @@ def guided_alone(model, work, guide, small_data):
         with torch.no_grad():
             for one, gradient in zip(parameters.values(), gradients, strict=True):
                 one.sub_(RATE * gradient)
-    return parameters
+    return dict(model.state_dict())
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "strided-cnn"])
 def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_data, name):
     settings, model = settings_of(name, 5), make_model(name, PIXELS, CLASSES, IMAGE)
     units = model.output.in_features
@@ -157,7 +159,7 @@ def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_dat
         "output.weight": torch.randn(units, UNITS),
         "output.bias": torch.randn(units),
     }
-    guide = Guide(folded, **GUIDE)
+    guide = Guide(folded, **{**GUIDE, "rectified": name != "strided-cnn"})
     received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
     parts = [torch.randperm(50)[:size] for size in (3, 17, 8)]
     works = [local_sgd.work_of(part, settings, PLAIN, guide) for part in parts]
