@@ -42,7 +42,8 @@ class FedDistill(Wrapping):
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
     ) -> Iterable[Message]:
         """The strategy's messages, with the logits beside the model."""
-        config[LOGITS] = self._weight
+        if self._weight:
+            config[LOGITS] = self._weight
         messages = list(self.strategy.configure_train(server_round, arrays, config, grid))
         if self.known.any():
             record = array_record(

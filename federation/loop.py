@@ -156,7 +156,7 @@ class RoundLoop:
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
         exchange = Exchange(self._ledger, self._client_rounds, self._grid)
         built_in = section.app in BUILT_IN_APPS
-        more = (exchange, self._phases, self._run.event, built_in)
+        more = (exchange, self._phases, self._run.event, built_in, self._own_models)
         return TrainingRound(asked, limits, faults, self._sampler, *more)
 
     def _round(
@@ -177,7 +177,7 @@ class RoundLoop:
             # Not part of the schedule: were the run extended later, it must not have left a trace.
             with preserved():
                 figures |= self._evaluate(progress, evaluate_fn)
-                figures |= one.evaluate(progress) if self._own_models else {}
+            figures |= one.evaluate(progress) if self._own_models else {}
             progress.result.evaluate_metrics_serverapp.pop(progress.round, None)
         self._report(progress, {**figures, **self._phases.figures()})
         return reason

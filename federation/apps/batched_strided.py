@@ -21,8 +21,10 @@ from covey.federation.apps.minibatches import Batch
 from covey.federation.apps.models import EPSILON, LAYERS, MOMENTUM
 from covey.federation.sample_spec import ImageSize
 
-TOGETHER = 5
-"""Clients whose convolutions are kept at once: 1 MB each for minibatches of 32 MNIST images."""
+TOGETHER = 2
+"""Clients whose convolutions are kept at once: 1 MB each for minibatches of 32 MNIST images, which
+is to stay in the processor's cache.
+"""
 
 
 def strided_step(image: ImageSize) -> Step:

@@ -10,7 +10,7 @@ from covey.federation.apps.settings import Settings
 from covey.federation.apps.shares import shares
 from covey.federation.data import load
 
-PIECE = 1000
+PIECE = 250
 """Samples that are measured at once."""
 
 

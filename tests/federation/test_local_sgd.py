@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from covey.federation.apps import local_sgd
 from covey.federation.apps.batched import Beside
 from covey.federation.apps.guide import Guide
+from covey.federation.apps.label_logits import hints_of
 from covey.federation.apps.models import make_model
 from covey.federation.apps.settings import Settings
 from covey.federation.sample_spec import ImageSize
@@ -169,6 +170,58 @@ def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_dat
         for key, one in guided_alone(model, work, guide, small_data).items():
             own = torch.from_numpy(trained.arrays[key].numpy())
             torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+
+
+def distilled_alone(model, plan, logits, known, weight, small_data):
+    """FedDistill's local loss by autograd, and the logits that are met on the way, by label."""
+    images, labels = small_data
+    model.train()
+    parameters, first = dict(model.named_parameters()), 0
+    met = {label: [] for label in range(CLASSES)}
+    for size in plan.sizes:
+        batch = plan.order[first : first + size]
+        first += size
+        found, asked = model(images[batch]), labels[batch]
+        distance = torch.nn.functional.kl_div(
+            torch.log_softmax(found, 1), torch.softmax(logits[asked], 1), reduction="none"
+        )
+        loss = cross_entropy(found, asked) + weight * (distance.sum(1) * known[asked]).sum() / size
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with torch.no_grad():
+            for one, gradient in zip(parameters.values(), gradients, strict=True):
+                one.sub_(RATE * gradient)
+        for row, label in zip(found.detach(), asked.tolist(), strict=True):
+            met[label].append(row)
+    return dict(model.state_dict()), {
+        label: torch.stack(rows).mean(0) for label, rows in met.items() if rows
+    }
+
+
+@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn", "strided-cnn"])
+def test_clients_learn_from_logits_what_autograd_would_teach_them(small_data, name):
+    settings, model = settings_of(name, 5), make_model(name, PIXELS, CLASSES, IMAGE)
+    logits, known, weight = 3 * torch.randn(CLASSES, CLASSES), torch.tensor([1.0, 0.0, 1.0]), 0.7
+    record = {"logits": Array(logits.numpy()), "known": Array(known.numpy())}
+    content = RecordDict(
+        {"config": ConfigRecord({"label-logits": weight}), "label-logits": ArrayRecord(record)}
+    )
+    received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
+    parts = [torch.randperm(50)[:size] for size in (3, 17, 8)]
+    works = [local_sgd.work_of(part, settings, content, None) for part in parts]
+    beside = Beside(hints=hints_of(content), tallies=True)
+    for work, trained in zip(
+        works, local_sgd.train(settings, received, works, beside), strict=True
+    ):
+        model.load_state_dict(received.to_torch_state_dict())
+        arrays, met = distilled_alone(model, work.plan, logits, known, weight, small_data)
+        for key, one in arrays.items():
+            own = torch.from_numpy(trained.arrays[key].numpy())
+            torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+        assert trained.told["logit-labels"] == sorted(met)
+        told = torch.tensor(trained.told["label-logits"]).view(-1, CLASSES)
+        torch.testing.assert_close(
+            told, torch.stack([met[label] for label in sorted(met)]), rtol=1e-4, atol=2e-5
+        )
 
 
 def test_label_counts_are_of_the_samples_that_are_trained_on(small_data):
