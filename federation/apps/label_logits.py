@@ -18,7 +18,8 @@ def hints_of(content: RecordDict) -> Callable[[int, Tensor], Hints | None] | Non
     if LOGITS not in content:
         return None
     record = content.array_records[LOGITS]
-    logits, known = (torch.from_numpy(numbers_of(record[name])) for name in ("logits", "known"))
+    arrays = (numbers_of(record[name]).copy() for name in ("logits", "known"))
+    logits, known = map(torch.from_numpy, arrays)
     examples, weight = torch.softmax(logits, 1), content.config_records["config"][LOGITS]
     assert isinstance(weight, float)
     weights = weight * known

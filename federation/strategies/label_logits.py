@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -58,6 +58,8 @@ class FedDistillOptions(LabelLogits):
     """Clients exchange nothing but their mean logits by label, and each has a model of its own
     (Jeong et al. 2018, section 3).
     """
+
+    bears_compression: ClassVar[bool] = False
 
     name: Literal["feddistill"]
     share: Literal["nothing"] = "nothing"

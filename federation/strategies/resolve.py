@@ -54,10 +54,14 @@ def check_strategy(
     if isinstance(privacy, AdaptiveClipping) and (text := privacy.problem(cohort)):
         raise KeyProblem(("federated", "differential_privacy", "noise_multiplier"), text)
     if compression is not None and not strategy.inner.bears_compression:
+        why = (
+            "whose clients send no model to pack"
+            if strategy.share == "nothing"
+            else "whose server needs to know more of a client than its update from the newest model"
+        )
         raise KeyProblem(
             ("federated", "compression"),
-            f"cannot stand beside {name}, whose server needs to know more of a client than its "
-            "update from the newest model; leave one of them out",
+            f"cannot stand beside {name}, {why}; leave one of them out",
         )
 
 

@@ -13,7 +13,7 @@ def strategy(name, **options):
     ("section", "words"),
     [
         (strategy("fedprox", muu=1), "federated.strategy.muu: unknown key, nearest is mu"),
-        (strategy("fedavg", mu=1), "unknown key; allowed are name"),
+        (strategy("fedavg", mu=1), "unknown key; allowed are share, name"),
         (strategy("fedprox", mu=-1), "federated.strategy.mu: found -1, allowed is a number >= 0"),
         (strategy("krumm"), "found 'krumm', allowed are bulyan, fedadagrad"),
         (strategy("krumm"), "nearest is krum"),
