@@ -1,11 +1,16 @@
 """The server of the built-in apps: a stock Flower ServerApp."""
 
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
+from torch import nn
 
 from covey.federation.apps.client_evaluation import evaluate_on_clients
-from covey.federation.apps.models import make_model
+from covey.federation.apps.models import make_model, spare_model
 from covey.federation.apps.settings import (
     Settings,
     compression_of,
@@ -13,9 +18,11 @@ from covey.federation.apps.settings import (
     settings_of,
     strategy_of,
 )
-from covey.federation.apps.task import evaluate_seen
+from covey.federation.apps.task import evaluate_seen, public_images
 from covey.federation.compression import Restoring
 from covey.federation.data import load
+from covey.federation.ensemble import Ensemble
+from covey.federation.fedensemble import voters
 from covey.federation.noise import secret_noise, seeded_noise
 from covey.federation.privacy import make_private
 from covey.federation.strategies.options import Told
@@ -28,22 +35,36 @@ def main(grid: Grid, context: Context) -> None:
     """Combine the clients' models, round after round, and test what comes of it."""
     settings = settings_of(context)
     data = load(settings.data)
-    model = make_model(settings.model, data.pixels, data.classes, data.spec.image)
+    architecture = settings.model, data.pixels, data.classes, data.spec.image
+    model = make_model(*architecture)
+    spare = partial(deepcopy, spare_model(*architecture))
 
     def test(_round: int, arrays: ArrayRecord) -> MetricRecord:
         model.load_state_dict(arrays.to_torch_state_dict())
-        accuracy, loss, seen = evaluate_seen(model, settings, clients)
-        return MetricRecord({"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen})
+        own = evaluate_seen(model, settings, clients)
+        ensemble = voters(strategy, arrays)
+        if ensemble is None:
+            return _record(own)
+        together = evaluate_seen(Ensemble(spare(), ensemble), settings, clients)
+        return _record(together, accuracy_average=own[0])
 
     clients = len(list(grid.get_node_ids()))
-    strategy = make_strategy(settings, clients)
+    strategy = make_strategy(settings, clients, spare)
     evaluate_on_clients(strategy, settings.evaluated)
     strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
 
 
-def make_strategy(settings: Settings, population: int) -> Strategy:
+def _record(tested: tuple[float, float, float], **more: float) -> MetricRecord:
+    accuracy, loss, seen = tested
+    named = {"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen}
+    return MetricRecord({**named, **more})
+
+
+def make_strategy(settings: Settings, population: int, spare: Callable[[], nn.Module]) -> Strategy:
     """The job's strategy, with what stands around it: compression outermost."""
-    options, told = strategy_of(settings), Told(settings.cohort, settings.learning_rate)
+    images = partial(public_images, settings)
+    options = strategy_of(settings)
+    told = Told(settings.cohort, settings.learning_rate, spare, images)
     strategy = options.build(told)
     privacy = privacy_of(settings)
     if privacy is not None:

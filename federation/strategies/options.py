@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar
 
@@ -11,6 +12,7 @@ from covey.platform.jobfile.model import Section
 
 if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
+    from torch import Tensor, nn
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -26,6 +28,10 @@ class Told:
     """Clients that train in a round."""
     learning_rate: float
     """Of the clients' local steps."""
+    make_model: Callable[[], nn.Module]
+    """A model of the job's architecture, with any weights."""
+    public_images: Callable[[], Tensor]
+    """The samples that no client has, [N, pixels]."""
 
     def sampling(self) -> dict[str, Any]:
         """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""
@@ -50,6 +56,10 @@ class StrategyOptions(Section):
     bears_compression: ClassVar[bool] = True
     """Whether the server can do with a client's model as packing has left it."""
 
+    asks_each_model: ClassVar[bool] = False
+    """Whether single clients' models show in what the strategy makes or is tested by."""
+    needs_public_data: ClassVar[bool] = False
+    """Whether the server must have samples of its own."""
     needs_latents: ClassVar[bool] = False
     """Whether the model must have a layer before its last one."""
     needs_loss_before: ClassVar[bool] = False

@@ -6,9 +6,10 @@ from pydantic import Field
 
 from covey.federation.strategies.averaging import QFedAvgOptions
 from covey.federation.strategies.distilling import FedGenOptions
+from covey.federation.strategies.ensembling import FedDFOptions, FedEnsembleOptions
 from covey.federation.strategies.inner import InnerOptions
 
 StrategySection = Annotated[
-    InnerOptions | FedGenOptions | QFedAvgOptions,
+    InnerOptions | FedDFOptions | FedEnsembleOptions | FedGenOptions | QFedAvgOptions,
     Field(discriminator="name"),
 ]
