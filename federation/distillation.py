@@ -51,8 +51,8 @@ def distil(
         for step, (batch, place) in enumerate(zip(drawn, places, strict=True)):
             said = log_softmax(student(images[batch]), 1)
             loss = kl_div(said, targets[place], reduction="batchmean")
-            gradient = parameters_to_vector(torch.autograd.grad(loss, parameters))
+            gradients = torch.autograd.grad(loss, parameters)
             rate = told.learning_rate * (1 + math.cos(math.pi * step / told.steps)) / 2
-            adam.step(flat, gradient, rate, 0.0)
-            total += float(loss)
+            adam.step(flat, torch.cat([one.reshape(-1) for one in gradients]), rate, 0.0)
+            total += loss.item()
     return total / told.steps
