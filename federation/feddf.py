@@ -5,8 +5,7 @@ there.
 
 from collections.abc import Callable, Iterable
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.serverapp import Grid
+from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 from torch import Tensor, nn
 
@@ -35,12 +34,6 @@ class FedDF(Wrapping):
         self._make_model = make_model
         self._public_images = public_images
 
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """The strategy's own messages."""
-        return self.strategy.configure_train(server_round, arrays, config, grid)
-
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]
     ) -> tuple[ArrayRecord | None, MetricRecord | None]:
@@ -55,7 +48,5 @@ class FedDF(Wrapping):
         told = Distillation(**self._distillation)
         loss = distil(student, teacher, self._public_images(), told)
         self.figures = {"distillation_loss": loss}
-        taught = student.state_dict()
-        return array_record(
-            {name: NumpyArray(one.numpy()) for name, one in taught.items()}
-        ), metrics
+        arrays = {name: NumpyArray(one.numpy()) for name, one in student.state_dict().items()}
+        return array_record(arrays), metrics

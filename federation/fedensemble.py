@@ -4,8 +4,7 @@ strategy's; what is tested is all clients' newest models together.
 
 from collections.abc import Iterable, Sequence
 
-from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
-from flwr.serverapp import Grid
+from flwr.app import ArrayRecord, Message, MetricRecord
 from flwr.serverapp.strategy import Strategy
 
 from covey.federation.ensemble import trained_models
@@ -22,12 +21,6 @@ class FedEnsemble(Wrapping):
         self.strategy = strategy
         self.models: dict[int, ArrayRecord] = {}
         """By node, in the order of their numbers."""
-
-    def configure_train(
-        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
-    ) -> Iterable[Message]:
-        """The strategy's own messages."""
-        return self.strategy.configure_train(server_round, arrays, config, grid)
 
     def aggregate_train(
         self, server_round: int, replies: Iterable[Message]

@@ -18,7 +18,7 @@ from covey.federation.apps.settings import (
     settings_of,
     strategy_of,
 )
-from covey.federation.apps.task import evaluate_seen, public_images
+from covey.federation.apps.task import Logits, evaluate_seen, public_images
 from covey.federation.compression import Restoring
 from covey.federation.data import load
 from covey.federation.ensemble import Ensemble
@@ -41,23 +41,20 @@ def main(grid: Grid, context: Context) -> None:
 
     def test(_round: int, arrays: ArrayRecord) -> MetricRecord:
         model.load_state_dict(arrays.to_torch_state_dict())
-        own = evaluate_seen(model, settings, clients)
-        ensemble = voters(strategy, arrays)
-        if ensemble is None:
-            return _record(own)
-        together = evaluate_seen(Ensemble(spare(), ensemble), settings, clients)
-        return _record(together, accuracy_average=own[0])
+        figures = tested(model)
+        if (ensemble := voters(strategy, arrays)) is not None:
+            average = figures["accuracy"]
+            figures = {**tested(Ensemble(spare(), ensemble)), "accuracy_average": average}
+        return MetricRecord(dict(figures))
+
+    def tested(model: Logits) -> dict[str, float]:
+        accuracy, loss, seen = evaluate_seen(model, settings, clients)
+        return {"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen}
 
     clients = len(list(grid.get_node_ids()))
     strategy = make_strategy(settings, clients, spare)
     evaluate_on_clients(strategy, settings.evaluated)
     strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
-
-
-def _record(tested: tuple[float, float, float], **more: float) -> MetricRecord:
-    accuracy, loss, seen = tested
-    named = {"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen}
-    return MetricRecord({**named, **more})
 
 
 def make_strategy(settings: Settings, population: int, spare: Callable[[], nn.Module]) -> Strategy:

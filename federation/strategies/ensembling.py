@@ -63,7 +63,8 @@ class EnsemblingOptions(StrategyOptions):
 
 class FedEnsembleOptions(EnsemblingOptions):
     """What is tested is the mean of the logits of every client's newest model (the comparison of
-    Zhu et al. 2021, after Lin et al. 2020); the model that is trained on is that of `average`.
+    Zhu et al. 2021, after Lin et al. 2020). What clients train, and what a run leaves as its model,
+    is that of `average`.
     """
 
     name: Literal["fedensemble"]
