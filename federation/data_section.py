@@ -50,6 +50,10 @@ class DataSection(Section):
     partition: PartitionSection = PartitionSection()
     held_out: Annotated[float, Field(ge=0, lt=1)] = 0
     """Share of its samples that each client keeps to be evaluated on."""
+    public: Annotated[float, Field(ge=0, lt=1)] = 0
+    """Share of the training samples that no client gets: the server has them, without labels. Drawn
+    at random; with kind natural every client gives that share of its own.
+    """
 
     @property
     def source(self) -> str:
@@ -104,6 +108,12 @@ def _check_app(app: str, sizes: tuple[int, ...], source: str) -> None:
 
 
 def _check_partition(data: DataSection, clients: int, samples: int, named: bool) -> None:
+    if data.public and round(data.public * samples) == 0:
+        raise KeyProblem(
+            (*KEY, "public"),
+            f"found {data.public:g}, which is no sample of the {samples} that {data.source} has; "
+            f"write {1 / samples:.2g} or more",
+        )
     partition = data.partition
     for option in sorted(set(OPTIONS.values())):
         kinds = [kind for kind, its in OPTIONS.items() if its == option]
@@ -113,11 +123,13 @@ def _check_partition(data: DataSection, clients: int, samples: int, named: bool)
                 f"is for kind {' and '.join(kinds)}; leave it out for {partition.kind}",
             )
     needed = clients * partition.min_size
-    if needed > samples:
+    left = samples - round(data.public * samples)
+    if needed > left:
+        has = f"{samples}" if left == samples else f"{left} that are not public"
         raise KeyProblem(
             (*PARTITION, "min_size"),
             f"found {partition.min_size}, but {clients} clients with that many need {needed} "
-            f"samples and {data.source} has {samples}",
+            f"samples and {data.source} has {has}",
         )
     if partition.kind == "natural" and not named:
         raise KeyProblem(

@@ -75,7 +75,8 @@ def _title(figure: "Figure", table: PartitionTable) -> None:
     clients, classes = table.counts.shape
     top = 1 - 0.14 / figure.get_figheight()
     name = f"{Path(table.data).name}: {clients:,} clients, {table.partition}"
-    detail = f"{table.samples.sum():,} samples, {classes} classes"
+    public = f", {table.public:,} more public" if table.public else ""
+    detail = f"{table.samples.sum():,} samples{public}, {classes} classes"
     figure.text(0.015, top, name, va="top", fontsize=13, fontweight="bold")
     figure.text(0.985, top, detail, va="top", ha="right", fontsize=10, color=FAINT)
 

@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.federation.apps.settings import Settings, run_config_of
-from covey.federation.apps.shares import shares
+from covey.federation.apps.shares import public_samples, shares
 from covey.federation.data import load
 from covey.platform.jobfile.model import JobFile
 
@@ -16,7 +16,8 @@ from covey.platform.jobfile.model import JobFile
 class PartitionTable:
     """kind, option: the partition, and what belongs to it; data: the data set's name or folder;
     counts: [clients, classes], samples of each class, those held out among them; held_out:
-    [clients]; ids: what the data set calls each client, empty where it has no names for them.
+    [clients]; ids: what the data set calls each client, empty where it has no names for them;
+    public: samples that no client got.
     """
 
     kind: str
@@ -25,6 +26,7 @@ class PartitionTable:
     counts: NDArray[np.int64]
     held_out: NDArray[np.int64]
     ids: tuple[str, ...]
+    public: int = 0
 
     @property
     def partition(self) -> str:
@@ -51,10 +53,11 @@ class PartitionTable:
     def summary(self) -> str:
         """One line: the sizes of clients, and how many classes they have."""
         clients, classes = self.counts.shape
+        public = f"; {self.public:,} more are public" if self.public else ""
         return (
             f"{self.samples.sum():,} samples of {classes} classes, dealt to {clients:,} clients "
             f"({self.partition}): {_spread(self.samples)} samples a client, "
-            f"{_spread(self.classes_held)} classes a client (smallest, median, largest)"
+            f"{_spread(self.classes_held)} classes a client (smallest, median, largest){public}"
         )
 
     def document(self) -> dict[str, Any]:
@@ -66,6 +69,7 @@ class PartitionTable:
             "data": self.data,
             "partition": self.partition,
             "samples": int(self.samples.sum()),
+            "public": self.public,
             "classes": self.counts.shape[1],
             "samples_a_client": _extremes(self.samples),
             "classes_a_client": _extremes(self.classes_held),
@@ -82,12 +86,10 @@ def partition_table(job: JobFile) -> PartitionTable:
     """
     settings = Settings(**run_config_of(job))  # type: ignore[arg-type]
     data, parts = load(settings.data), shares(settings, job.section.clients)
-    owner = np.zeros(len(data.train_labels), np.int64)
-    for client, part in enumerate(parts):
-        owner[part.train] = owner[part.held_out] = client
-    cells = np.bincount(
-        owner * data.classes + data.train_labels, minlength=len(parts) * data.classes
-    )
+    rows = [
+        np.bincount(data.train_labels[np.concatenate(part)], minlength=data.classes)
+        for part in parts
+    ]
     ids: tuple[str, ...] = ()
     if settings.partition == "natural" and data.train_client is not None:
         ids = tuple(map(str, np.unique(data.train_client).tolist()))
@@ -95,9 +97,10 @@ def partition_table(job: JobFile) -> PartitionTable:
         settings.partition,
         _option(settings),
         settings.data,
-        cells.reshape(len(parts), data.classes),
+        np.stack(rows),
         np.array([len(part.held_out) for part in parts]),
         ids,
+        len(public_samples(settings)),
     )
 
 

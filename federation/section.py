@@ -150,7 +150,8 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
         local = local.model_copy(update={"epochs": 1})
     strategy = section.strategy or FedAvgOptions(name="fedavg")
     cohort = section.cohort or section.clients
-    check_strategy(strategy, section.differential_privacy, section.compression, cohort, section.app)
+    beside = section.differential_privacy, section.compression
+    check_strategy(strategy, *beside, cohort, section.app, section.data.public)
     if isinstance(inner := strategy.inner, FedBuffOptions):
         min_replies = (section.round and section.round.min_replies) or 1
         inner = inner.resolved(cohort, section.clients, min_replies)

@@ -15,6 +15,7 @@ UNIT = "rounds"
 MB = "megabytes"
 ACCURACIES = {
     "accuracy": "test set",
+    "accuracy_average": "averaged model",
     "client_accuracy": "clients' own data",
     "client_accuracy_worst_decile": "worst tenth",
 }

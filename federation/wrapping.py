@@ -8,9 +8,15 @@ from flwr.serverapp.strategy import Strategy
 
 
 class Wrapping(Strategy):
-    """Evaluates as the strategy inside does; how it trains is for others to say."""
+    """Does as the strategy inside does; what becomes of trained models is for others to say."""
 
     strategy: Strategy
+
+    def configure_train(
+        self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
+    ) -> Iterable[Message]:
+        """The strategy's own messages."""
+        return self.strategy.configure_train(server_round, arrays, config, grid)
 
     def configure_evaluate(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid

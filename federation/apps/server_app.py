@@ -1,11 +1,16 @@
 """The server of the built-in apps: a stock Flower ServerApp."""
 
+from collections.abc import Callable
+from copy import deepcopy
+from functools import partial
+
 from flwr.app import ArrayRecord, Context, MetricRecord
 from flwr.serverapp import Grid, ServerApp
 from flwr.serverapp.strategy import FedAvg, Strategy
+from torch import nn
 
 from covey.federation.apps.client_evaluation import evaluate_on_clients
-from covey.federation.apps.models import make_model
+from covey.federation.apps.models import make_model, spare_model
 from covey.federation.apps.own_layers import shared
 from covey.federation.apps.settings import (
     Settings,
@@ -14,9 +19,11 @@ from covey.federation.apps.settings import (
     settings_of,
     strategy_of,
 )
-from covey.federation.apps.task import evaluate_seen
+from covey.federation.apps.task import Logits, evaluate_seen, public_images
 from covey.federation.compression import Restoring
 from covey.federation.data import load
+from covey.federation.ensemble import Ensemble
+from covey.federation.fedensemble import voters
 from covey.federation.noise import secret_noise, seeded_noise
 from covey.federation.privacy import make_private
 from covey.federation.strategies.options import Told
@@ -29,15 +36,24 @@ def main(grid: Grid, context: Context) -> None:
     """Combine the clients' models, round after round, and test what comes of it."""
     settings = settings_of(context)
     data = load(settings.data)
-    model = make_model(settings.model, data.pixels, data.classes, data.spec.image)
+    architecture = settings.model, data.pixels, data.classes, data.spec.image
+    model = make_model(*architecture)
+    spare = partial(deepcopy, spare_model(*architecture))
 
     def test(_round: int, arrays: ArrayRecord) -> MetricRecord:
         model.load_state_dict(arrays.to_torch_state_dict())
+        figures = tested(model)
+        if (ensemble := voters(strategy, arrays)) is not None:
+            average = figures["accuracy"]
+            figures = {**tested(Ensemble(spare(), ensemble)), "accuracy_average": average}
+        return MetricRecord(dict(figures))
+
+    def tested(model: Logits) -> dict[str, float]:
         accuracy, loss, seen = evaluate_seen(model, settings, clients)
-        return MetricRecord({"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen})
+        return {"accuracy": accuracy, "loss": loss, "accuracy_seen_labels": seen}
 
     clients = len(list(grid.get_node_ids()))
-    strategy = make_strategy(settings, clients)
+    strategy = make_strategy(settings, clients, spare)
     whole = strategy_of(settings).share == "all"
     evaluate_on_clients(strategy, settings.evaluated if whole else clients)
     begin = shared(settings, ArrayRecord(model.state_dict()))
@@ -45,9 +61,12 @@ def main(grid: Grid, context: Context) -> None:
     strategy.start(grid, begin, settings.rounds, evaluate_fn=test if whole else None)
 
 
-def make_strategy(settings: Settings, population: int) -> Strategy:
+def make_strategy(settings: Settings, population: int, spare: Callable[[], nn.Module]) -> Strategy:
     """The job's strategy, with what stands around it: compression outermost."""
-    options, told = strategy_of(settings), _told(settings)
+    images = partial(public_images, settings)
+    options = strategy_of(settings)
+    rectified = settings.model != "strided-cnn"
+    told = Told(settings.cohort, settings.learning_rate, rectified, spare, images)
     strategy = options.build(told)
     privacy = privacy_of(settings)
     if privacy is not None:
@@ -56,8 +75,3 @@ def make_strategy(settings: Settings, population: int) -> Strategy:
         strategy = make_private(strategy, privacy, settings.cohort, population, noise)
     strategy = options.around(strategy, told, privacy is not None)
     return Restoring(strategy) if compression_of(settings.compression) else strategy
-
-
-def _told(settings: Settings) -> Told:
-    rectified = settings.model != "strided-cnn"
-    return Told(settings.cohort, settings.learning_rate, rectified)

@@ -30,6 +30,7 @@ class Settings:
     min_size: int
     partition_seed: int
     held_out: float
+    public: float
     evaluated: int
     """Clients that measure the model after a round; 0: none do."""
     epochs: int
@@ -60,6 +61,7 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         min_size=partition.min_size,
         partition_seed=job.seed,
         held_out=float(section.data.held_out),
+        public=float(section.data.public),
         evaluated=_evaluated(section),
         epochs=section.local.epochs or 0,
         steps=section.local.steps or 0,

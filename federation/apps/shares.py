@@ -1,4 +1,6 @@
-"""Which samples each client of a built-in app has: to train on, and held out to be measured on."""
+"""Which samples each client of a built-in app has, to train on and held out to be measured on, and
+which are the server's.
+"""
 
 from functools import lru_cache
 from typing import NamedTuple
@@ -25,8 +27,9 @@ def shares(settings: Settings, clients: int) -> tuple[Share, ...]:
     as the job says.
     """
     data = load(settings.data)
+    left = np.setdiff1d(np.arange(len(data.train_labels)), public_samples(settings))
     try:
-        parts = _dealt(settings, data, clients)
+        parts = [left[part] for part in _dealt(settings, data, left, clients)]
     except ValueError as error:
         raise UserError(f"federated.data.partition: {error}") from None
     generator = np.random.default_rng(derive(settings.partition_seed, "held-out"))
@@ -34,8 +37,35 @@ def shares(settings: Settings, clients: int) -> tuple[Share, ...]:
     return tuple(_share(part, priority[part], settings.held_out) for part in parts)
 
 
-def _dealt(settings: Settings, data: Images, clients: int) -> list[Indices]:
-    labels, seed, min_size = data.train_labels, settings.partition_seed, settings.min_size
+@lru_cache(maxsize=2)
+def public_samples(settings: Settings) -> Indices:
+    """The samples that no client gets, as sorted indices into the training set. UserError when
+    that is none although there should be some.
+    """
+    if not settings.public:
+        return np.empty(0, np.int64)
+    data = load(settings.data)
+    groups = [np.arange(len(data.train_labels))]
+    if settings.partition == "natural" and data.train_client is not None:
+        groups = natural(data.train_client, len(np.unique(data.train_client)))
+    generator = np.random.default_rng(derive(settings.partition_seed, "public"))
+    priority = generator.random(len(data.train_labels))
+    chosen = []
+    for group in groups:
+        count = min(round(settings.public * len(group)), len(group) - 1)
+        chosen.append(group[np.argsort(priority[group])[:count]])
+    found = np.sort(np.concatenate(chosen))
+    if not len(found):
+        raise UserError(
+            f"federated.data.public: found {settings.public:g}, which is no sample of any client; "
+            "raise it"
+        )
+    return found
+
+
+def _dealt(settings: Settings, data: Images, left: Indices, clients: int) -> list[Indices]:
+    """Every client's samples, as indices into `left`, which are those that can be dealt out."""
+    labels, seed, min_size = data.train_labels[left], settings.partition_seed, settings.min_size
     match settings.partition:
         case "iid":
             return iid(labels, clients, seed, min_size)
@@ -46,7 +76,7 @@ def _dealt(settings: Settings, data: Images, clients: int) -> list[Indices]:
         case "quantity":
             return quantity(labels, clients, settings.alpha, seed, min_size)
         case "natural" if data.train_client is not None:
-            return natural(data.train_client, clients, min_size)
+            return natural(data.train_client[left], clients, min_size)
     raise ValueError(f"{settings.data} cannot be dealt out by kind {settings.partition}")
 
 

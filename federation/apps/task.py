@@ -1,5 +1,6 @@
 """Data and evaluation of the built-in apps; `local_sgd.py` trains."""
 
+from collections.abc import Callable
 from functools import lru_cache
 
 import torch
@@ -7,9 +8,11 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from covey.federation.apps.settings import Settings
-from covey.federation.apps.shares import shares
+from covey.federation.apps.shares import public_samples, shares
 from covey.federation.data import load
 
+Logits = Callable[[Tensor], Tensor]
+"""A model: images [B, pixels] -> [B, classes]."""
 PIECE = 250
 """Samples that are measured at once."""
 
@@ -27,6 +30,13 @@ def tensors(name: str) -> tuple[Tensor, Tensor, Tensor, Tensor]:
 def partition(settings: Settings, clients: int) -> tuple[Tensor, ...]:
     """The indices of the samples that each client trains on."""
     return tuple(torch.from_numpy(share.train) for share in shares(settings, clients))
+
+
+@lru_cache(maxsize=2)
+def public_images(settings: Settings) -> Tensor:
+    """The samples that no client has: [N, pixels]."""
+    images, _, _, _ = tensors(settings.data)
+    return images[torch.from_numpy(public_samples(settings))]
 
 
 @lru_cache(maxsize=2)
@@ -59,7 +69,7 @@ def holders(settings: Settings, clients: int) -> Tensor:
     return torch.stack(has).sum(0)
 
 
-def evaluate_seen(model: nn.Module, settings: Settings, clients: int) -> tuple[float, float, float]:
+def evaluate_seen(model: Logits, settings: Settings, clients: int) -> tuple[float, float, float]:
     """Accuracy and mean cross-entropy on the test samples, and the accuracy on those that clients
     know: every client counts those of the labels that it trains on (Zhu et al. 2021, the released
     code's test).
@@ -95,7 +105,7 @@ def evaluate_held_out(model: nn.Module, mine: Tensor, settings: Settings) -> tup
     return measure(model, images[mine], labels[mine])[:2]
 
 
-def measure(model: nn.Module, images: Tensor, labels: Tensor) -> tuple[float, float, Tensor]:
+def measure(model: Logits, images: Tensor, labels: Tensor) -> tuple[float, float, Tensor]:
     """Accuracy and mean cross-entropy, both 0 for no samples at all, and which are right [N]."""
     right, loss = torch.zeros(len(labels), dtype=torch.bool), torch.zeros((), dtype=torch.float64)
     with torch.no_grad():

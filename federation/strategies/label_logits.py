@@ -2,51 +2,27 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from covey.federation.strategies.adaptive import (
-    FedAdagradOptions,
-    FedAdamOptions,
-    FedYogiOptions,
-)
-from covey.federation.strategies.averaging import (
-    FedAvgMOptions,
-    FedAvgOptions,
-    FedProxOptions,
-    ScaffoldOptions,
-)
+from covey.federation.strategies.ensembling import AroundOptions, Reasons, unfit
 from covey.federation.strategies.options import NotNegative, StrategyOptions, Told
 
 if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
 
-Averaging = Annotated[
-    FedAdagradOptions
-    | FedAdamOptions
-    | FedAvgMOptions
-    | FedAvgOptions
-    | FedProxOptions
-    | FedYogiOptions
-    | ScaffoldOptions,
-    Field(discriminator="name"),
-]
-"""Neither robust, as the logits are plain averages, nor asynchronous, as they are of a round."""
-
 
 class LabelLogits(StrategyOptions):
     """What both kinds have in common."""
+
+    asks_each_model: ClassVar[bool] = True
 
     weight: NotNegative = Field(
         default=1.0,
         description="of the distance between predictions for samples and everybody's for their "
         "labels, in the clients' loss",
     )
-
-    @property
-    def too_telling(self) -> str | None:
-        return "what clients tell of their logits is not covered by its noise"
 
     def around(self, strategy: Strategy, told: Told, private: bool) -> Strategy:
         from covey.federation.feddistill import FedDistill
@@ -65,19 +41,11 @@ class FedDistillOptions(LabelLogits):
     share: Literal["nothing"] = "nothing"
 
 
-class FedDistillPlusOptions(LabelLogits):
+class FedDistillPlusOptions(LabelLogits, AroundOptions):
     """Clients exchange their mean logits by label beside their models (as compared in Zhu et al.
     2021).
     """
 
+    unfit: ClassVar[Reasons] = unfit("logits")
+
     name: Literal["feddistill+"]
-    average: Averaging = Field(
-        default=FedAvgOptions(name="fedavg"), description="the strategy that makes the new model"
-    )
-
-    @property
-    def inner(self) -> StrategyOptions:
-        return self.average
-
-    def build(self, told: Told) -> Strategy:
-        return self.average.build(told)

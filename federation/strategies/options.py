@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
@@ -11,6 +12,7 @@ from covey.platform.jobfile.model import Section
 
 if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
+    from torch import Tensor, nn
 
 Fraction = Annotated[float, Field(ge=0, lt=1)]
 NotNegative = Annotated[float, Field(ge=0)]
@@ -26,8 +28,12 @@ class Told:
     """Clients that train in a round."""
     learning_rate: float
     """Of the clients' local steps."""
-    rectified: bool = True
+    rectified: bool
     """Whether what the model's last layer sees is at least 0."""
+    make_model: Callable[[], nn.Module]
+    """A model of the job's architecture, with any weights."""
+    public_images: Callable[[], Tensor]
+    """The samples that no client has, [N, pixels]."""
 
     def sampling(self) -> dict[str, Any]:
         """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""
@@ -52,6 +58,10 @@ class StrategyOptions(Section):
     bears_compression: ClassVar[bool] = True
     """Whether the server can do with a client's model as packing has left it."""
 
+    asks_each_model: ClassVar[bool] = False
+    """Whether the server learns of single clients more than an average of models tells."""
+    needs_public_data: ClassVar[bool] = False
+    """Whether the server must have samples of its own."""
     needs_latents: ClassVar[bool] = False
     """Whether the model must have a layer before its last one."""
     needs_loss_before: ClassVar[bool] = False
@@ -76,11 +86,6 @@ class StrategyOptions(Section):
     @property
     def tells_more(self) -> str | None:
         """The option that makes clients tell something besides their models."""
-        return None
-
-    @property
-    def too_telling(self) -> str | None:
-        """Why there can be no differential privacy, whatever the options are."""
         return None
 
     def least(self, cohort: int) -> int:

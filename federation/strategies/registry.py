@@ -6,10 +6,17 @@ from pydantic import Field
 
 from covey.federation.strategies.averaging import QFedAvgOptions
 from covey.federation.strategies.distilling import FedGenOptions
+from covey.federation.strategies.ensembling import FedDFOptions, FedEnsembleOptions
 from covey.federation.strategies.inner import InnerOptions
 from covey.federation.strategies.label_logits import FedDistillOptions, FedDistillPlusOptions
 
 StrategySection = Annotated[
-    InnerOptions | FedDistillOptions | FedDistillPlusOptions | FedGenOptions | QFedAvgOptions,
+    InnerOptions
+    | FedDFOptions
+    | FedDistillOptions
+    | FedDistillPlusOptions
+    | FedEnsembleOptions
+    | FedGenOptions
+    | QFedAvgOptions,
     Field(discriminator="name"),
 ]

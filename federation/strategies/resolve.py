@@ -22,8 +22,11 @@ def check_strategy(
     compression: CompressionSection | None,
     cohort: int,
     app: str,
+    public: float,
 ) -> None:
-    """KeyProblem for what cannot work, with what would."""
+    """KeyProblem for what cannot work, with what would. `public`: the share of the samples that the
+    server has.
+    """
     if strategy.needs_latents and app == "logistic":
         raise KeyProblem(
             ("federated", "app"),
@@ -33,15 +36,22 @@ def check_strategy(
     _check_share(strategy, app)
     if problem := strategy.problem(cohort):
         raise KeyProblem(("federated", "strategy", *problem[0].split(".")), problem[1])
+    if strategy.needs_public_data and not public:
+        raise KeyProblem(
+            ("federated", "data", "public"),
+            "found 0, but the strategy teaches the model on samples that are no client's; write "
+            "data: {public: 0.1, ...}",
+        )
+    if privacy is not None and strategy.asks_each_model:
+        raise KeyProblem(
+            ("federated", "differential_privacy"),
+            "covers the average of the clients' models with its noise, but the server learns more "
+            "of each of them; leave one of them out",
+        )
     if privacy is not None and (key := strategy.tells_more):
         raise KeyProblem(
             ("federated", "strategy", key),
             "is not covered by the noise of differential_privacy; write withheld",
-        )
-    if privacy is not None and strategy.too_telling:
-        raise KeyProblem(
-            ("federated", "differential_privacy"),
-            f"cannot stand around {strategy.model_dump()['name']}: {strategy.too_telling}",
         )
     name = next(name for name, options in OPTIONS.items() if isinstance(strategy.inner, options))
     if privacy is not None and not strategy.inner.averages:

@@ -104,9 +104,10 @@ def test_alone_and_together_clients_do_the_same(train, app, name):
     ("strategy", "more", "said"),
     [
         ({"name": "feddistill", "share": "all"}, {}, "found 'all', allowed is nothing"),
-        ({"name": "feddistill+"}, {"differential_privacy": {"clipping": "fixed"}}, "logits"),
-        ({"name": "feddistill+", "average": {"name": "krum"}}, {}, "krum"),
-        ({"name": "feddistill+", "average": {"name": "fedbuff"}}, {}, "fedbuff"),
+        ({"name": "feddistill+"}, {"differential_privacy": {"clipping": "fixed"}}, "learns more"),
+        ({"name": "feddistill"}, {"compression": {"kind": "top-k"}}, "no model to pack"),
+        ({"name": "feddistill+", "average": {"name": "krum"}}, {}, "krum is there for clients"),
+        ({"name": "feddistill+", "average": {"name": "fedbuff"}}, {}, "fedbuff has no rounds"),
     ],
     ids=str,
 )

@@ -86,6 +86,8 @@ def test_clients_are_measured_as_often_as_the_job_says_and_at_the_end(train):
         ("logistic", head(), "logistic has one layer only"),
         ("mlp", head(share="nothing"), "share: found"),
         ("mlp", head(share="tail"), "found 'tail'"),
+        ("mlp", head(name="fedensemble"), "the server asks whole models"),
+        ("mlp", {**head(name="feddf"), "data": {**DATA, "public": 0.1}}, "asks whole models"),
         (
             "mlp",
             head(name="fedgen", share="all", average={"name": "fedavg", "share": "head"}),

@@ -92,6 +92,24 @@ JOBS = {
             "round": {"virtual_timeout_s": 9.0, "attempts": 50},
         },
     ),
+    "fedensemble": (
+        "mlp",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "data": {"name": "digits", "held_out": 0.2},
+            "strategy": {"name": "fedensemble"},
+        },
+    ),
+    "feddf": (
+        "cnn",
+        {
+            "cohort": 3,
+            "local": {"steps": 2, "batch_size": 8},
+            "data": {"name": "digits", "public": 0.1},
+            "strategy": {"name": "feddf", "steps": 3, "average": {"name": "fedadam"}},
+        },
+    ),
     "scaffold": ("logistic", {"cohort": 3, "strategy": {"name": "scaffold"}}),
     "dp-fedavg": ("logistic", {"cohort": 3, "differential_privacy": {"clipping": "fixed"}}),
     "dp-fedavg, adaptive": (

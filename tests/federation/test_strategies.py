@@ -10,6 +10,7 @@ from covey.federation.strategies.resolve import OPTIONS
 from covey.platform.errors import UserError
 
 COHORT = 5
+DATA = {"name": "digits", "public": 0.1}
 LOCAL = {"steps": 5, "batch_size": 16, "learning_rate": 0.1}
 
 
@@ -35,7 +36,7 @@ def app_of(name):
 
 @pytest.mark.parametrize("name", OPTIONS)
 def test_it_runs_three_rounds_and_learns(train, name):
-    section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+    section = {"strategy": {"name": name}, "cohort": COHORT, "data": DATA, "local": LOCAL}
     if name in ("fedadagrad", "fedadam", "fedyogi"):
         section["strategy"]["server_learning_rate"] = 0.05
     run = train(app_of(name), clients=COHORT + 2, rounds=3, federated=section)
@@ -51,7 +52,7 @@ BATCHED = [name for name in OPTIONS if name not in ("feddistill", "scaffold", "q
 
 @pytest.mark.parametrize("name", BATCHED)
 def test_with_every_strategy_a_cohort_is_what_inline_is(train, name):
-    section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+    section = {"strategy": {"name": name}, "cohort": COHORT, "data": DATA, "local": LOCAL}
     one, other = (
         train(app_of(name), clients=COHORT + 2, rounds=3, federated={**section, "engine": engine})
         for engine in ("inline", "cohort")
@@ -62,10 +63,10 @@ def test_with_every_strategy_a_cohort_is_what_inline_is(train, name):
 
 
 def test_compression_goes_with_every_strategy_that_does_not_refuse_it(train):
-    packed = {"compression": {"kind": "top-k", "fraction": 1.0}, "cohort": COHORT, "local": LOCAL}
+    packed = {"compression": {"kind": "top-k", "fraction": 1.0}}
     refused = set()
     for name in OPTIONS:
-        section = {"strategy": {"name": name}, "cohort": COHORT, "local": LOCAL}
+        section = {"strategy": {"name": name}, "cohort": COHORT, "data": DATA, "local": LOCAL}
         try:
             whole = train(app_of(name), rounds=2, federated={**section, **packed})
         except UserError as error:
