@@ -15,9 +15,9 @@ from covey.federation.latent_samples import LatentSamples
 from covey.federation.lesson import Heads, Lesson
 from covey.platform.errors import UserError
 
-CLASSES, LATENT, NOISE = 4, 6, 5
-SHAPE = partial(Shape, noise=NOISE, hidden=8, rectified=True)
-LESSON = Lesson(20, 16, 1e-2, 1.0, 0.0, 1.0, "losses", "uniform")
+CLASSES, LATENT, NOISE = 4, 12, 5
+SHAPE = partial(Shape, noise=NOISE, hidden=32, rectified=True)
+LESSON = Lesson(50, 32, 1e-2, 1.0, 0.0, 1.0, "losses", "uniform")
 DATA = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.1}}
 
 
