@@ -7,7 +7,7 @@ only further thing that they tell is how often they have used each label, if tha
 
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -17,7 +17,9 @@ from flwr.serverapp.strategy import Strategy
 from torch import Tensor
 
 from covey.federation.latent_generator import Generator, Shape, State
-from covey.federation.lesson import Heads, Lesson, ensemble_accuracy, teach
+from covey.federation.latent_picture import LATENTS
+from covey.federation.latent_samples import LatentSamples, latents_table
+from covey.federation.lesson import Heads, Lesson, teach
 from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record, entries_of, records_in
 from covey.federation.wrapping import Wrapping
@@ -28,6 +30,10 @@ COUNTS = "label-counts"
 """The metric with a client's counts of the labels that it has trained on."""
 WEIGHT, BIAS = "output.weight", "output.bias"
 """The last layer of the built-in models."""
+Ablation = Literal["frozen-generator", "permuted-labels"]
+"""What is taken away to see what it was good for: all that the generator learns, or that clients
+are told which label a latent was made for.
+"""
 
 
 @dataclass(frozen=True)
@@ -59,6 +65,7 @@ class FedGen(Wrapping):
         *,
         even: bool = False,
         public: bool = False,
+        ablation: Ablation | None = None,
     ) -> None:
         self.strategy = strategy
         self.generator: State = {}
@@ -68,10 +75,15 @@ class FedGen(Wrapping):
         """How likely each label is to be drawn."""
         self.sizes: tuple[int, ...] = ()
         """Of the last layer: classes and latent."""
+        self.head: State = {}
+        """The mean of the last layers that it has learnt from last."""
+        self.taught = 0
+        """The round of that."""
         self.figures: dict[str, float] = {}
         self._guidance, self._lesson = vars(guidance), vars(lesson)
         self._shape_of = shape
         self._even, self._public = even, public
+        self._ablation = ablation
 
     def configure_train(
         self, server_round: int, arrays: ArrayRecord, config: ConfigRecord, grid: Grid
@@ -101,6 +113,8 @@ class FedGen(Wrapping):
         config["rectified"] = generator.shape.rectified
         config["label-probabilities"] = self.labels
         folded = generator.folded()
+        if self._ablation == "permuted-labels":
+            folded = with_next_label(folded, generator.shape.noise)
         return array_record({name: NumpyArray(own.numpy()) for name, own in folded.items()})
 
     def aggregate_train(
@@ -136,11 +150,28 @@ class FedGen(Wrapping):
         heads = Heads(weight, bias, by_label / total.clamp(min=1e-12))
         lesson, self.sizes = Lesson(**self._lesson), tuple(weight.shape[1:])
         generator = self._opened() if self.generator else Generator(self._shape_of(*self.sizes))
-        self.adam = teach(generator, self.adam, heads, labels, lesson, number)
-        self.generator = generator.state()
+        if self._ablation != "frozen-generator":
+            self.adam = teach(generator, self.adam, heads, labels, lesson, number)
+        self.generator, self.taught = generator.state(), number
         self.labels = (labels / labels.sum()).tolist()
-        accuracy = ensemble_accuracy(generator, heads, labels, lesson.noise)
-        self.figures = {"generator_accuracy": accuracy}
+        mean = heads.mean()
+        self.head = vars(mean)
+        samples = LatentSamples.of(generator, self._drawn(), lesson.noise)
+        self.figures = {
+            "generator_accuracy": samples.accuracy(mean),
+            "generator_spread": samples.spread(),
+        }
+
+    def tables(self) -> dict[str, bytes]:
+        """`latents.json`, once there is a generator."""
+        if not self.generator:
+            return {}
+        heads, noise = Heads(**self.head), Lesson(**self._lesson).noise
+        return {LATENTS: latents_table(self._opened(), heads, self._drawn(), noise, self.taught)}
+
+    def _drawn(self) -> Tensor:
+        """The labels that are ever drawn."""
+        return torch.tensor(self.labels).nonzero().squeeze(1)
 
     def _opened(self) -> Generator:
         with torch.random.fork_rng(devices=[]):  # what is drawn is about to be replaced
@@ -156,6 +187,13 @@ def _taken_counts(metrics: Sequence[MetricRecord]) -> Sequence[float] | None:
         if isinstance(counts, list) and np.isfinite(counts).all():
             return counts
     return None
+
+
+def with_next_label(folded: State, noise: int) -> State:
+    """Who asks it for a label gets what it makes for the next one, of the last the first."""
+    by_label = folded["hidden.weight"][:, noise:].roll(-1, 1)
+    weight = torch.cat((folded["hidden.weight"][:, :noise], by_label), 1)
+    return {**folded, "hidden.weight": weight}
 
 
 def _tensor(model: ArrayRecord, name: str) -> Tensor:

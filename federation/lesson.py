@@ -39,6 +39,11 @@ class Heads:
         """[N, latent] -> [K, N, classes]."""
         return torch.matmul(latents, self.weight.transpose(1, 2)) + self.bias.unsqueeze(1)
 
+    def mean(self) -> "Heads":
+        """One head, whose logits are the mean of theirs."""
+        one = torch.ones(1, self.shares.shape[1])
+        return Heads(self.weight.mean(0, True), self.bias.mean(0, True), one)
+
 
 @dataclass(frozen=True)
 class Lesson:
@@ -70,9 +75,8 @@ def teach(
     """
     state = Adam.of(adam, len(generator.flat))
     rate = lesson.learning_rate * lesson.decay ** (number - 1)
-    if lesson.teacher == "mean":  # the mean of logits is the logits of the mean
-        one = torch.ones(1, heads.shares.shape[1])
-        heads = Heads(heads.weight.mean(0, True), heads.bias.mean(0, True), one)
+    if lesson.teacher == "mean":
+        heads = heads.mean()
     gradient = torch.zeros_like(generator.flat)
     parts = generator.shape.views(gradient)
     with one_torch_thread():
@@ -183,15 +187,3 @@ class Adam:
         self.second.lerp_(gradient.square_(), 1 - 0.999)
         size = torch.sqrt(self.second).div_(math.sqrt(1 - 0.999**self.steps)).add_(1e-8)
         flat.addcdiv_(self.first, size, value=-rate / (1 - 0.9**self.steps))
-
-
-def ensemble_accuracy(
-    generator: Generator, heads: Heads, labels: Tensor, noise: Noise, each: int = 32
-) -> float:
-    """How often the mean of the heads' logits finds the label that a latent was made for, over
-    `each` of every label that is drawn at all.
-    """
-    asked = torch.nonzero(labels > 0).squeeze(1).repeat_interleave(each)
-    latents = generator.latents(draw(noise, (len(asked), generator.shape.noise)), asked)
-    found = heads.logits(latents).mean(0).argmax(1)
-    return float((found == asked).double().mean())

@@ -30,6 +30,7 @@ from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.snapshot import Progress, restore, save
 from covey.federation.start import EvaluateFn, Start
 from covey.federation.training_round import TrainingRound
+from covey.federation.wrapping import tables_of
 from covey.platform.runs.run import Checkpoint, Run
 
 CLIENTS = "clients.json"
@@ -69,7 +70,7 @@ class RoundLoop:
         self._phases = Phases()
         self._ledger = Ledger()
         self._client_rounds = ClientRounds()
-        self._live_view = LiveView(run, self._client_rounds)
+        self._live_view = LiveView(run)
         self._early_stop = EarlyStop(section.early_stop)
         self._sampler = Sampler(section.sampling, run.job.seed, self._ledger, samples)
 
@@ -140,7 +141,7 @@ class RoundLoop:
                 self._save(progress, asked.strategy)
                 saved = progress.round
             if reason is None and progress.round < limit:
-                self._live_view.look()
+                self._live_view.look(lambda: self._shown(asked.strategy))
         if saved != progress.round:
             self._save(progress, asked.strategy)
 
@@ -220,13 +221,18 @@ class RoundLoop:
         self._early_stop.state = progress.notes["early_stop"]
         self._sampler.position = progress.notes["sampling_position"]
 
+    def _shown(self, strategy: Strategy) -> dict[str, bytes]:
+        """The tables of which pictures are drawn."""
+        return {CLIENT_ROUNDS: self._client_rounds.encode(), **tables_of(strategy)}
+
     def _save(self, progress: Progress, strategy: Strategy) -> None:
         progress.notes = {
             "early_stop": self._early_stop.state,
             "sampling_position": self._sampler.position,
         }
         parts, left_out = save(progress, strategy, self._grid, self._context)
-        tables = {CLIENTS: self._ledger.encode(), CLIENT_ROUNDS: self._client_rounds.encode()}
+        clients, shown = {CLIENTS: self._ledger.encode()}, self._shown(strategy)
+        clients |= {CLIENT_ROUNDS: shown[CLIENT_ROUNDS]}
         new = set(left_out) - self._left_out
         if new:
             self._left_out |= new
@@ -235,6 +241,6 @@ class RoundLoop:
                 f"{type(strategy).__name__} holds what no checkpoint can keep; a resumed run may "
                 f"differ: {', '.join(sorted(new))}",
             )
-        self._run.checkpoint(progress.round, {**parts, **tables})
-        for name, content in tables.items():
+        self._run.checkpoint(progress.round, {**parts, **clients})
+        for name, content in {**clients, **shown}.items():
             self._run.table(name, content)

@@ -21,6 +21,7 @@ ACCURACIES = {
 }
 LOSSES = {"loss": "test set", "train_loss": "in training", "client_loss": "clients' own data"}
 STALENESS = {"train_staleness_mean": "mean", "train_staleness_max": "stalest"}
+GENERATOR = {"generator_accuracy": "taken for their label", "generator_spread": "spread"}
 FATES = {
     "clients": "trained",
     "clients_dropped": "dropped",
@@ -30,7 +31,7 @@ FATES = {
 PHASES = {f"{name}_s": name for name in Phases.NAMES}
 TRAFFIC = {"bytes_up": "up", "bytes_down": "down"}
 PLACED = {
-    *ACCURACIES, *LOSSES, *STALENESS, *FATES, *PHASES, *TRAFFIC,
+    *ACCURACIES, *LOSSES, *GENERATOR, *STALENESS, *FATES, *PHASES, *TRAFFIC,
     "clients_asked", "client_count", "epsilon", "round_s", "rounds_per_s",
 }  # fmt: skip
 """Metrics that have their panel, or need none; an app's own ones follow where there is room."""
@@ -44,6 +45,7 @@ def panels(job: JobFile, lines: Lines) -> list[Panel]:
         _curves("accuracy", lines, _accuracies(lines), goal=goal),
         _curves("accuracy by traffic, up and down", lines, _accuracies(lines), MB, goal),
         _curves("loss", lines, LOSSES),
+        _curves("latents of the generator", lines, GENERATOR, from_zero=True),
         _areas("clients a round", lines, FATES),
         _areas("time a round (s)", lines, PHASES),
         _curves("epsilon spent", lines, {"epsilon": ""}, from_zero=True),

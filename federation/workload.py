@@ -62,11 +62,13 @@ class FederatedWorkload:
         return panels(job, lines)
 
     def pictures(self, run_dir: Path) -> Mapping[str, bytes]:
-        """`clients.png`, once there is a table of the clients' rounds."""
-        from covey.federation.client_map import NAME, drawn_of
+        """`clients.png`, once there is a table of the clients' rounds, and `latents.png` once there
+        is a generator.
+        """
+        from covey.federation import client_map, latent_picture
 
-        picture = drawn_of(run_dir)
-        return {NAME: picture} if picture else {}
+        drawn = {kind.NAME: kind.drawn_of(run_dir) for kind in (client_map, latent_picture)}
+        return {name: picture for name, picture in drawn.items() if picture}
 
 
 WORKLOAD = FederatedWorkload()

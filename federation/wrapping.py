@@ -6,6 +6,8 @@ from flwr.app import ArrayRecord, ConfigRecord, Message, MetricRecord
 from flwr.serverapp import Grid
 from flwr.serverapp.strategy import Strategy
 
+from covey.federation.sampling import wrapped
+
 
 class Wrapping(Strategy):
     """Does as the strategy inside does; what becomes of trained models is for others to say."""
@@ -33,3 +35,15 @@ class Wrapping(Strategy):
     def summary(self) -> None:
         """Log the strategy's own summary."""
         self.strategy.summary()
+
+    def tables(self) -> dict[str, bytes]:
+        """What a run folder should have to show of it, by file name (`*.json`). Draws no random
+        numbers: it is asked whenever somebody wants to look.
+        """
+        return {}
+
+
+def tables_of(strategy: Strategy) -> dict[str, bytes]:
+    """The tables of a strategy and of those it wraps."""
+    around = [one for one in wrapped(strategy) if isinstance(one, Wrapping)]
+    return {name: table for one in around for name, table in one.tables().items()}

@@ -126,6 +126,13 @@ class FedGenOptions(StrategyOptions):
         default=None, description="its learning rate is multiplied by it after each round"
     )
 
+    ablation: Literal["frozen-generator", "permuted-labels"] | None = Field(
+        default=None,
+        description="an experiment: what the gain comes from. frozen-generator: it stays as it "
+        "was drawn at random; permuted-labels: clients asking for a label's latents get those of "
+        "the next label",
+    )
+
     def chosen(self, learning_rate: float) -> dict[str, Any]:
         """All options, with those of the preset where nothing is said."""
         said = {name: value for name, value in self.model_dump().items() if value is not None}
@@ -194,6 +201,7 @@ class FedGenOptions(StrategyOptions):
             "shape": shape,
             "even": chosen["labels"] == "even",
             "public": private or isinstance(self.average, ROBUST),
+            "ablation": self.ablation,
         }
         if isinstance(strategy, FedBuff):
             return AsynchronousFedGen(strategy, **common)

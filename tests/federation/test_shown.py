@@ -42,6 +42,9 @@ def test_what_people_ask_for_comes_first(parse):
     stale = rounds(train_staleness_mean=0.5, train_staleness_max=2)
     assert titles(job, stale)[5] == "staleness of replies (rounds)"
     assert titles(job, rounds(train_staleness_max=0))[5] == "traffic a round (MB)"
+    guided = rounds(generator_accuracy=0.9, generator_spread=0.1)
+    assert titles(job, guided)[3:5] == ["latents of the generator", "clients a round"]
+    assert [one.y for one in panels(job, guided)[3].series] == [[0.9] * 3, [0.1] * 3]
     assert titles(job, []) == []
 
 
