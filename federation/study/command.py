@@ -106,7 +106,8 @@ def _write(folder: "StudyFolder", part: str, plan: "Plan", cells: "list[Cell]") 
     for metric in METRICS:
         folder.write(f"{part}-{metric}-by-round.png", draw_curves(cells, metric, "round"))
         folder.write(f"{part}-{metric}-by-traffic.png", draw_curves(cells, metric, "megabytes"))
-    folder.write(f"{part}-differences.png", draw_differences(cells))
+    if any(cell.difference("accuracy", cells) for cell in cells):
+        folder.write(f"{part}-differences.png", draw_differences(cells))
 
 
 def _show(cells: "list[Cell]") -> None:

@@ -38,12 +38,13 @@ def points(found: Difference | None) -> str:
 
 def _heading(plan: Plan, cells: Sequence[Cell]) -> str:
     seeds = max((len(cell.runs) for cell in cells), default=0)
+    rates = ", ".join(f"{rate:g}" for rate in RATES)
     return (
-        f"`{plan.app}`, {plan.rounds} rounds, {COHORT} of {CLIENTS} clients a round, {seeds} seeds, "
-        f"{100 * plan.public:g} % of the training samples with no client. The score of a run is the "
-        f"mean of its last {LAST} evaluations; mean ± standard deviation over seeds, in %. "
+        f"`{plan.app}`, {plan.rounds} rounds, {COHORT} of {CLIENTS} clients a round, {seeds} "
+        f"seeds; {100 * plan.public:g} % of the training samples are no client's. A run's score is "
+        f"the mean of its last {LAST} evaluations; mean ± standard deviation over seeds, in %. "
         "Differences are paired by seed, with a 95 % t-interval. The learning rate is the best of "
-        f"{', '.join(f'{rate:g}' for rate in RATES)} in half as many rounds on one more seed."
+        f"{rates} in half as many rounds on one more seed."
     )
 
 

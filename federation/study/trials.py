@@ -72,7 +72,7 @@ class Trials:
                     self._tell(trial, ended, True)
                     found[trial] = ended
             time.sleep(POLL_S)
-        return found
+        return {trial: found[trial] for trial in trials}
 
     def _job(self, trial: Trial) -> dict[str, object]:
         return self._plan.job(trial, self._folder.study)
