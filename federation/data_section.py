@@ -12,6 +12,8 @@ from covey.platform.errors import KeyProblem, UserError
 from covey.platform.jobfile.model import Count, Positive, Section
 
 KEY = ("federated", "data")
+OF_IMAGES = ("cnn", "strided-cnn")
+"""The built-in apps that need to know how a sample's pixels lie."""
 PARTITION = (*KEY, "partition")
 OPTIONS = {"dirichlet": "alpha", "quantity": "alpha", "classes": "classes_per_client"}
 """The option that belongs to a kind of partition; the other kinds have none."""
@@ -92,12 +94,12 @@ def _facts(data: DataSection) -> tuple[int, tuple[int, ...], bool]:
 
 def _check_app(app: str, sizes: tuple[int, ...], source: str) -> None:
     image = image_size(sizes)
-    if app == "cnn" and (image is None or min(image.height, image.width) < SMALLEST_IMAGE):
+    if app in OF_IMAGES and (image is None or min(image.height, image.width) < SMALLEST_IMAGE):
         look = f"images of {sizes[0]} by {sizes[1]}" if image else f"{sizes[0]} flat features"
         raise KeyProblem(
             ("federated", "app"),
-            f"cnn needs images of {SMALLEST_IMAGE} by {SMALLEST_IMAGE} or more, samples of {source}"
-            f" are {look}; use mlp or logistic",
+            f"{app} needs images of {SMALLEST_IMAGE} by {SMALLEST_IMAGE} or more, samples of "
+            f"{source} are {look}; use mlp or logistic",
         )
 
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from flwr.serverapp.strategy import Strategy
 
 ACCURACY_NAMES = ("accuracy", "acc", "eval_acc", "eval_accuracy", "test_acc", "test_accuracy")
+SEEN = "accuracy_seen_labels"
 
 
 def figures_of(metrics: "MetricRecord", prefix: str) -> dict[str, float]:
@@ -30,10 +31,15 @@ def figures_of(metrics: "MetricRecord", prefix: str) -> dict[str, float]:
 
 
 def with_accuracy(figures: Mapping[str, float], server_evaluates: bool) -> dict[str, float]:
-    """The figures with `accuracy`: the server's, or the clients' own if there is no other."""
+    """The figures with `accuracy`, and `accuracy_seen_labels` if there is one: the server's, or the
+    clients' own if there is no other.
+    """
     prefix = "" if server_evaluates else "client_"
     names = [prefix + name for name in ACCURACY_NAMES if prefix + name in figures]
-    return {**figures, "accuracy": figures[names[0]]} if names else dict(figures)
+    found = {"accuracy": figures[names[0]]} if names else {}
+    if prefix + SEEN in figures:
+        found[SEEN] = figures[prefix + SEEN]
+    return {**figures, **found}
 
 
 def strategy_figures(strategy: "Strategy") -> dict[str, float]:

@@ -63,6 +63,9 @@ class RoundLoop:
         self._evaluate_every = evaluate_every
         self._left_out: set[str] = set()
         self._server_evaluates = True
+        strategy = section.strategy
+        self._own_models = strategy is not None and strategy.share != "all"
+        """Whether all evaluation is the clients', each of which has layers of its own."""
         self._phases = Phases()
         self._ledger = Ledger()
         self._client_rounds = ClientRounds()
@@ -153,7 +156,7 @@ class RoundLoop:
         faults = Faults(section.faults, self._run.job.seed, limits.virtual_timeout_s)
         exchange = Exchange(self._ledger, self._client_rounds, self._grid)
         built_in = section.app in BUILT_IN_APPS
-        more = (exchange, self._phases, self._run.event, built_in)
+        more = (exchange, self._phases, self._run.event, built_in, self._own_models)
         return TrainingRound(asked, limits, faults, self._sampler, *more)
 
     def _round(
@@ -163,9 +166,9 @@ class RoundLoop:
         self._phases.begin()
         self._client_rounds.begin(progress.round)
         self._grid.round = progress.round
-        figures = one.run(progress)
-        self._tell_unused_policy(progress)
         due = progress.round % self._evaluate_every == 0
+        figures = one.run(progress, due or not self._own_models)
+        self._tell_unused_policy(progress)
         if due:
             figures |= self._evaluate(progress, evaluate_fn)
         self._early_stop.see(progress.round, self._named(figures), due)
@@ -174,6 +177,7 @@ class RoundLoop:
             # Not part of the schedule: were the run extended later, it must not have left a trace.
             with preserved():
                 figures |= self._evaluate(progress, evaluate_fn)
+            figures |= one.evaluate(progress) if self._own_models else {}
             progress.result.evaluate_metrics_serverapp.pop(progress.round, None)
         self._report(progress, {**figures, **self._phases.figures()})
         return reason

@@ -18,6 +18,7 @@ from flwr.serverapp import Grid
 from flwr.serverapp.strategy import FedAvg
 from numpy.typing import NDArray
 
+from covey.federation.running import has_gradient
 from covey.federation.wants import WEIGHT
 
 CONTROL = "control"
@@ -160,8 +161,8 @@ def _kept(context: Context) -> Arrays:
 
 
 def _numbers(record: ArrayRecord) -> Arrays:
-    """The arrays that are trained: counters and the like have no gradient."""
-    arrays = {name: array.numpy() for name, array in record.items()}
+    """The arrays that are trained: counters, running means and the like have no gradient."""
+    arrays = {name: array.numpy() for name, array in record.items() if has_gradient(name)}
     return {name: array for name, array in arrays.items() if array.dtype.kind == "f"}
 
 

@@ -28,7 +28,7 @@ from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
 
-BUILT_IN_APPS = ("logistic", "mlp", "cnn")
+BUILT_IN_APPS = ("logistic", "mlp", "cnn", "strided-cnn")
 
 
 class LocalSection(Section):
@@ -56,8 +56,8 @@ class FederatedSection(Section):
     """A federated job: a Flower app, built in or a folder, and the clients it runs on."""
 
     app: str
-    """logistic, mlp, cnn, or the folder of a Flower app (with a pyproject.toml), relative to the
-    job file.
+    """logistic, mlp, cnn, strided-cnn, or the folder of a Flower app (with a pyproject.toml),
+    relative to the job file.
     """
     engine: Literal["inline", "actors", "cohort", "superlink"] = "inline"
     """Who runs the clients. inline: this process, one after the other. actors: Ray actors. cohort:
@@ -85,7 +85,9 @@ class FederatedSection(Section):
     compression: CompressionSection | None = None
     """Built-in apps only; other apps have the mods of covey.federation.compression."""
     evaluate_every: Count = 1
-    """Rounds between evaluations on the server; the last round is always evaluated."""
+    """Rounds between evaluations on the server, or on the clients where each has a model of its
+    own; the last round is always evaluated.
+    """
     evaluate_clients: bool | Literal["all"] = False
     """Built-in apps only: measure each round's model on what clients have held out. true: on as
     many clients as a cohort has, drawn anew; all: on all of them.
@@ -133,6 +135,12 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
         )
     if section.evaluate_clients and section.data.held_out == 0:
         raise _problem("evaluate_clients", "needs data: {held_out: ...}, e.g. 0.2; found 0")
+    if section.evaluate_clients and section.strategy and section.strategy.share != "all":
+        raise _problem(
+            "evaluate_clients",
+            "is of a model that all share; where clients have layers of their own, all of them "
+            "measure their models on the test samples anyway",
+        )
     local = section.local or LocalSection()
     if local.epochs is not None and local.steps is not None:
         raise KeyProblem(

@@ -14,6 +14,7 @@ from covey.federation.compression import restored
 from covey.federation.exchange import Exchange, Terms
 from covey.federation.faults import NO_FAULT, Fault, Faults
 from covey.federation.figures import figures_of, strategy_figures
+from covey.federation.generators import preserved
 from covey.federation.losses import Tell, good, summary, tell_losses
 from covey.federation.metric_gaps import fill_gaps
 from covey.federation.phases import Phases
@@ -52,6 +53,7 @@ class TrainingRound:
         phases: Phases,
         tell: Tell,
         built_in: bool = False,
+        own_models: bool = False,
     ) -> None:
         self._asked = asked
         self._strategy = asked.strategy
@@ -62,6 +64,7 @@ class TrainingRound:
         self._phases = phases
         self._tell = tell
         self._built_in = built_in
+        self._own_models = own_models
         self._virtual_s = 0.0
         # Once: to look whether something has all that a Protocol names takes its time.
         self._asynchronous = self._strategy if isinstance(self._strategy, Asynchronous) else None
@@ -69,9 +72,10 @@ class TrainingRound:
             self._asynchronous.fault_of = faults.of
             self._asynchronous.choose = sampler.choose
 
-    def run(self, progress: Progress) -> dict[str, float]:
-        """Training, then evaluation on clients if the strategy asks for it. Leaves the new model in
-        `progress`; returns the round's figures. ClientsFailed after the last attempt.
+    def run(self, progress: Progress, evaluates: bool = True) -> dict[str, float]:
+        """Training, then evaluation on clients if it is due and the strategy asks for it. Leaves
+        the new model in `progress`; returns the round's figures. ClientsFailed after the last
+        attempt.
         """
         number = progress.round
         self._exchange.begin()
@@ -85,8 +89,9 @@ class TrainingRound:
         if trained is not None:
             progress.result.train_metrics_clientapp[number] = trained
             figures |= figures_of(trained, "train_")
-        with self._phases.of("evaluate"):
-            figures |= self._evaluate(progress)
+        if evaluates:
+            with self._phases.of("evaluate"):
+                figures |= self.evaluate(progress)
         traffic = {"bytes_down": self._exchange.bytes_down, "bytes_up": self._exchange.bytes_up}
         return {**figures, **traffic}
 
@@ -215,7 +220,14 @@ class TrainingRound:
             counts = {"clients_dropped": 0, **counts, "virtual_round_s": self._virtual_s}
         return counts
 
-    def _evaluate(self, progress: Progress) -> dict[str, float]:
+    def evaluate(self, progress: Progress) -> dict[str, float]:
+        """Evaluation on clients, if the strategy asks for it; the round's figures of it."""
+        if not self._own_models:
+            return self._evaluated(progress)
+        with preserved():  # how often they are measured leaves no trace in what they learn
+            return self._evaluated(progress)
+
+    def _evaluated(self, progress: Progress) -> dict[str, float]:
         number, strategy, grid = progress.round, self._strategy, self._asked.grid
         self._sampler.begin(MessageType.EVALUATE, number, 0, set())
         order = (number, progress.arrays, progress.evaluate_config, grid)

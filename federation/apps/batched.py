@@ -25,10 +25,8 @@ Step = Callable[[Weights, Batch, float], None]
 
 def logistic_step(weights: Weights, batch: Batch, rate: float) -> None:
     """Of multinomial logistic regression."""
-    images = batch.images
-    logits = linear(weights["output.weight"], weights["output.bias"], images.transpose(1, 2))
-    errors = cross_entropy(logits, batch, batch.target, batch.share)
-    descend(weights, "output", errors, images, rate)
+    errors = last_errors(weights, batch.images.transpose(1, 2), batch)
+    descend(weights, "output", errors, batch.images, rate)
 
 
 def mlp_step(weights: Weights, batch: Batch, rate: float) -> None:
@@ -49,26 +47,44 @@ class TwoLayers(NamedTuple):
     made: tuple[Tensor, Tensor] | None
 
 
-def through_two_layers(weights: Weights, inputs: Tensor, batch: Batch) -> TwoLayers:
-    """Forth and back through a hidden layer of rectified units and the one for the classes; inputs
-    [C, B, in].
+def through_two_layers(
+    weights: Weights, inputs: Tensor, batch: Batch, rectified: bool = True
+) -> TwoLayers:
+    """Forth and back through a hidden layer of units, `rectified` or not, and the one for the
+    classes; inputs [C, B, in].
     """
-    output, bias = weights["output.weight"], weights["output.bias"]
     hidden = linear(weights["hidden.weight"], weights["hidden.bias"], inputs.transpose(1, 2))
-    units = hidden.relu_()
-    hints, made = batch.hints, None
-    if hints is None:
-        errors = cross_entropy(linear(output, bias, units), batch, batch.target, batch.share)
-    else:
-        pull = batch.share * hints.distillation
-        example = torch.softmax(linear(output, bias, hints.own), 1)
-        aim = torch.addcmul(batch.target, example, pull, value=-1)
-        errors = cross_entropy(linear(output, bias, units), batch, aim, batch.share + pull)
-        found = torch.softmax(linear(output, bias, hints.made), 1)
-        made = hints.made, torch.add(hints.target, found, alpha=hints.share)
-    behind = torch.bmm(output.transpose(1, 2), errors)
-    torch.ops.aten.threshold_backward.grad_input(behind, units, 0, grad_input=behind)
+    units = hidden.relu_() if rectified else hidden
+    errors = last_errors(weights, units, batch)
+    made = None
+    if batch.hints is not None and (hint := batch.hints.made) is not None:
+        found = torch.softmax(last_layer(weights, hint.latents), 1)
+        made = hint.latents, torch.add(hint.target, found, alpha=hint.share)
+    behind = torch.bmm(weights["output.weight"].transpose(1, 2), errors)
+    if rectified:
+        torch.ops.aten.threshold_backward.grad_input(behind, units, 0, grad_input=behind)
     return TwoLayers(units, errors, behind, made)
+
+
+def last_errors(weights: Weights, units: Tensor, batch: Batch) -> Tensor:
+    """The gradient with respect to the logits [C, classes, B], of the layer for the classes; units
+    [C, in, B]. Adds to the batch's losses and tally.
+    """
+    hints, aim, share = batch.hints, batch.target, batch.share
+    if hints is not None:
+        pull, example = share * hints.distillation, hints.example
+        if hints.latents:
+            example = torch.softmax(last_layer(weights, example), 1)
+        aim, share = torch.addcmul(aim, example, pull, value=-1), share + pull
+    logits = last_layer(weights, units)
+    if batch.tally is not None:
+        batch.tally.baddbmm_((batch.target != 0).float(), logits.transpose(1, 2))
+    return cross_entropy(logits, batch, aim, share)
+
+
+def last_layer(weights: Weights, columns: Tensor) -> Tensor:
+    """Logits."""
+    return linear(weights["output.weight"], weights["output.bias"], columns)
 
 
 def descend_two_layers(weights: Weights, inputs: Tensor, found: TwoLayers, rate: float) -> None:
@@ -102,14 +118,17 @@ def cross_entropy(logits: Tensor, batch: Batch, aim: Tensor, share: Tensor) -> T
 
 @dataclass(frozen=True)
 class Beside:
-    """What a strategy adds to every gradient: `mu` times the way from where the training began
+    """What a strategy adds to every gradient: `mu` times the way from the model that was received
     (FedProx), the same corrections at every step [C, ...] (SCAFFOLD), none if empty, and what
-    hints, by the step and the labels [C, B] of its samples, make of it (FedGen).
+    hints, by the step and the labels [C, B] of its samples, make of it (FedGen). `tallies`: the
+    strategy asks for sums of logits (FedDistill). `pulled`: the arrays that mu is about.
     """
 
     mu: float = 0.0
+    pulled: tuple[str, ...] = ()
     corrections: Weights = field(default_factory=dict)
     hints: Callable[[int, Tensor], Hints | None] | None = None
+    tallies: bool = False
 
     def of(self, clients: Sequence[int]) -> "Beside":
         """Of these clients, in their order."""
@@ -126,24 +145,28 @@ def train_together(
     labels: Tensor,
     rate: float,
     beside: Beside,
-) -> Tensor:
+) -> tuple[Tensor, Tensor | None]:
     """Train in place. Clients have fewer and fewer minibatches. `images` [N, pixels] and `labels`
-    [N] are everybody's, and so are the weights that clients begin with. Returns each client's mean
-    loss [C].
+    [N] are everybody's, and so are the pulled weights that clients begin with. Returns each
+    client's mean loss [C], and its tally [C, classes, classes] if it is asked for.
     """
-    laid_out = LaidOut(plans, images, labels, len(weights["output.bias"][0]))
-    mu = beside.mu
-    start = {name: tensor[:1].clone() for name, tensor in weights.items()} if mu else {}
+    classes = len(weights["output.bias"][0])
+    laid_out = LaidOut(plans, images, labels, classes)
+    tallies = torch.zeros(len(plans), classes, classes) if beside.tallies else None
+    start = {name: weights[name][:1].clone() for name in beside.pulled}
     for number, batch in enumerate(laid_out.batches()):
+        active, mine = len(batch.sizes), weights
         if beside.hints is not None:
             batch = batch._replace(hints=beside.hints(number, batch.labels))
-        active, mine = len(batch.sizes), weights
+        if tallies is not None:
+            batch = batch._replace(tally=tallies[:active])
         if active < len(plans):
             mine = {name: tensor[:active] for name, tensor in weights.items()}
-        pulls = {name: (mine[name] - begun).mul_(rate * mu) for name, begun in start.items()}
+        pulls = {name: (mine[name] - begun).mul_(rate * beside.mu) for name, begun in start.items()}
         step(mine, batch, rate)
         for name, pull in pulls.items():
             mine[name].sub_(pull)
         for name, correction in beside.corrections.items():
             mine[name].sub_(correction[:active], alpha=rate)
-    return laid_out.losses.sum((1, 2)) / torch.tensor([len(plan.sizes) for plan in plans])
+    losses = laid_out.losses.sum((1, 2)) / torch.tensor([len(plan.sizes) for plan in plans])
+    return losses, tallies

@@ -24,7 +24,8 @@ def combined(replies: list[RecordDict], _weighted_by: str) -> MetricRecord:
     """Means over clients, each counting the same however many samples it has, and the mean accuracy
     of the worst tenth of them (rounded up), as Li et al. 2020 (q-FFL), section 4, report fairness.
 
-    Clients that have held nothing out say nothing; of such alone the record is empty.
+    Clients that have held nothing out say nothing; of such alone the record is empty. Clients with
+    models of their own count, for `accuracy_seen_labels`, the test samples of their own labels.
     """
     found = [next(iter(reply.metric_records.values())) for reply in replies]
     asked = [metrics for metrics in found if metrics["num-examples"]]
@@ -32,10 +33,15 @@ def combined(replies: list[RecordDict], _weighted_by: str) -> MetricRecord:
         return MetricRecord()
     accuracies = sorted(_number(metrics, "accuracy") for metrics in asked)
     worst = accuracies[: math.ceil(len(accuracies) / 10)]
+    seen = {}
+    if "seen" in asked[0]:
+        right, count = (sum(_number(one, name) for one in asked) for name in ("seen-right", "seen"))
+        seen = {"accuracy_seen_labels": right / count}
     return MetricRecord(
         {
             "accuracy": math.fsum(accuracies) / len(accuracies),
             "accuracy_worst_decile": math.fsum(worst) / len(worst),
+            **seen,
             "loss": math.fsum(_number(metrics, "loss") for metrics in asked) / len(asked),
             "count": len(asked),
         }

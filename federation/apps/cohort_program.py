@@ -15,6 +15,7 @@ from covey.federation.apps.client_app import (
 )
 from covey.federation.apps.guide import Guide, guide_of
 from covey.federation.apps.local_sgd import Trained, Work, beside_of, train, work_of
+from covey.federation.apps.own_layers import own_layers
 from covey.federation.apps.settings import Settings, compression_of, strategy_of
 from covey.federation.apps.task import partition
 from covey.federation.client_runner import Answer, ClientRunner, Question
@@ -33,7 +34,8 @@ class BuiltInProgram:
         self._parts = partition(settings, num_clients)
         self._generator = torch.Generator()
         compressed = compression_of(settings.compression) is not None
-        self._plain = not compressed and not strategy_of(settings).needs_loss_before
+        strategy = strategy_of(settings)
+        self._plain = not (compressed or strategy.needs_loss_before or strategy.share != "all")
 
     def takes(self, question: Question) -> bool:
         """Training messages as the built-in server sends them."""
@@ -50,7 +52,8 @@ class BuiltInProgram:
         contexts = map(self._runner.context, asked)
         beside = beside_of([one.message for one in asked], contexts)
         works = [self._work(one, guide) for one in asked]
-        trained = train(self._settings, received, works, beside, guide)
+        own = [own_layers(self._settings, one.state) for one in asked]
+        trained = train(self._settings, received, works, beside, guide, own)
         return [self._answer(*each) for each in zip(asked, works, trained, strict=True)]
 
     def _work(self, question: Question, guide: Guide | None) -> Work:
@@ -64,13 +67,12 @@ class BuiltInProgram:
     def _answer(self, asked: Question, work: Work, trained: Trained) -> Answer:
         mine = self._parts[asked.client]
         if self._plain and CONTROL not in asked.message.content:
-            metrics = metric_record(
-                {"num-examples": len(mine), **told_of(work), "loss": trained.loss}
-            )
+            told = {**told_of(work), **trained.told}
+            metrics = metric_record({"num-examples": len(mine), **told, "loss": trained.loss})
             return Answer(records_of(arrays=trained.arrays, metrics=metrics), asked.state)
 
         def already_trained(message: Message, context: Context) -> Message:
-            metrics = told_before(message, mine, self._settings) | told_of(work)
+            metrics = told_before(message, context, mine) | told_of(work)
             return reply_of(message, context, metrics, trained)
 
         def app(message: Message, context: Context) -> Message:

@@ -14,7 +14,7 @@ from flwr.app import RecordDict
 from torch import Tensor
 
 from covey.federation.apps.batched import Weights
-from covey.federation.apps.minibatches import Hints, Plan
+from covey.federation.apps.minibatches import Hints, Made, Plan
 from covey.federation.fedgen import GENERATOR
 from covey.federation.latent_generator import Noise, draw, folded_latents
 from covey.federation.numpy_array import numbers_of
@@ -66,9 +66,8 @@ class Guide(NamedTuple):
         share = self.latent_weight / self.batch
         target = torch.zeros(clients, len(self.probabilities), self.batch)
         target.scatter_(1, made.unsqueeze(1), -share)
-        return Hints(
-            columns[:, :, :width], columns[:, :, width:], target, share, self.distillation_weight
-        )
+        made_for = Made(columns[:, :, width:], target, share)
+        return Hints(self.distillation_weight, columns[:, :, :width], True, made_for)
 
 
 def guide_of(content: RecordDict) -> Guide | None:

@@ -1,6 +1,6 @@
 """What the built-in apps' clients do to train, whether one of them alone or a cohort together."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple
@@ -18,17 +18,22 @@ from covey.federation.apps.batched import (
     train_together,
 )
 from covey.federation.apps.batched_cnn import cnn_step
+from covey.federation.apps.batched_strided import strided_step
 from covey.federation.apps.guide import Draws, Guide
+from covey.federation.apps.label_logits import hints_of, logits_told
 from covey.federation.apps.minibatches import Plan, plan_of
 from covey.federation.apps.settings import Settings
 from covey.federation.apps.task import tensors
 from covey.federation.data import load
+from covey.federation.feddistill import LOGITS
 from covey.federation.fedgen import COUNTS
 from covey.federation.numpy_array import NumpyArray, numbers_of
 from covey.federation.records import array_record
+from covey.federation.running import has_gradient
 from covey.federation.scaffold import CONTROL, correction
 
 STEPS: dict[str, Step] = {"logistic": logistic_step, "mlp": mlp_step}
+OF_IMAGES = {"cnn": cnn_step, "strided-cnn": strided_step}
 
 
 class Work(NamedTuple):
@@ -42,11 +47,15 @@ class Work(NamedTuple):
 
 
 class Trained(NamedTuple):
-    """The model, the mean loss of the steps, and their number."""
+    """What is sent of the model and what the client keeps of it, if anything; the mean loss of the
+    steps, and their number; what the reply says beside, if the strategy asks for more.
+    """
 
     arrays: ArrayRecord
     loss: float
     steps: int
+    own: ArrayRecord | None = None
+    told: Mapping[str, list[float]] = {}
 
 
 def train(
@@ -55,23 +64,39 @@ def train(
     works: Sequence[Work],
     beside: Beside,
     guide: Guide | None = None,
+    own: Sequence[ArrayRecord | None] = (),
 ) -> list[Trained]:
-    """Plain stochastic gradient descent of each client, on the minibatches of its plan."""
+    """Plain stochastic gradient descent of each client, on the minibatches of its plan. `own`: what
+    each has beside what was received, if all is not shared.
+    """
     order = sorted(range(len(works)), key=lambda place: -len(works[place].plan.sizes))
     plans = [works[place].plan for place in order]
     beside = beside.of(order)
-    draws = [own for place in order if (own := works[place].draws) is not None]
+    draws = [drawn for place in order if (drawn := works[place].draws) is not None]
     if guide is not None:
         beside = replace(beside, hints=partial(guide.hints, draws))
+    if beside.mu:
+        beside = replace(beside, pulled=tuple(filter(has_gradient, received)))
     weights = copies(received, len(works))
+    mine = [layers for place in order if own and (layers := own[place]) is not None]
+    weights |= stacked(mine) if mine else {}
     images, labels, _, _ = tensors(settings.data)
-    rate = settings.learning_rate
-    losses = train_together(step_of(settings), weights, plans, images, labels, rate, beside)
+    rate, classes = settings.learning_rate, load(settings.data).classes
+    losses, tallies = train_together(
+        step_of(settings), weights, plans, images, labels, rate, beside
+    )
     blocks = {name: tensor.numpy() for name, tensor in weights.items()}
     found: dict[int, Trained] = {}
     for row, (place, loss) in enumerate(zip(order, losses.tolist(), strict=True)):
-        arrays = array_record({name: NumpyArray(block[row]) for name, block in blocks.items()})
-        found[place] = Trained(arrays, loss, len(plans[row].sizes))
+        arrays = {name: NumpyArray(block[row]) for name, block in blocks.items()}
+        kept = {name: arrays.pop(name) for name in mine[row]} if mine else None
+        found[place] = Trained(
+            array_record(arrays),
+            loss,
+            len(plans[row].sizes),
+            None if kept is None else array_record(kept),
+            {} if tallies is None else logits_told(tallies[row], _met(plans[row], labels, classes)),
+        )
     return [found[place] for place in range(len(works))]
 
 
@@ -93,10 +118,15 @@ def work_of(
     if not isinstance(noise, float):
         return Work(plan, draws)
     _, labels, _, _ = tensors(settings.data)
-    counts = torch.bincount(labels[plan.order], minlength=load(settings.data).classes).double()
+    counts = _met(plan, labels, load(settings.data).classes).double()
     if noise > 0:
         counts += laplace(len(counts), noise, generator)
     return Work(plan, draws, counts.tolist())
+
+
+def _met(plan: Plan, labels: torch.Tensor, classes: int) -> torch.Tensor:
+    """How often each label is met in the minibatches: [classes]."""
+    return torch.bincount(labels[plan.order], minlength=classes)
 
 
 def laplace(count: int, scale: float, generator: torch.Generator | None) -> torch.Tensor:
@@ -108,23 +138,27 @@ def laplace(count: int, scale: float, generator: torch.Generator | None) -> torc
 def beside_of(messages: Sequence[Message], contexts: Iterable[Context]) -> Beside:
     """What the strategy's messages ask for beside the gradients."""
     content = messages[0].content
-    if CONTROL not in content:
-        mu = content.config_records["config"].get("proximal-mu", 0.0)
-        return Beside(mu if isinstance(mu, float) else 0.0)
-    each = [correction(*one) for one in zip(messages, contexts, strict=True)]
-    return Beside(
-        corrections={
-            name: torch.from_numpy(np.stack([arrays[name] for arrays in each])) for name in each[0]
-        }
+    config = content.config_records["config"]
+    mu = config.get("proximal-mu", 0.0)
+    beside = Beside(
+        mu if isinstance(mu, float) else 0.0, hints=hints_of(content), tallies=LOGITS in config
     )
+    if CONTROL not in content:
+        return beside
+    each = [correction(*one) for one in zip(messages, contexts, strict=True)]
+    names = each[0]
+    corrections = {
+        name: torch.from_numpy(np.stack([arrays[name] for arrays in each])) for name in names
+    }
+    return replace(beside, corrections=corrections)
 
 
 def step_of(settings: Settings) -> Step:
     """The step of the job's model."""
-    if settings.model == "cnn":
+    if settings.model in OF_IMAGES:
         image = load(settings.data).spec.image
         assert image is not None  # the job file was checked
-        return cnn_step(image)
+        return OF_IMAGES[settings.model](image)
     return STEPS[settings.model]
 
 
@@ -138,3 +172,11 @@ def copies(record: ArrayRecord, count: int) -> Weights:
         block[...] = numbers_of(array)
         weights[name] = torch.from_numpy(block)
     return weights
+
+
+def stacked(records: Sequence[ArrayRecord]) -> Weights:
+    """Each client's arrays, in one tensor each: [clients, ...]."""
+    return {
+        name: torch.from_numpy(np.stack([numbers_of(record[name]) for record in records]))
+        for name in records[0]
+    }

@@ -11,18 +11,35 @@ FETCHED_BYTES = 2**21
 """So much of the images is fetched at once, to be found in the processor's cache by each step."""
 
 
-class Hints(NamedTuple):
-    """What the generator of `guide.py` tells in a step: latents [C, units, B] that stand for the
-    samples' own labels, and some made for other labels [C, units, G], with `target` [C, classes, G]
-    minus `share` at the label. `distillation`: the weight of the distance to what the last layer
-    says of the first ones.
+class Made(NamedTuple):
+    """Latents [C, units, G] that a generator has made for labels, with `target` [C, classes, G]
+    minus `share` at the label.
     """
 
-    own: Tensor
-    made: Tensor
+    latents: Tensor
     target: Tensor
     share: float
-    distillation: float
+
+
+class Hints(NamedTuple):
+    """What the server tells in a step. The samples' predictions are drawn, with the weight
+    `distillation` (of each, if it is [C, 1, B]), towards `example`: probabilities [C, classes, B],
+    or where it is `latents` [C, units, B] that stand for the samples' labels, towards what the last
+    layer says of them.
+    """
+
+    distillation: float | Tensor
+    example: Tensor
+    latents: bool
+    made: Made | None = None
+
+    def of(self, some: slice, width: slice) -> "Hints":
+        """Of some of the clients, up to a width of the minibatches."""
+        made = self.made and Made(self.made.latents[some], self.made.target[some], self.made.share)
+        weight = self.distillation
+        if isinstance(weight, Tensor):
+            weight = weight[some, :, width]
+        return Hints(weight, self.example[some, :, width], self.latents, made)
 
 
 class Batch(NamedTuple):
@@ -31,7 +48,8 @@ class Batch(NamedTuple):
     `sizes` [C] are those of the clients' own minibatches, and `share` [C, 1, B] is 1 / size, 0
     behind that, where a client has no sample. `target` [C, classes, B] is minus the share at the
     sample's class, which is in `labels` [C, B], else 0. A step adds to `losses` [C, classes, B],
-    whose sum is a client's loss.
+    whose sum is a client's loss, and to `tally` [C, classes, classes], if there is one: the sum of
+    the logits of the samples of each label.
     """
 
     images: Tensor
@@ -41,6 +59,7 @@ class Batch(NamedTuple):
     sizes: Sequence[int]
     labels: Tensor
     hints: Hints | None = None
+    tally: Tensor | None = None
 
     def of(self, some: slice) -> "Batch":
         """Of some of the clients, up to the largest minibatch among these."""
@@ -49,12 +68,10 @@ class Batch(NamedTuple):
         target, share, losses = (
             columns[some, :, width] for columns in (self.target, self.share, self.losses)
         )
-        hints = self.hints
-        if hints is not None:
-            own, made, aim = hints.own[some, :, width], hints.made[some], hints.target[some]
-            hints = hints._replace(own=own, made=made, target=aim)
+        hints = self.hints and self.hints.of(some, width)
         labels = self.labels[some, width]
-        return Batch(self.images[some, width], target, share, losses, sizes, labels, hints)
+        tally = None if self.tally is None else self.tally[some]
+        return Batch(self.images[some, width], target, share, losses, sizes, labels, hints, tally)
 
 
 class Plan(NamedTuple):

@@ -6,6 +6,7 @@ from flwr.serverapp.strategy import FedAvg, Strategy
 
 from covey.federation.apps.client_evaluation import evaluate_on_clients
 from covey.federation.apps.models import make_model
+from covey.federation.apps.own_layers import shared
 from covey.federation.apps.settings import (
     Settings,
     compression_of,
@@ -37,13 +38,16 @@ def main(grid: Grid, context: Context) -> None:
 
     clients = len(list(grid.get_node_ids()))
     strategy = make_strategy(settings, clients)
-    evaluate_on_clients(strategy, settings.evaluated)
-    strategy.start(grid, ArrayRecord(model.state_dict()), settings.rounds, evaluate_fn=test)
+    whole = strategy_of(settings).share == "all"
+    evaluate_on_clients(strategy, settings.evaluated if whole else clients)
+    begin = shared(settings, ArrayRecord(model.state_dict()))
+    # Where clients have models of their own there is nothing to measure without them.
+    strategy.start(grid, begin, settings.rounds, evaluate_fn=test if whole else None)
 
 
 def make_strategy(settings: Settings, population: int) -> Strategy:
     """The job's strategy, with what stands around it: compression outermost."""
-    options, told = strategy_of(settings), Told(settings.cohort, settings.learning_rate)
+    options, told = strategy_of(settings), _told(settings)
     strategy = options.build(told)
     privacy = privacy_of(settings)
     if privacy is not None:
@@ -52,3 +56,8 @@ def make_strategy(settings: Settings, population: int) -> Strategy:
         strategy = make_private(strategy, privacy, settings.cohort, population, noise)
     strategy = options.around(strategy, told, privacy is not None)
     return Restoring(strategy) if compression_of(settings.compression) else strategy
+
+
+def _told(settings: Settings) -> Told:
+    rectified = settings.model != "strided-cnn"
+    return Told(settings.cohort, settings.learning_rate, rectified)

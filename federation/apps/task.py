@@ -10,7 +10,7 @@ from covey.federation.apps.settings import Settings
 from covey.federation.apps.shares import shares
 from covey.federation.data import load
 
-PIECE = 1000
+PIECE = 250
 """Samples that are measured at once."""
 
 
@@ -70,6 +70,23 @@ def evaluate_seen(model: nn.Module, settings: Settings, clients: int) -> tuple[f
     count = torch.bincount(labels, minlength=len(held)).double()
     found = torch.bincount(labels[right], minlength=len(held)).double()
     return accuracy, loss, float((held * found).sum() / (held * count).sum())
+
+
+def evaluate_own(model: nn.Module, mine: Tensor, settings: Settings) -> dict[str, int | float]:
+    """A client's figures of a model of its own on the test samples; of those of the labels that are
+    among its training samples `mine`, how many there are, and how many of them it finds.
+    """
+    _, known, images, labels = tensors(settings.data)
+    accuracy, loss, right = measure(model, images, labels)
+    has = torch.bincount(known[mine], minlength=load(settings.data).classes) > 0
+    seen = has[labels]
+    return {
+        "accuracy": accuracy,
+        "loss": loss,
+        "seen": int(seen.sum()),
+        "seen-right": int((seen & right).sum()),
+        "num-examples": len(labels),
+    }
 
 
 def evaluate_held_out(model: nn.Module, mine: Tensor, settings: Settings) -> tuple[float, float]:

@@ -187,7 +187,7 @@ class FedGenOptions(StrategyOptions):
             chosen["teacher"],
             chosen["noise_kind"],
         )
-        shape = partial(Shape, noise=self.noise, hidden=self.hidden, rectified=True)
+        shape = partial(Shape, noise=self.noise, hidden=self.hidden, rectified=told.rectified)
         common = {
             "guidance": guidance,
             "lesson": lesson,

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Annotated, Any, ClassVar
+from typing import TYPE_CHECKING, Annotated, Any, ClassVar, Literal
 
 from pydantic import Field
 
@@ -26,6 +26,8 @@ class Told:
     """Clients that train in a round."""
     learning_rate: float
     """Of the clients' local steps."""
+    rectified: bool = True
+    """Whether what the model's last layer sees is at least 0."""
 
     def sampling(self) -> dict[str, Any]:
         """Flower's arguments for `cohort` clients a round, and no evaluation on clients."""
@@ -55,6 +57,13 @@ class StrategyOptions(Section):
     needs_loss_before: ClassVar[bool] = False
     """Whether the server must know each client's loss before it trained."""
 
+    share: Literal["all", "head", "nothing"] = Field(
+        default="all",
+        description="what of a model clients and server exchange: all of it, or its last layer, "
+        "and each client keeps the others to itself",
+        json_schema_extra={"enum": ["all", "head"]},
+    )
+
     @property
     def inner(self) -> StrategyOptions:
         """The options of what makes the new model: these, unless they stand around others."""
@@ -67,6 +76,11 @@ class StrategyOptions(Section):
     @property
     def tells_more(self) -> str | None:
         """The option that makes clients tell something besides their models."""
+        return None
+
+    @property
+    def too_telling(self) -> str | None:
+        """Why there can be no differential privacy, whatever the options are."""
         return None
 
     def least(self, cohort: int) -> int:

@@ -7,8 +7,9 @@ from pydantic import Field
 from covey.federation.strategies.averaging import QFedAvgOptions
 from covey.federation.strategies.distilling import FedGenOptions
 from covey.federation.strategies.inner import InnerOptions
+from covey.federation.strategies.label_logits import FedDistillOptions, FedDistillPlusOptions
 
 StrategySection = Annotated[
-    InnerOptions | FedGenOptions | QFedAvgOptions,
+    InnerOptions | FedDistillOptions | FedDistillPlusOptions | FedGenOptions | QFedAvgOptions,
     Field(discriminator="name"),
 ]

@@ -4,6 +4,7 @@ from typing import get_args
 
 from covey.federation.compression_section import CompressionSection
 from covey.federation.privacy_section import AdaptiveClipping, PrivacySection
+from covey.federation.strategies.label_logits import FedDistillOptions
 from covey.federation.strategies.options import StrategyOptions
 from covey.federation.strategies.registry import StrategySection
 from covey.platform.errors import KeyProblem
@@ -27,14 +28,20 @@ def check_strategy(
         raise KeyProblem(
             ("federated", "app"),
             "found logistic, which has no hidden layer for a generator to imitate; allowed are "
-            "mlp, cnn",
+            "mlp, cnn, strided-cnn",
         )
+    _check_share(strategy, app)
     if problem := strategy.problem(cohort):
         raise KeyProblem(("federated", "strategy", *problem[0].split(".")), problem[1])
     if privacy is not None and (key := strategy.tells_more):
         raise KeyProblem(
             ("federated", "strategy", key),
             "is not covered by the noise of differential_privacy; write withheld",
+        )
+    if privacy is not None and strategy.too_telling:
+        raise KeyProblem(
+            ("federated", "differential_privacy"),
+            f"cannot stand around {strategy.model_dump()['name']}: {strategy.too_telling}",
         )
     name = next(name for name, options in OPTIONS.items() if isinstance(strategy.inner, options))
     if privacy is not None and not strategy.inner.averages:
@@ -51,4 +58,16 @@ def check_strategy(
             ("federated", "compression"),
             f"cannot stand beside {name}, whose server needs to know more of a client than its "
             "update from the newest model; leave one of them out",
+        )
+
+
+def _check_share(strategy: StrategyOptions, app: str) -> None:
+    key = ("federated", "strategy", "share")
+    if strategy.share == "nothing" and not isinstance(strategy, FedDistillOptions):
+        raise KeyProblem(key, "found nothing, allowed are all, head; feddistill shares no model")
+    if strategy.share == "head" and app == "logistic":
+        raise KeyProblem(key, "found head, but logistic has one layer only; allowed is all")
+    if strategy.inner is not strategy and strategy.inner.share != "all":
+        raise KeyProblem(
+            ("federated", "strategy", "average", "share"), "belongs beside average, not in it"
         )

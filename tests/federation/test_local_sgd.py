@@ -8,6 +8,7 @@ from torch.nn.functional import cross_entropy
 from covey.federation.apps import local_sgd
 from covey.federation.apps.batched import Beside
 from covey.federation.apps.guide import Guide
+from covey.federation.apps.label_logits import hints_of
 from covey.federation.apps.models import make_model
 from covey.federation.apps.settings import Settings
 from covey.federation.sample_spec import ImageSize
@@ -51,6 +52,7 @@ def settings_of(model, batch_size):
 def alone(model, plan, small_data, mu, correction):
     """One client by plain torch: autograd of cross-entropy and mu/2 |w - start|^2."""
     images, labels = small_data
+    model.train()
     parameters = dict(model.named_parameters())
     start = {name: one.detach().clone() for name, one in parameters.items()}
     losses, first = [], 0
@@ -64,11 +66,11 @@ def alone(model, plan, small_data, mu, correction):
             for (name, one), gradient in zip(parameters.items(), gradients, strict=True):
                 one.sub_(RATE * (gradient + correction.get(name, 0.0)))
         losses.append(float(loss.detach()))
-    return parameters, sum(losses) / len(losses)
+    return dict(model.state_dict()), sum(losses) / len(losses)
 
 
 @pytest.mark.parametrize("added", ["nothing", "proximal", "corrections"])
-@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn"])
+@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn", "strided-cnn"])
 @pytest.mark.parametrize("parts", [(3, 17, 8), (10, 10, 10), (20, 20)], ids=str)
 def test_clients_learn_what_autograd_would_teach_them(small_data, name, parts, added):
     """Of different and of equal sizes, the first one with least to do."""
@@ -116,6 +118,7 @@ NOISE, UNITS = 6, 9
 def guided_alone(model, work, guide, small_data):
     """FedGen's local loss by autograd: a step at a time, as its two terms are written."""
     images, labels = small_data
+    model.train()
     parameters, first = dict(model.named_parameters()), 0
     for step, size in enumerate(work.plan.sizes):
         batch = work.plan.order[first : first + size]
@@ -128,8 +131,8 @@ def guided_alone(model, work, guide, small_data):
                 hidden = torch.cat((noise, torch.nn.functional.one_hot(asked, CLASSES)), 1)
                 hidden = hidden @ guide.folded["hidden.weight"].t() + guide.folded["hidden.bias"]
                 output = guide.folded["output.weight"], guide.folded["output.bias"]
-                latents = torch.relu(torch.nn.functional.linear(torch.relu(hidden), *output))
-                return model.output(latents)
+                latents = torch.nn.functional.linear(torch.relu(hidden), *output)
+                return model.output(torch.relu(latents) if guide.rectified else latents)
 
             noise, asked = work.draws.noise[step], work.draws.labels[step]
             loss = loss + guide.latent_weight * cross_entropy(
@@ -144,10 +147,10 @@ def guided_alone(model, work, guide, small_data):
         with torch.no_grad():
             for one, gradient in zip(parameters.values(), gradients, strict=True):
                 one.sub_(RATE * gradient)
-    return parameters
+    return dict(model.state_dict())
 
 
-@pytest.mark.parametrize("name", ["mlp", "cnn"])
+@pytest.mark.parametrize("name", ["mlp", "cnn", "strided-cnn"])
 def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_data, name):
     settings, model = settings_of(name, 5), make_model(name, PIXELS, CLASSES, IMAGE)
     units = model.output.in_features
@@ -157,7 +160,7 @@ def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_dat
         "output.weight": torch.randn(units, UNITS),
         "output.bias": torch.randn(units),
     }
-    guide = Guide(folded, **GUIDE)
+    guide = Guide(folded, **{**GUIDE, "rectified": name != "strided-cnn"})
     received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
     parts = [torch.randperm(50)[:size] for size in (3, 17, 8)]
     works = [local_sgd.work_of(part, settings, PLAIN, guide) for part in parts]
@@ -167,6 +170,58 @@ def test_clients_learn_from_a_generator_what_autograd_would_teach_them(small_dat
         for key, one in guided_alone(model, work, guide, small_data).items():
             own = torch.from_numpy(trained.arrays[key].numpy())
             torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+
+
+def distilled_alone(model, plan, logits, known, weight, small_data):
+    """FedDistill's local loss by autograd, and the logits that are met on the way, by label."""
+    images, labels = small_data
+    model.train()
+    parameters, first = dict(model.named_parameters()), 0
+    met = {label: [] for label in range(CLASSES)}
+    for size in plan.sizes:
+        batch = plan.order[first : first + size]
+        first += size
+        found, asked = model(images[batch]), labels[batch]
+        distance = torch.nn.functional.kl_div(
+            torch.log_softmax(found, 1), torch.softmax(logits[asked], 1), reduction="none"
+        )
+        loss = cross_entropy(found, asked) + weight * (distance.sum(1) * known[asked]).sum() / size
+        gradients = torch.autograd.grad(loss, list(parameters.values()))
+        with torch.no_grad():
+            for one, gradient in zip(parameters.values(), gradients, strict=True):
+                one.sub_(RATE * gradient)
+        for row, label in zip(found.detach(), asked.tolist(), strict=True):
+            met[label].append(row)
+    return dict(model.state_dict()), {
+        label: torch.stack(rows).mean(0) for label, rows in met.items() if rows
+    }
+
+
+@pytest.mark.parametrize("name", ["logistic", "mlp", "cnn", "strided-cnn"])
+def test_clients_learn_from_logits_what_autograd_would_teach_them(small_data, name):
+    settings, model = settings_of(name, 5), make_model(name, PIXELS, CLASSES, IMAGE)
+    logits, known, weight = 3 * torch.randn(CLASSES, CLASSES), torch.tensor([1.0, 0.0, 1.0]), 0.7
+    record = {"logits": Array(logits.numpy()), "known": Array(known.numpy())}
+    content = RecordDict(
+        {"config": ConfigRecord({"label-logits": weight}), "label-logits": ArrayRecord(record)}
+    )
+    received = ArrayRecord({key: Array(own.numpy()) for key, own in model.state_dict().items()})
+    parts = [torch.randperm(50)[:size] for size in (3, 17, 8)]
+    works = [local_sgd.work_of(part, settings, content, None) for part in parts]
+    beside = Beside(hints=hints_of(content), tallies=True)
+    for work, trained in zip(
+        works, local_sgd.train(settings, received, works, beside), strict=True
+    ):
+        model.load_state_dict(received.to_torch_state_dict())
+        arrays, met = distilled_alone(model, work.plan, logits, known, weight, small_data)
+        for key, one in arrays.items():
+            own = torch.from_numpy(trained.arrays[key].numpy())
+            torch.testing.assert_close(own, one.detach(), rtol=1e-4, atol=2e-5)
+        assert trained.told["logit-labels"] == sorted(met)
+        told = torch.tensor(trained.told["label-logits"]).view(-1, CLASSES)
+        torch.testing.assert_close(
+            told, torch.stack([met[label] for label in sorted(met)]), rtol=1e-4, atol=2e-5
+        )
 
 
 def test_label_counts_are_of_the_samples_that_are_trained_on(small_data):

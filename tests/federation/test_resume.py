@@ -56,6 +56,18 @@ JOBS = {
     "fedavgm": ("memory", {"run_config": {"strategy": "fedavgm"}}),
     "private": ("memory", {"run_config": {"strategy": "private"}}),
     "fedadam by name": ("logistic", {"cohort": 3, "strategy": {"name": "fedadam"}}),
+    "feddistill": (
+        "mlp",
+        {"cohort": 3, "local": {"batch_size": 8}, "strategy": {"name": "feddistill"}},
+    ),
+    "feddistill+ of heads": (
+        "strided-cnn",
+        {
+            "cohort": 3,
+            "local": {"batch_size": 8},
+            "strategy": {"name": "feddistill+", "share": "head"},
+        },
+    ),
     "fedgen": (
         "mlp",
         {

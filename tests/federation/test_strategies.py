@@ -39,7 +39,7 @@ def test_it_runs_three_rounds_and_learns(train, name):
     if name in ("fedadagrad", "fedadam", "fedyogi"):
         section["strategy"]["server_learning_rate"] = 0.05
     run = train(app_of(name), clients=COHORT + 2, rounds=3, federated=section)
-    assert [line["clients"] for line in run.metrics[1:]] == [COHORT] * 3
+    assert [line["clients"] for line in run.metrics[-3:]] == [COHORT] * 3
     assert run.metrics[-1]["accuracy"] > 0.5
     assert run.metrics[-1]["loss"] < run.metrics[0]["loss"]
     assert not run.said("not-in-checkpoint")
