@@ -132,6 +132,17 @@ def test_a_mistake_is_told_before_anything_is_run(words, line, tmp_path):
     assert not (tmp_path / "out").exists()
 
 
+def test_an_interrupted_study_says_that_the_same_command_goes_on(tmp_path, monkeypatch):
+    def interrupted(plan, trials):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("covey.federation.study.cells.compare", interrupted)
+    words = "fedgen --method fedavg --app mlp --data digits --public 0 --out".split()
+    result = CliRunner().invoke(app, [*words, str(tmp_path / "out")])
+    assert result.exit_code == 130
+    assert "the same command goes on" in result.stderr
+
+
 def start(out):
     """Two methods and two seeds: six jobs that try rates, and four that count."""
     code = "from covey.federation.study.command import app; app()"
