@@ -114,17 +114,19 @@ def _show(cells: "list[Cell]") -> None:
     from covey.federation.study.record import METRICS
     from covey.federation.study.table import percent, points
 
-    print_table(
-        ("setting", "method", "rate", "MB", "accuracy %", "seen labels %", "difference"),
-        (
+    for setting in dict.fromkeys(cell.setting for cell in cells):
+        say(f"\n{setting}")
+        print_table(
+            ("method", "rate", "MB", "accuracy %", "seen labels %", "difference"),
             (
-                cell.setting,
-                cell.row.label,
-                f"{cell.rate:g}",
-                f"{cell.megabytes:.1f}",
-                *(percent(cell.spread(metric)) for metric in METRICS),
-                points(cell.difference("accuracy", cells)),
-            )
-            for cell in cells
-        ),
-    )
+                (
+                    cell.row.label,
+                    f"{cell.rate:g}",
+                    f"{cell.megabytes:.1f}",
+                    *(percent(cell.spread(metric)) for metric in METRICS),
+                    points(cell.difference("accuracy", cells)),
+                )
+                for cell in cells
+                if cell.setting == setting
+            ),
+        )
