@@ -150,7 +150,9 @@ def _draw_intervals(axes: "Axes", own: Sequence[Cell]) -> None:
             at = place + shift
             if found.low is not None and found.high is not None:
                 ends = 100 * found.low, 100 * found.high
-                axes.plot(ends, [at, at], color=colour, alpha=0.3, linewidth=6)
+                axes.plot(
+                    ends, [at, at], color=colour, alpha=0.3, linewidth=6, solid_capstyle="butt"
+                )
             axes.plot(seeds, [at] * len(seeds), "|", color=colour, markersize=8)
             label = words if place == 0 else None
             axes.plot(100 * found.mean, at, "o", color=colour, markersize=6, label=label)
@@ -163,7 +165,7 @@ def _draw_intervals(axes: "Axes", own: Sequence[Cell]) -> None:
     axes.set_yticks(range(len(measured)), [cell.row.label for cell in measured])
     axes.set_ylim(len(measured) - 0.5, -0.5)
     bases = {cell.row.against for cell in measured}
-    base = bases.pop() if len(bases) == 1 else "fedavg beside the same"
+    base = bases.pop() if len(bases) == 1 else "fedavg with the same"
     axes.set_xlabel(f"percentage points more than {base}", color=FAINT)
     _tidy(axes)
 
