@@ -1,0 +1,1 @@
+"""`covey study fedgen`: methods of federated distillation compared, regenerated from real runs."""
