@@ -6,7 +6,7 @@ the clients that have it, and clients are drawn towards that average. If nothing
 this is FedDistill, with models as well FedDistill+ (both as in Zhu et al. 2021's comparison).
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import numpy as np
@@ -24,7 +24,9 @@ LOGITS = "label-logits"
 with a client's own, label by label.
 """
 LABELS = "logit-labels"
-"""The metric with the labels that these are of."""
+"""The metric with 1 for each label that these are of, 0 for the others: all replies are of one
+form.
+"""
 
 
 class FedDistill(Wrapping):
@@ -65,27 +67,32 @@ class FedDistill(Wrapping):
         told = [_taken(records_in(content, MetricRecord)) for content in contents]
         averaged, metrics = self.strategy.aggregate_train(server_round, replies)
         if averaged is not None:
-            self._learn([each for each in told if each])
+            self._learn([each for each in told if each is not None])
         return averaged, metrics
 
-    def _learn(self, told: Sequence[Mapping[int, NDArray[np.float64]]]) -> None:
-        for label in sorted({label for each in told for label in each}):
-            rows = [each[label] for each in told if label in each]
-            if not len(self.known):
-                classes = len(rows[0])
-                self.logits, self.known = np.zeros((classes, classes)), np.zeros(classes, bool)
-            rows = [row for row in rows if len(row) == len(self.known)]
-            if rows and 0 <= label < len(self.known):
-                self.logits[label] = np.mean(rows, 0)
-                self.known[label] = True
+    def _learn(self, told: Sequence[tuple[NDArray[np.float64], NDArray[np.float64]]]) -> None:
+        """From the labels [classes] and logits [classes, classes] of each client."""
+        classes = len(self.known) or (len(told[0][0]) if told else 0)
+        alike = [each for each in told if len(each[0]) == classes]
+        if not alike:
+            return
+        if not len(self.known):
+            self.logits, self.known = np.zeros((classes, classes)), np.zeros(classes, bool)
+        has = np.stack([labels for labels, _ in alike]) > 0  # [K, classes]
+        count = has.sum(0)
+        sums = (np.stack([logits for _, logits in alike]) * has[:, :, None]).sum(0)
+        self.logits[count > 0] = (sums / np.maximum(count, 1)[:, None])[count > 0]
+        self.known |= count > 0
 
 
-def _taken(metrics: Sequence[MetricRecord]) -> dict[int, NDArray[np.float64]]:
-    """A client's logits by label, taken out of what the strategy averages."""
+def _taken(
+    metrics: Sequence[MetricRecord],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
+    """A client's labels and their logits, taken out of what the strategy averages."""
     for record in metrics:
         entries: dict[str, Any] = entries_of(record)
         labels, logits = entries.pop(LABELS, []), entries.pop(LOGITS, [])
-        if labels and np.isfinite(logits).all() and len(logits) % len(labels) == 0:
+        if labels and len(logits) == len(labels) ** 2 and np.isfinite(logits).all():
             rows = np.asarray(logits, np.float64).reshape(len(labels), -1)
-            return dict(zip(map(int, labels), rows, strict=True))
-    return {}
+            return np.asarray(labels, np.float64), rows
+    return None

@@ -31,9 +31,8 @@ def hints_of(content: RecordDict) -> Callable[[int, Tensor], Hints | None] | Non
 
 
 def logits_told(tally: Tensor, met: Tensor) -> dict[str, list[float]]:
-    """What a reply says of its labels: their mean logits in training. `tally` [classes, classes]:
-    the sums, by label; `met` [classes]: how many samples they are of.
+    """What a reply says of its labels: which it has met in training, and their mean logits. `tally`
+    [classes, classes]: the sums, by label; `met` [classes]: how many samples they are of.
     """
-    labels = torch.nonzero(met).squeeze(1)
-    means = tally[labels] / met[labels].unsqueeze(1)
-    return {LABELS: labels.double().tolist(), LOGITS: means.double().flatten().tolist()}
+    means = tally / met.clamp(min=1).unsqueeze(1)
+    return {LABELS: (met > 0).double().tolist(), LOGITS: means.double().flatten().tolist()}

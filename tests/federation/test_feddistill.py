@@ -15,13 +15,20 @@ DATA = {"name": "digits", "partition": {"kind": "dirichlet", "alpha": 0.1}}
 SECTION = {"cohort": 4, "data": DATA, "local": LOCAL}
 
 
-def reply(labels, logits, **metrics):
+def reply(labels, rows, **metrics):
+    """Of a client that has told of these labels: their logits by label, of three in all."""
     become_server()
-    told = {LABELS: labels, LOGITS: [float(one) for one in logits]} if labels else {}
+    flags, logits = [0.0] * 3, np.zeros((3, 3))
+    for label, row in zip(labels, rows, strict=True):
+        flags[label], logits[label] = 1.0, row
+    return told({LABELS: flags, LOGITS: logits.flatten().tolist()}, **metrics)
+
+
+def told(lists, **metrics):
     content = RecordDict(
         {
             "arrays": ArrayRecord({"w": Array(np.zeros(1, np.float32))}),
-            "metrics": MetricRecord({"num-examples": 1, **told, **metrics}),
+            "metrics": MetricRecord({"num-examples": 1, **lists, **metrics}),
         }
     )
     return reply_to(Message(RecordDict(), dst_node_id=1, message_type="train"), content)
@@ -29,37 +36,31 @@ def reply(labels, logits, **metrics):
 
 def test_logits_of_a_label_are_averaged_over_those_who_have_it():
     strategy = FedDistill(FedAvg(), 1.0)
-    strategy.aggregate_train(
-        1,
-        [
-            reply([0.0, 2.0], [1, 2, 3, 4, 5, 6]),
-            reply([2.0], [8, 9, 10]),
-            reply([], []),
-        ],
-    )
+    replies = [reply([0, 2], [[1, 2, 3], [4, 5, 6]]), reply([2], [[8, 9, 10]]), told({})]
+    strategy.aggregate_train(1, replies)
     assert strategy.known.tolist() == [True, False, True]
     assert strategy.logits.tolist() == [[1, 2, 3], [0, 0, 0], [6, 7, 8]]
-    strategy.aggregate_train(2, [reply([1.0], [1.0, 1, 1])])
+    strategy.aggregate_train(2, [reply([1], [[1, 1, 1]])])
     assert strategy.known.all()
     assert strategy.logits.tolist() == [[1, 2, 3], [1, 1, 1], [6, 7, 8]]
 
 
 def test_what_makes_no_sense_is_left_out():
     strategy = FedDistill(FedAvg(), 1.0)
-    good = reply([1.0], [1.0, 2, 3])
-    strategy.aggregate_train(1, [good])
+    strategy.aggregate_train(1, [reply([1], [[1, 2, 3]])])
     bad = [
-        reply([0.0], [1.0, 2]),
-        reply([7.0], [1.0, 2, 3]),
-        reply([0.0], [1.0, float("nan"), 3]),
-        reply([0.0, 2.0], [1.0, 2, 3]),
+        told({LABELS: [1.0, 1.0], LOGITS: [9.0] * 4}),
+        told({LABELS: [1.0, 1.0, 1.0], LOGITS: [9.0] * 4}),
+        told({LABELS: [1.0, 1.0, 1.0], LOGITS: [float("nan")] * 9}),
+        told({LABELS: [], LOGITS: []}),
     ]
     strategy.aggregate_train(2, bad)
     assert strategy.known.tolist() == [False, True, False]
+    assert strategy.logits[1].tolist() == [1, 2, 3]
 
 
 def test_strategies_inside_see_nothing_of_it():
-    told = FedDistill(FedAvg(), 1.0).aggregate_train(1, [reply([0.0], [1.0, 2], loss=0.5)])[1]
+    told = FedDistill(FedAvg(), 1.0).aggregate_train(1, [reply([0], [[1, 2, 3]], loss=0.5)])[1]
     assert dict(told) == {"loss": 0.5}
 
 
@@ -78,6 +79,7 @@ def test_nothing_but_logits_is_exchanged(train):
     model = train("mlp", clients=6, rounds=4, federated=plus)
     assert load_arrays(run.model) == {}
     assert run.metrics[-1]["bytes_up"] < model.metrics[-1]["bytes_up"] / 10
+    assert all(line["clients"] == 4 for line in (*run.metrics, *model.metrics[1:]))
     # Each client knows its own labels, and little of the others.
     assert run.metrics[-1]["accuracy_seen_labels"] > run.metrics[-1]["accuracy"] + 0.1
 
