@@ -101,6 +101,8 @@ class FedDFOptions(EnsemblingOptions):
     }
 
     name: Literal["feddf"]
+    # MNIST, mlp, Dirichlet 0.1, 10 of 20 clients: 50 and 200 steps end no better than 20, 1,000 end
+    # below them, as do rates of 3e-4 and 3e-3.
     steps: Count = Field(
         default=20,
         description="steps of a round's distillation; the paper's code takes 10,000 at most, and "
