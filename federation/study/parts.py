@@ -45,7 +45,10 @@ METHODS: dict[str, dict[str, Any]] = {
     name: {"name": name}
     for name in ("fedavg", "fedprox", "fedensemble", "feddistill", "feddistill+", "feddf", "fedgen")
 }
-"""The strategies that are compared: the `strategy:` section of each."""
+METHODS["fedprox"]["mu"] = 1.0
+"""The strategies that are compared: the `strategy:` section of each, with FedProx's mu as in the
+code of Zhu et al. 2021.
+"""
 
 
 def _row(label: str, method: str, against: str = "fedavg", **options: Any) -> Row:
