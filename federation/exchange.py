@@ -29,13 +29,14 @@ from covey.federation.wants import Wants
 class Terms:
     """How messages are sent, and what comes back. `timeout_s` on the clock; `wants` of each reply;
     `fault_of` a message to train (None: nothing happens to it); `restored` makes whole replies, or
-    errors, of packed ones.
+    errors, of packed ones; `spoilt` makes of a message and its whole reply what is received.
     """
 
     timeout_s: float
     wants: Wants
     fault_of: Callable[[Message], Fault] | None = None
     restored: Callable[[list[Message]], list[Message]] = list
+    spoilt: Callable[[Message, Message], Message] | None = None
 
 
 class Exchange:
@@ -127,6 +128,8 @@ class Exchange:
         (whole,) = terms.restored([reply])
         if whole.has_error():
             return whole
+        if terms.spoilt is not None:
+            whole = terms.spoilt(message, whole)
         reason = why_refused(message.content, whole.content, terms.wants)
         if reason is not None:
             return _refused(message, reason)

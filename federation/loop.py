@@ -22,8 +22,9 @@ from covey.federation.flower_internals import replace_average, replace_sample_no
 from covey.federation.generators import preserved
 from covey.federation.ledger import Ledger
 from covey.federation.live_view import LiveView
+from covey.federation.malice import Malice
 from covey.federation.phases import Phases
-from covey.federation.rounds_section import RoundSection
+from covey.federation.rounds_section import FaultsSection, RoundSection
 from covey.federation.sampling import refuse_endless_wait, set_cohort
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
@@ -158,7 +159,16 @@ class RoundLoop:
         exchange = Exchange(self._ledger, self._client_rounds, self._grid)
         built_in = section.app in BUILT_IN_APPS
         more = (exchange, self._phases, self._run.event, built_in, self._own_models)
-        return TrainingRound(asked, limits, faults, self._sampler, *more)
+        malice = self._malice(section.faults, asked)
+        return TrainingRound(asked, limits, faults, self._sampler, *more, malice)
+
+    def _malice(self, faults: FaultsSection | None, asked: Start) -> Malice | None:
+        if faults is None or faults.malicious is None:
+            return None
+        malice = Malice(faults.malicious, self._run.job.seed, list(asked.grid.get_node_ids()))
+        nodes = sorted(malice.nodes)
+        self._run.event("malicious", f"{len(nodes)} clients mean harm", nodes=nodes)
+        return malice
 
     def _round(
         self, one: TrainingRound, evaluate_fn: EvaluateFn | None, progress: Progress, limit: int

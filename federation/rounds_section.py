@@ -54,12 +54,27 @@ class StragglersSection(Section):
     """Of the delay around its mean; uniform is from 0 to twice the mean."""
 
 
+class MaliciousSection(Section):
+    """Clients that send models which are meant to do harm: the same ones all along, drawn from the
+    seed.
+    """
+
+    clients: Count
+    """How many there are in the population."""
+    attack: Literal["sign-flip", "noise"] = "sign-flip"
+    """sign-flip: from the received model so many times their update the other way. noise: the
+    received model and normal noise of that deviation.
+    """
+    scale: Positive = 1.0
+
+
 class FaultsSection(Section):
     """What goes wrong with clients that train: drawn from (seed, round, client)."""
 
     dropout: Annotated[float, Field(ge=0, lt=1)] = 0.0
     """How likely a client never answers in a round."""
     stragglers: StragglersSection | None = None
+    malicious: MaliciousSection | None = None
 
 
 class EarlyStopSection(Section):

@@ -111,6 +111,12 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
     if section.actors is not None and section.engine != "actors":
         raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
+    malicious = section.faults and section.faults.malicious
+    if malicious and malicious.clients >= section.clients:
+        raise KeyProblem(
+            ("federated", "faults", "malicious", "clients"),
+            f"found {malicious.clients}, but somebody must be honest among {section.clients}",
+        )
     section = section.model_copy(update={"sampling": resolve_sampling(section.sampling)})
     if section.engine == "superlink":
         superlink = resolve_superlink(section.superlink, section.clients, base)

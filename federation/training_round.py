@@ -16,6 +16,7 @@ from covey.federation.faults import NO_FAULT, Fault, Faults
 from covey.federation.figures import figures_of, strategy_figures
 from covey.federation.generators import preserved
 from covey.federation.losses import Tell, good, summary, tell_losses
+from covey.federation.malice import Malice
 from covey.federation.metric_gaps import fill_gaps
 from covey.federation.phases import Phases
 from covey.federation.privacy import forget_release, privacy_figures
@@ -54,6 +55,7 @@ class TrainingRound:
         tell: Tell,
         built_in: bool = False,
         own_models: bool = False,
+        malice: Malice | None = None,
     ) -> None:
         self._asked = asked
         self._strategy = asked.strategy
@@ -65,6 +67,7 @@ class TrainingRound:
         self._tell = tell
         self._built_in = built_in
         self._own_models = own_models
+        self._malice = malice
         self._virtual_s = 0.0
         # Once: to look whether something has all that a Protocol names takes its time.
         self._asynchronous = self._strategy if isinstance(self._strategy, Asynchronous) else None
@@ -192,6 +195,7 @@ class TrainingRound:
             self._terms(trains=True),
             fault_of=self._fault_of(number, attempt),
             restored=partial(restored, self._strategy),
+            spoilt=self._spoilt(number, attempt),
         )
         replies = self._exchange.train(self._asked.grid, messages, terms)
         self._fill_gaps(f"round {number}", replies, terms)
@@ -208,6 +212,12 @@ class TrainingRound:
             lost = self._asynchronous.lost
             return lambda message: lost.get(message.metadata.dst_node_id, NO_FAULT)
         return lambda message: faults.of(message.metadata.dst_node_id, number, attempt)
+
+    def _spoilt(self, number: int, attempt: int) -> Callable[[Message, Message], Message] | None:
+        malice = self._malice
+        if malice is None:
+            return None
+        return lambda message, reply: malice.spoilt(message, reply, number, attempt)
 
     def _terms(self, trains: bool) -> Terms:
         timeout_s = self._limits.timeout_s or self._asked.timeout

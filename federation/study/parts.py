@@ -65,6 +65,13 @@ def _pair(name: str, section: Mapping[str, Any], **fedgen: Any) -> tuple[Row, Ro
     )
 
 
+def _poisoned(strategy: Mapping[str, Any]) -> tuple[Row, Row]:
+    """Two of ten clients mean harm. All ten train in every round: two of ten each time."""
+    section = {"strategy": strategy, "clients": 10, "faults": {"malicious": MALICIOUS}}
+    return _pair(f"{strategy['name']}, 2 of 10 poisoned", section, average=strategy)
+
+
+MALICIOUS = {"clients": 2, "attack": "sign-flip", "scale": 2.0}
 STRAGGLERS = {"fraction": 0.3, "delay_s": 30.0, "distribution": "exponential"}
 NOISE = {"clipping": "fixed", "clipping_norm": 1.0, "noise_multiplier": 0.1}
 HARD = Setting("mnist", 0.1)
@@ -83,7 +90,7 @@ PARTS: dict[str, Part] = {
     "head": Part(
         tuple(
             _row(name, name, share="head")
-            for name in ("fedavg", "fedprox", "feddistill+", "feddf", "fedgen")
+            for name in ("fedavg", "fedprox", "feddistill+", "fedgen")
         ),
         (HARD,),
     ),
@@ -101,6 +108,8 @@ PARTS: dict[str, Part] = {
     ),
     "pairs": Part(
         (
+            *_poisoned({"name": "krum", "malicious": 2}),
+            *_poisoned({"name": "multi-krum", "malicious": 2}),
             *_pair("top-k 0.1", {"compression": {"kind": "top-k", "fraction": 0.1}}),
             *_pair(
                 "fedbuff",
