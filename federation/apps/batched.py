@@ -19,20 +19,57 @@ Weights = dict[str, Tensor]
 """By parameter name: [C, ...], a model for each client."""
 
 
-Step = Callable[[Weights, Batch, float], None]
-"""One step of gradient descent, in place."""
+@dataclass(frozen=True)
+class Descent:
+    """The way down: w <- w - rate g, at once. Weights that have a `velocity` [C, ...] get theirs at
+    the end of the step, of which a gradient comes but once: v <- momentum v - rate g, w <- w + v.
+    """
+
+    rate: float
+    momentum: float = 0.0
+    velocity: Weights = field(default_factory=dict)
+
+    def along(self, weights: Weights, name: str, errors: Tensor, inputs: Tensor) -> None:
+        """The gradient is a product of batches of matrices, [C, out, all the rest]."""
+        if name in self.velocity:
+            kept = self.velocity[name].flatten(2)
+            kept.baddbmm_(errors, inputs, beta=self.momentum, alpha=-self.rate)
+        else:
+            weights[name].flatten(2).baddbmm_(errors, inputs, alpha=-self.rate)
+
+    def against(self, weights: Weights, name: str, gradient: Tensor) -> None:
+        """The gradient is there, [C, ...]."""
+        if name in self.velocity:
+            self.velocity[name].mul_(self.momentum).sub_(gradient, alpha=self.rate)
+        else:
+            weights[name].sub_(gradient, alpha=self.rate)
+
+    def end(self, weights: Weights) -> None:
+        """The step's gradients are all there."""
+        for name, velocity in self.velocity.items():
+            weights[name].add_(velocity)
+
+    def of(self, some: slice) -> "Descent":
+        """Of some of the clients."""
+        if not self.velocity:
+            return self
+        return replace(self, velocity={name: each[some] for name, each in self.velocity.items()})
 
 
-def logistic_step(weights: Weights, batch: Batch, rate: float) -> None:
+Step = Callable[[Weights, Batch, Descent], None]
+"""The gradients of one step, in place."""
+
+
+def logistic_step(weights: Weights, batch: Batch, way: Descent) -> None:
     """Of multinomial logistic regression."""
     errors = last_errors(weights, batch.images.transpose(1, 2), batch)
-    descend(weights, "output", errors, batch.images, rate)
+    descend(weights, "output", errors, batch.images, way)
 
 
-def mlp_step(weights: Weights, batch: Batch, rate: float) -> None:
+def mlp_step(weights: Weights, batch: Batch, way: Descent) -> None:
     """Of a network with one hidden layer of rectified units."""
     found = through_two_layers(weights, batch.images, batch)
-    descend_two_layers(weights, batch.images, found, rate)
+    descend_two_layers(weights, batch.images, found, way)
 
 
 class TwoLayers(NamedTuple):
@@ -87,19 +124,20 @@ def last_layer(weights: Weights, columns: Tensor) -> Tensor:
     return linear(weights["output.weight"], weights["output.bias"], columns)
 
 
-def descend_two_layers(weights: Weights, inputs: Tensor, found: TwoLayers, rate: float) -> None:
+def descend_two_layers(weights: Weights, inputs: Tensor, found: TwoLayers, way: Descent) -> None:
     """The step that belongs to it, in place."""
-    descend(weights, "output", found.errors, found.units.transpose(1, 2), rate)
-    descend(weights, "hidden", found.behind, inputs, rate)
+    descend(weights, "output", found.errors, found.units.transpose(1, 2), way)
+    descend(weights, "hidden", found.behind, inputs, way)
     if found.made is not None:
+        assert not way.velocity  # the last layer's second gradient
         latents, errors = found.made
-        descend(weights, "output", errors, latents.transpose(1, 2), rate)
+        descend(weights, "output", errors, latents.transpose(1, 2), way)
 
 
-def descend(weights: Weights, layer: str, errors: Tensor, inputs: Tensor, rate: float) -> None:
+def descend(weights: Weights, layer: str, errors: Tensor, inputs: Tensor, way: Descent) -> None:
     """A layer's step: errors [C, out, B], inputs [C, B, in]."""
-    weights[f"{layer}.weight"].baddbmm_(errors, inputs, alpha=-rate)
-    weights[f"{layer}.bias"].sub_(errors.sum(2), alpha=rate)
+    way.along(weights, f"{layer}.weight", errors, inputs)
+    way.against(weights, f"{layer}.bias", errors.sum(2))
 
 
 def linear(weight: Tensor, bias: Tensor, columns: Tensor) -> Tensor:
@@ -143,10 +181,10 @@ def train_together(
     plans: Sequence[Plan],
     images: Tensor,
     labels: Tensor,
-    rate: float,
+    way: Descent,
     beside: Beside,
 ) -> tuple[Tensor, Tensor | None]:
-    """Train in place. Clients have fewer and fewer minibatches. `images` [N, pixels] and `labels`
+    """Train in place, velocities too. Clients have fewer and fewer minibatches. `images` [N, pixels] and `labels`
     [N] are everybody's, and so are the pulled weights that clients begin with. Returns each
     client's mean loss [C], and its tally [C, classes, classes] if it is asked for.
     """
@@ -162,11 +200,13 @@ def train_together(
             batch = batch._replace(tally=tallies[:active])
         if active < len(plans):
             mine = {name: tensor[:active] for name, tensor in weights.items()}
-        pulls = {name: (mine[name] - begun).mul_(rate * beside.mu) for name, begun in start.items()}
-        step(mine, batch, rate)
+        theirs = way.of(slice(active))
+        pulls = {name: (mine[name] - begun).mul_(way.rate * beside.mu) for name, begun in start.items()}
+        step(mine, batch, theirs)
+        theirs.end(mine)
         for name, pull in pulls.items():
             mine[name].sub_(pull)
         for name, correction in beside.corrections.items():
-            mine[name].sub_(correction[:active], alpha=rate)
+            mine[name].sub_(correction[:active], alpha=way.rate)
     losses = laid_out.losses.sum((1, 2)) / torch.tensor([len(plan.sizes) for plan in plans])
     return losses, tallies

@@ -11,6 +11,7 @@ from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
 
 from covey.federation.apps.batched import (
+    Descent,
     Step,
     Weights,
     descend_two_layers,
@@ -30,25 +31,25 @@ TOGETHER = 8
 def cnn_step(image: ImageSize) -> Step:
     """The step of networks for images of that size."""
 
-    def step(weights: Weights, batch: Batch, rate: float) -> None:
+    def step(weights: Weights, batch: Batch, way: Descent) -> None:
         for first in range(0, len(batch.sizes), TOGETHER):
             some = slice(first, first + TOGETHER)
             theirs = {name: tensor[some] for name, tensor in weights.items()}
-            _step(image, theirs, batch.of(some), rate)
+            _step(image, theirs, batch.of(some), way.of(some))
 
     return step
 
 
-def _step(image: ImageSize, weights: Weights, batch: Batch, rate: float) -> None:
+def _step(image: ImageSize, weights: Weights, batch: Batch, way: Descent) -> None:
     fronts = [_Front(weights, batch, client, image) for client in range(len(batch.sizes))]
     # Where a client has fewer samples than others, what is filled up counts nothing.
     features = pad_sequence([front.features.detach() for front in fronts], batch_first=True)
     found = through_two_layers(weights, features, batch)
     errors = torch.bmm(found.behind.transpose(1, 2), weights["hidden.weight"])
     gradients = [front.gradients(error) for front, error in zip(fronts, errors, strict=True)]
-    descend_two_layers(weights, features, found, rate)
+    descend_two_layers(weights, features, found, way)
     for name, parts in zip(NAMES, zip(*gradients, strict=True), strict=True):
-        weights[name].sub_(torch.stack(parts), alpha=rate)
+        way.against(weights, name, torch.stack(parts))
 
 
 class _Front:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from covey.federation.apps.batched import (
+    Descent,
     Step,
     Weights,
     descend_two_layers,
@@ -30,16 +31,16 @@ is to stay in the processor's cache.
 def strided_step(image: ImageSize) -> Step:
     """The step of networks for images of that size."""
 
-    def step(weights: Weights, batch: Batch, rate: float) -> None:
+    def step(weights: Weights, batch: Batch, way: Descent) -> None:
         for first in range(0, len(batch.sizes), TOGETHER):
             some = slice(first, first + TOGETHER)
             theirs = {name: tensor[some] for name, tensor in weights.items()}
-            _step(image, theirs, batch.of(some), rate)
+            _step(image, theirs, batch.of(some), way.of(some))
 
     return step
 
 
-def _step(image: ImageSize, weights: Weights, batch: Batch, rate: float) -> None:
+def _step(image: ImageSize, weights: Weights, batch: Batch, way: Descent) -> None:
     clients, width, _ = batch.images.shape
     counted = Counted.of(batch)
     units = batch.images.transpose(1, 2).reshape(clients, *image, width).permute(0, 3, 1, 2, 4)
@@ -50,9 +51,9 @@ def _step(image: ImageSize, weights: Weights, batch: Batch, rate: float) -> None
     features = units.reshape(clients, -1, width).transpose(1, 2)
     found = through_two_layers(weights, features, batch, rectified=False)
     errors = torch.bmm(weights["hidden.weight"].transpose(1, 2), found.behind)
-    descend_two_layers(weights, features, found, rate)
+    descend_two_layers(weights, features, found, way)
     for layer in reversed(layers):
-        behind = layer.descend(errors, rate, through=layer is not layers[0])
+        behind = layer.descend(errors, way, through=layer is not layers[0])
         if behind is not None:
             errors = behind
 
@@ -69,9 +70,9 @@ class Counted:
     @classmethod
     def of(cls, batch: Batch) -> "Counted":
         """Where a client has fewer samples than others, what is filled up counts nothing."""
-        count = torch.tensor(batch.sizes, dtype=torch.float32).view(-1, 1, 1)
+        count = torch.tensor(batch.sizes, dtype=batch.target.dtype).view(-1, 1, 1)
         alike = min(batch.sizes) == batch.images.shape[1]
-        return cls(None if alike else (batch.share > 0).float().unsqueeze(2), count)
+        return cls(None if alike else (batch.share > 0).to(batch.target.dtype).unsqueeze(2), count)
 
     def keep(self, columns: Tensor) -> None:
         """Zero, in place, what does not count of columns [C, channels, positions * B]."""
@@ -88,8 +89,10 @@ class Layer:
     def __init__(
         self, weights: Weights, name: str, number: str, inputs: Tensor, counted: Counted
     ) -> None:
+        self._weights, self._name = weights, name
         self._kernel = weights[f"{name}.weight"].flatten(2)
-        self._norm = {part: weights[f"norm{number}.{part}"] for part in ("weight", "bias")}
+        self._norms = f"norm{number}"
+        self._norm = {part: weights[f"{self._norms}.{part}"] for part in ("weight", "bias")}
         self._counted = counted
         self._size = inputs.shape
         self._columns, height, width = unfolded(inputs)
@@ -105,10 +108,10 @@ class Layer:
         self._rectified = torch.addcmul(bias, normal, weight).relu_()
         self.units = self._rectified.view(*normal.shape[:2], height, width, inputs.shape[4])
         unbiased = variance * (self._over / (self._over - 1).clamp(min=1))
-        weights[f"norm{number}.running_mean"].lerp_(mean.squeeze(2), MOMENTUM)
-        weights[f"norm{number}.running_var"].lerp_(unbiased.squeeze(2), MOMENTUM)
+        weights[f"{self._norms}.running_mean"].lerp_(mean.squeeze(2), MOMENTUM)
+        weights[f"{self._norms}.running_var"].lerp_(unbiased.squeeze(2), MOMENTUM)
 
-    def descend(self, errors: Tensor, rate: float, through: bool) -> Tensor | None:
+    def descend(self, errors: Tensor, way: Descent, through: bool) -> Tensor | None:
         """The layer's step, in place. errors: the gradient with respect to `units`, in any shape of
         as many. Returns that with respect to the inputs, if it is to go `through`.
         """
@@ -125,9 +128,9 @@ class Layer:
         if through:
             patches = torch.bmm(self._kernel.transpose(1, 2), errors)
             behind = folded(patches, self._size)
-        self._norm["weight"].sub_(weight, alpha=rate)
-        self._norm["bias"].sub_(bias, alpha=rate)
-        self._kernel.baddbmm_(errors, self._columns.transpose(1, 2), alpha=-rate)
+        way.against(self._weights, f"{self._norms}.weight", weight)
+        way.against(self._weights, f"{self._norms}.bias", bias)
+        way.along(self._weights, f"{self._name}.weight", errors, self._columns.transpose(1, 2))
         return behind
 
 

@@ -11,6 +11,7 @@ from flwr.app import ArrayRecord, Context, Message, RecordDict
 
 from covey.federation.apps.batched import (
     Beside,
+    Descent,
     Step,
     Weights,
     logistic_step,
@@ -81,9 +82,9 @@ def train(
     mine = [layers for place in order if own and (layers := own[place]) is not None]
     weights |= stacked(mine) if mine else {}
     images, labels, _, _ = tensors(settings.data)
-    rate, classes = settings.learning_rate, load(settings.data).classes
+    way, classes = Descent(settings.learning_rate), load(settings.data).classes
     losses, tallies = train_together(
-        step_of(settings), weights, plans, images, labels, rate, beside
+        step_of(settings), weights, plans, images, labels, way, beside
     )
     blocks = {name: tensor.numpy() for name, tensor in weights.items()}
     found: dict[int, Trained] = {}

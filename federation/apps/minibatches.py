@@ -118,21 +118,21 @@ class LaidOut:
         shape = (len(plans), counts[0], max(map(max, self._sizes)))
         if len({size for row in rows for size in row}) == 1:
             indices = torch.stack([plan.order for plan in plans]).view(shape)
-            share = torch.full((), 1 / shape[2]).expand(shape)
+            share = images.new_full((), 1 / shape[2]).expand(shape)
         else:
             # Shorter minibatches are filled up with what counts nothing.
             sizes = torch.tensor(rows).unsqueeze(2)
             holds = torch.arange(shape[2]) < sizes
             indices = torch.zeros(shape, dtype=torch.int64)
             indices[holds] = torch.cat([plan.order for plan in plans])
-            share = holds / sizes.clamp(min=1)
+            share = holds.to(images.dtype) / sizes.clamp(min=1)
         # By step: [S, C, B], and columns [S, C, 1 or classes, B].
         self._indices = indices.transpose(0, 1).contiguous()
         self._share = share.transpose(0, 1).unsqueeze(2)
-        self._target = torch.zeros(shape[1], shape[0], classes, shape[2])
+        self._target = images.new_zeros(shape[1], shape[0], classes, shape[2])
         self._labels = labels[self._indices]
         self._target.scatter_(2, self._labels.unsqueeze(2), -self._share)
-        self.losses = torch.zeros(shape[0], classes, shape[2])
+        self.losses = images.new_zeros(shape[0], classes, shape[2])
 
     def batches(self) -> Iterator[Batch]:
         """That of each step, good until the next one is made."""

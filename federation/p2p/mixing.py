@@ -6,6 +6,7 @@ hear j. A matrix says in row i what peer i makes of what it hears: w_i <- sum_j 
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any, Literal, get_args
 
 import networkx as nx  # type: ignore[import-untyped]
@@ -127,7 +128,7 @@ def first_equals(params: NDArray[Any], order: NDArray[np.int64]) -> NDArray[np.i
     """[K]: for each peer the first one in the order that has the same vector."""
     found = np.arange(len(params))
     ordered = np.argsort(order)
-    for before, after in zip(ordered[:-1], ordered[1:], strict=True):
+    for before, after in pairwise(ordered):
         if np.array_equal(params[before], params[after]):
             found[after] = found[before]
     return found

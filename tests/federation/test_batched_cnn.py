@@ -4,7 +4,7 @@ import torch
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from covey.federation.apps.batched import LaidOut, Plan
+from covey.federation.apps.batched import Descent, LaidOut, Plan
 from covey.federation.apps.batched_cnn import TOGETHER, cnn_step
 from covey.federation.apps.models import make_model
 from covey.federation.sample_spec import ImageSize
@@ -26,7 +26,7 @@ def test_each_client_takes_the_step_that_it_would_take_alone():
     parts = [torch.randperm(40)[: 1 + 3 * client % 8] for client in range(clients)]
     plans = [Plan(part, (len(part),)) for part in parts]
     laid_out = LaidOut(plans, images, labels, 3)
-    cnn_step(IMAGE)(weights, next(laid_out.batches()), 0.5)
+    cnn_step(IMAGE)(weights, next(laid_out.batches()), Descent(0.5))
     losses = laid_out.losses.sum((1, 2))
     for client, part in enumerate(parts):
         own = {name: array[client].requires_grad_() for name, array in before.items()}
