@@ -201,7 +201,9 @@ def train_together(
         if active < len(plans):
             mine = {name: tensor[:active] for name, tensor in weights.items()}
         theirs = way.of(slice(active))
-        pulls = {name: (mine[name] - begun).mul_(way.rate * beside.mu) for name, begun in start.items()}
+        pulls = {
+            name: (mine[name] - begun).mul_(way.rate * beside.mu) for name, begun in start.items()
+        }
         step(mine, batch, theirs)
         theirs.end(mine)
         for name, pull in pulls.items():

@@ -83,9 +83,7 @@ def train(
     weights |= stacked(mine) if mine else {}
     images, labels, _, _ = tensors(settings.data)
     way, classes = Descent(settings.learning_rate), load(settings.data).classes
-    losses, tallies = train_together(
-        step_of(settings), weights, plans, images, labels, way, beside
-    )
+    losses, tallies = train_together(step_of(settings), weights, plans, images, labels, way, beside)
     blocks = {name: tensor.numpy() for name, tensor in weights.items()}
     found: dict[int, Trained] = {}
     for row, (place, loss) in enumerate(zip(order, losses.tolist(), strict=True)):

@@ -33,12 +33,12 @@ class Logistic(nn.Module):
 
 
 class Mlp(nn.Module):
-    """One hidden layer of 128 rectified units: images [B, pixels] -> logits [B, classes]."""
+    """One hidden layer of rectified units: images [B, pixels] -> logits [B, classes]."""
 
-    def __init__(self, pixels: int, classes: int) -> None:
+    def __init__(self, pixels: int, classes: int, hidden: int = HIDDEN) -> None:
         super().__init__()
-        self.hidden = nn.Linear(pixels, HIDDEN)
-        self.output = nn.Linear(HIDDEN, classes)
+        self.hidden = nn.Linear(pixels, hidden)
+        self.output = nn.Linear(hidden, classes)
 
     def forward(self, images: Tensor) -> Tensor:
         """Unnormalised log probabilities of the classes."""
@@ -155,17 +155,22 @@ def _big_enough(name: str, image: ImageSize | None) -> ImageSize:
     return image
 
 
-def make_model(name: str, pixels: int, classes: int, image: ImageSize | None = None) -> nn.Module:
+def make_model(
+    name: str, pixels: int, classes: int, image: ImageSize | None = None, hidden: int = HIDDEN
+) -> nn.Module:
     """A model with weights drawn from torch's generator, as it is when it does not train.
 
     `image` tells how the pixels lie; only convolutions need it, and raise ValueError without.
+    `hidden`: units of an mlp.
     """
+    if name == "mlp":
+        return Mlp(pixels, classes, hidden).eval()
     if name in OF_IMAGES:
         return OF_IMAGES[name](image, classes).eval()
     return MODELS[name](pixels, classes).eval()
 
 
-MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": Logistic, "mlp": Mlp}
+MODELS: dict[str, Callable[[int, int], nn.Module]] = {"logistic": Logistic}
 OF_IMAGES: dict[str, Callable[[ImageSize | None, int], nn.Module]] = {
     "cnn": Cnn,
     "strided-cnn": StridedCnn,
@@ -173,9 +178,11 @@ OF_IMAGES: dict[str, Callable[[ImageSize | None, int], nn.Module]] = {
 
 
 @lru_cache(maxsize=4)
-def spare_model(name: str, pixels: int, classes: int, image: ImageSize | None = None) -> nn.Module:
+def spare_model(
+    name: str, pixels: int, classes: int, image: ImageSize | None = None, hidden: int = HIDDEN
+) -> nn.Module:
     """A model whose weights are about to be replaced: made once a process, and without a trace in
     torch's generator.
     """
     with torch.random.fork_rng(devices=[]):
-        return make_model(name, pixels, classes, image)
+        return make_model(name, pixels, classes, image, hidden)

@@ -7,13 +7,14 @@ hear j. A matrix says in row i what peer i makes of what it hears: w_i <- sum_j 
 
 from collections.abc import Sequence
 from itertools import pairwise
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
 from numpy.typing import NDArray
 
-WeightKind = Literal["data-size", "uniform", "metropolis", "max-degree"]
+from covey.federation.p2p.topology_section import WeightKind
+
 KINDS = get_args(WeightKind)
 Floats = NDArray[np.float64]
 
@@ -46,8 +47,8 @@ def mixing_matrix(graph: nx.Graph, kind: str, sizes: Sequence[float] | None = No
 
 
 def push_matrix(graph: nx.Graph) -> Floats:
-    """A column-stochastic matrix [K, K] for push-sum (Assran et al. 2019, Stochastic gradient push):
-    every peer parts what it has equally among itself and those who hear it.
+    """A column-stochastic matrix [K, K] for push-sum (Assran et al. 2019): every peer parts
+    what it has equally among itself and those who hear it.
     """
     heard = hears(graph)
     parts: Floats = heard.sum(0) + 1

@@ -20,6 +20,7 @@ OPTIONS = {
 }
 """The kinds that an option is for."""
 DEGREE, P = 4, 0.1
+WeightKind = Literal["data-size", "uniform", "metropolis", "max-degree"]
 Probability = Annotated[float, Field(gt=0, le=1)]
 
 

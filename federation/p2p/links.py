@@ -1,0 +1,87 @@
+"""What some peers hear in a round, and how they weigh it: all peers together, or a real one alone.
+
+n peers are looked after; m peers send to them, themselves among these. Both stand in the order of
+their numbers, so that sums are made in the same order whoever makes them.
+"""
+
+from dataclasses import dataclass
+from functools import cached_property
+from typing import Any
+
+import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
+from numpy.typing import NDArray
+from scipy.sparse import csr_array  # type: ignore[import-untyped]
+
+from covey.federation.p2p.mixing import Floats, hears
+
+COLUMNS = 4096
+"""Of vectors that are mixed at once, to be found in the processor's cache by each that hears
+them.
+"""
+DENSE = 0.3
+"""From this share of links on, a product of full matrices is faster."""
+Rows = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Links:
+    """weights: [n, m], the rows of a mixing matrix, as a sparse array; senders: [m], their numbers;
+    own: [n], where among them the peers themselves stand; hearers: [n], how many others hear each.
+    """
+
+    weights: csr_array
+    senders: NDArray[np.int64]
+    own: NDArray[np.int64]
+    hearers: NDArray[np.int64]
+
+    @property
+    def peers(self) -> NDArray[np.int64]:
+        """[n]: their numbers."""
+        return self.senders[self.own]
+
+    @cached_property
+    def around(self) -> csr_array:
+        """The weights of neighbours alone, [n, m], each row adding up to 1, or 0 without any."""
+        rest = self.weights.toarray()
+        rest[np.arange(len(self.own)), self.own] = 0
+        sums = rest.sum(1, keepdims=True)
+        return csr_array(np.divide(rest, sums, out=np.zeros_like(rest), where=sums > 0))
+
+    def heard(self, row: int) -> NDArray[np.int64]:
+        """The places among the senders that one of the peers hears, its own too."""
+        places: NDArray[np.int64] = np.sort(self.weights.indices[slice(*self._ends(row))])
+        return places
+
+    def _ends(self, row: int) -> tuple[int, int]:
+        return int(self.weights.indptr[row]), int(self.weights.indptr[row + 1])
+
+
+def links_of(graph: nx.Graph, matrix: Floats, peer: int | None = None) -> Links:
+    """The links of all peers, or of one, in a graph with its mixing matrix [K, K].
+
+    A link of weight 0 (of a neighbour that has no data) is a link all the same.
+    """
+    heard = hears(graph)
+    there = heard + np.eye(len(heard)) > 0
+    numbers = np.arange(len(heard))
+    peers = numbers if peer is None else numbers[peer : peer + 1]
+    senders = numbers if peer is None else np.flatnonzero(there[peer])
+    rows, columns = np.nonzero(there[np.ix_(peers, senders)])
+    values = matrix[peers[rows], senders[columns]]
+    weights = csr_array((values, (rows, columns)), shape=(len(peers), len(senders)))
+    own = np.searchsorted(senders, peers)
+    return Links(weights, senders, own, heard.sum(0).astype(np.int64)[peers])
+
+
+def product(weights: csr_array, vectors: Rows) -> Rows:
+    """[n, m] times [m, D], in the dtype of the vectors."""
+    share = weights.nnz / max(1, np.prod(weights.shape))
+    full = share >= DENSE and len(vectors) > 2
+    matrix = weights.toarray() if full else weights
+    matrix = matrix.astype(vectors.dtype)
+    out = np.empty((weights.shape[0], vectors.shape[1]), vectors.dtype)
+    for first in range(0, vectors.shape[1], COLUMNS):
+        piece = slice(first, first + COLUMNS)
+        out[:, piece] = matrix @ np.ascontiguousarray(vectors[:, piece])
+    return out
