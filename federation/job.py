@@ -23,6 +23,7 @@ from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID, log_els
 from covey.federation.generators import preserved, seed_all
 from covey.federation.loop import RoundLoop
 from covey.federation.partition_report import report_partition
+from covey.federation.partition_table import partition_table
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.start import resumable_start
@@ -51,7 +52,7 @@ def run_job(run: Run) -> Mapping[str, float]:
         raise UserError(reason)
     checkpoint = run.restore()
     if section.app in BUILT_IN_APPS:
-        report_partition(run)
+        report_partition(run, partition_table(run.job))
     with ExitStack() as stack:
         stack.enter_context(_flower_logs_to(run.path / "flower.log"))
         stack.enter_context(_threads(run))

@@ -3,7 +3,7 @@
 import json
 
 from covey.federation.partition_picture import draw
-from covey.federation.partition_table import partition_table
+from covey.federation.partition_table import PartitionTable
 from covey.platform.runs.durable import write_whole
 from covey.platform.runs.run import Run
 
@@ -11,13 +11,10 @@ FILE = "partition.json"
 PICTURE = "partition.png"
 
 
-def report_partition(run: Run) -> None:
+def report_partition(run: Run, table: PartitionTable) -> None:
     """Say how the data is dealt out, before a round is trained. An attempt that goes on finds all
     of it there.
-
-    UserError when the data is not there or cannot be dealt out as the job says.
     """
-    table = partition_table(run.job)
     if (run.path / FILE).exists() and (run.path / PICTURE).exists():
         return
     run.event("partition", table.summary())

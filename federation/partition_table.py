@@ -85,7 +85,12 @@ def partition_table(job: JobFile) -> PartitionTable:
     cannot be dealt out as the job says.
     """
     settings = Settings(**run_config_of(job))  # type: ignore[arg-type]
-    data, parts = load(settings.data), shares(settings, job.section.clients)
+    return table_of(settings, job.section.clients)
+
+
+def table_of(settings: Settings, clients: int) -> PartitionTable:
+    """The table of clients that are told this; UserError as above."""
+    data, parts = load(settings.data), shares(settings, clients)
     rows = [
         np.bincount(data.train_labels[np.concatenate(part)], minlength=data.classes)
         for part in parts

@@ -184,9 +184,9 @@ def train_together(
     way: Descent,
     beside: Beside,
 ) -> tuple[Tensor, Tensor | None]:
-    """Train in place, velocities too. Clients have fewer and fewer minibatches. `images` [N, pixels] and `labels`
-    [N] are everybody's, and so are the pulled weights that clients begin with. Returns each
-    client's mean loss [C], and its tally [C, classes, classes] if it is asked for.
+    """Train in place, velocities too. Clients have fewer and fewer minibatches. `images` [N,
+    pixels] and `labels` [N] are everybody's, and so are the pulled weights that clients begin with.
+    Returns each client's mean loss [C], and its tally [C, classes, classes] if it is asked for.
     """
     classes = len(weights["output.bias"][0])
     laid_out = LaidOut(plans, images, labels, classes)

@@ -31,7 +31,7 @@ def shares(settings: Settings, clients: int) -> tuple[Share, ...]:
     try:
         parts = [left[part] for part in _dealt(settings, data, left, clients)]
     except ValueError as error:
-        raise UserError(f"federated.data.partition: {error}") from None
+        raise UserError(f"data.partition: {error}") from None
     generator = np.random.default_rng(derive(settings.partition_seed, "held-out"))
     priority = generator.random(len(data.train_labels))
     return tuple(_share(part, priority[part], settings.held_out) for part in parts)
@@ -57,8 +57,7 @@ def public_samples(settings: Settings) -> Indices:
     found = np.sort(np.concatenate(chosen))
     if not len(found):
         raise UserError(
-            f"federated.data.public: found {settings.public:g}, which is no sample of any client; "
-            "raise it"
+            f"data.public: found {settings.public:g}, which is no sample of any client; raise it"
         )
     return found
 

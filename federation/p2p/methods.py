@@ -31,7 +31,7 @@ class Method(ABC):
     def __init__(self, params: Rows) -> None:
         self.params = params
 
-    def begin(self) -> None:
+    def begin(self) -> None:  # noqa: B027
         """Local training is about to change the vectors."""
 
     def pull(self) -> Rows | None:

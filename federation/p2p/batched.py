@@ -1,0 +1,151 @@
+"""Engine `batched`: all peers in one process, their vectors the rows of one matrix."""
+
+import json
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from covey.federation.live_view import LiveView
+from covey.federation.p2p.built_in import Task, views
+from covey.federation.p2p.links import Links, Rows
+from covey.federation.p2p.measuring import Floats, accuracies, disagreement, spread
+from covey.federation.p2p.methods import message_bytes
+from covey.federation.p2p.mixing import max_norm_sync
+from covey.federation.p2p.peers_table import PEERS, PeersTable
+from covey.federation.p2p.rounds import Schedule, make_method
+from covey.federation.p2p.training import Trainer
+from covey.platform.runs.run import Checkpoint, Run
+
+MODEL, STATE, PROGRESS = "model.safetensors", "peers.safetensors", "progress.json"
+VELOCITY = "velocity"
+
+
+class Batched:
+    """The rounds of one run. `metrics` are the newest round's."""
+
+    def __init__(self, run: Run, task: Task, schedule: Schedule, checkpoint: Checkpoint | None):
+        self.metrics: dict[str, float] = {}
+        self._run, self._task, self._schedule = run, task, schedule
+        self._trainer = Trainer(task, range(task.section.peers))
+        self._tests = task.test_data()
+        self._table = PeersTable(task.sizes)
+        self._live_view = LiveView(run)
+        self._round, self._resumed = 0, checkpoint is not None
+        self._first_figures: dict[str, float] = {}
+        params = self._first() if checkpoint is None else self._restored(checkpoint)
+        self._method = make_method(task.section, params, schedule.links(1), task.seed)
+        if checkpoint is not None:
+            kept = checkpoint.arrays(STATE) if STATE in checkpoint else {}
+            if self._trainer.velocity is not None:
+                self._trainer.velocity = np.array(kept.pop(VELOCITY))
+            self._method.restore(kept)
+
+    def run(self) -> None:
+        """All rounds up to the job's stop, beginning after the checkpoint if there was one."""
+        self._run.started()
+        self._live_view.begin()
+        saved = self._round if self._resumed else None
+        if not self._resumed:
+            self._report(self._first_figures | self._measured(""))
+        reason = self._run.stop_reason(self._round, self.metrics)
+        while reason is None:
+            self._round += 1
+            reason = self._one_round()
+            if self._run.checkpoint_due(self._round):
+                self._save()
+                saved = self._round
+            if reason is None:
+                self._live_view.look(self._tables)
+        if saved != self._round:
+            self._save()
+        for name, content in self._tables().items():
+            self._run.table(name, content)
+
+    def _one_round(self) -> str | None:
+        """A round with all that is reported of it. Returns why it is the last, if it is."""
+        began = time.perf_counter()
+        method, every = self._method, self._task.section.evaluate_every
+        due = self._round % every == 0 or self._round == self._run.job.stop.rounds
+        method.begin()
+        losses = self._trainer.train(method.params, self._round, method.pull())
+        figures = {"train_loss": float(losses.mean())}
+        figures |= self._measured("_local") if due else {}
+        figures |= self._exchanged(self._schedule.links(self._round))
+        figures |= self._measured("") if due else {}
+        reason = self._run.stop_reason(self._round, figures)
+        if reason is not None and not due:
+            figures |= self._measured("")
+        self._report({**figures, "round_s": time.perf_counter() - began})
+        return reason
+
+    def _exchanged(self, links: Links) -> dict[str, float]:
+        """All exchanges of the round. What crosses a link is counted, both ways."""
+        size, hearers = 0, float(links.hearers.mean())
+        for _ in range(self._method.exchanges):
+            sent = self._method.send(links, self._round)
+            size += message_bytes(sent)
+            self._method.receive(sent, links, self._round)
+        return {
+            "bytes_per_peer": size * hearers,
+            "bytes_per_link": float(size),
+            "messages_per_peer": self._method.exchanges * hearers,
+        }
+
+    def _measured(self, at: str) -> dict[str, float]:
+        """Accuracies and disagreement, `at` a point of the round."""
+        params = self._method.params
+        found: Floats = accuracies(self._task, params, *self._tests)
+        self._table.see(self._round, at, found, self._schedule.topology.whole(max(1, self._round)))
+        figures = spread(found, f"accuracy{at}")
+        return {**figures, f"disagreement{at}": disagreement(params)}
+
+    def _report(self, figures: Mapping[str, float]) -> None:
+        self.metrics = dict(figures)
+        self._run.report(self._round, figures)
+
+    def _tables(self) -> dict[str, bytes]:
+        return {PEERS: self._table.encode()} if self._table.seen else {}
+
+    def _first(self) -> Rows:
+        """The vectors to begin with; notes what it has cost to agree on them."""
+        task = self._task
+        params: Rows = np.stack([task.first(peer) for peer in range(task.section.peers)])
+        if task.section.start != "max-norm":
+            return params
+        graph = self._schedule.topology.whole()
+        params, rounds = max_norm_sync(params, graph)
+        winners = len(np.unique(params, axis=0)) if rounds else 1
+        text = f"the longest vector was everybody's after {rounds} exchanges"
+        if winners > 1:
+            text = f"{winners} longest vectors after {rounds} exchanges: not all are linked"
+        self._run.event("synchronised", text, exchanges=rounds)
+        degree = (1 if graph.is_directed() else 2) * graph.number_of_edges() / len(params)
+        size = task.vector_size * task.dtype.itemsize
+        self._first_figures = {"bytes_per_peer": degree * rounds * size}
+        return params
+
+    def _restored(self, checkpoint: Checkpoint) -> Rows:
+        progress = json.loads(checkpoint.read(PROGRESS))
+        self._round, self.metrics = checkpoint.step, progress["metrics"]
+        return vectors_of(checkpoint, self._task)
+
+    def _save(self) -> None:
+        arrays = views(self._method.params, self._task.shapes)
+        state = {name: array.copy() for name, array in self._method.kept().items()}
+        if self._trainer.velocity is not None:
+            state[VELOCITY] = self._trainer.velocity.copy()
+        parts: dict[str, Mapping[str, Rows] | bytes] = {
+            MODEL: {name: array.numpy().copy() for name, array in arrays.items()},
+            PROGRESS: json.dumps({"metrics": self.metrics}).encode(),
+        }
+        if state:
+            parts[STATE] = state
+        self._run.checkpoint(self._round, parts)
+
+
+def vectors_of(checkpoint: Checkpoint, task: Task) -> Rows:
+    """The peers' vectors [K, D]."""
+    arrays = checkpoint.arrays(MODEL)
+    rows = [arrays[name].reshape(task.section.peers, -1) for name in task.shapes]
+    return np.concatenate(rows, axis=1)

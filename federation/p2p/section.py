@@ -1,0 +1,241 @@
+"""The `peer-to-peer:` section of a job file, and what must hold between its keys."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import Field
+
+from covey.federation.compression_section import Quantised, TopK
+from covey.federation.data_section import DataSection, resolve_data
+from covey.federation.p2p.topology_section import (
+    DIRECTED,
+    TopologySection,
+    WeightKind,
+    resolve_topology,
+)
+from covey.federation.section import BUILT_IN_APPS, LocalSection, ViewerSection
+from covey.platform.errors import KeyProblem
+from covey.platform.jobfile.model import Count, Positive, Section
+from covey.platform.jobfile.nearest import nearest
+from covey.platform.jobfile.words import found
+
+NAME = "peer-to-peer"
+WEIGHTS: dict[str, WeightKind | None] = {
+    "p2pl": "data-size",
+    "d-psgd": "metropolis",
+    "atc": "metropolis",
+    "gossip": None,
+    "sgp": None,
+    "choco": "metropolis",
+}
+"""By method: the weights where a job names none; None where the method has its own."""
+SYMMETRIC = ("metropolis", "max-degree")
+ROBUST = ("p2pl", "d-psgd", "atc")
+
+
+class PeerLocalSection(LocalSection):
+    """What a peer does between two exchanges. Either `epochs` or `steps`; 1 epoch if neither."""
+
+    momentum: Annotated[float, Field(ge=0, lt=1)] = 0.0
+    """Of the local steps. What has gathered stays with the peer, from round to round."""
+
+
+class ConsensusSection(Section):
+    """How p2pl comes to an agreement after the local steps."""
+
+    steps: Count = 1
+    """Exchanges a round."""
+    damping: Annotated[float, Field(gt=0, le=2)] = 1.0
+    """How far a step goes from the own vector to the weighted mean; 1 is to it."""
+
+
+class RandomK(Section):
+    """Weights drawn anew in each round; the receivers draw the same, so only values are sent."""
+
+    kind: Literal["random-k"]
+    fraction: Annotated[float, Field(gt=0, le=1)] = Field(
+        default=0.01, description="share of the weights that is sent, at 4 bytes each"
+    )
+
+
+class TrimmedMeanSection(Section):
+    """The mean without the least and the greatest of each number."""
+
+    kind: Literal["trimmed-mean"]
+    trim: Count = Field(default=1, description="how many are left out on either side")
+
+
+class ClippingSection(Section):
+    """Neighbours' differences to the own vector, shortened to a radius (He et al. 2022)."""
+
+    kind: Literal["self-centred-clipping"]
+    radius: Positive | None = Field(
+        default=None, description="null: the median of the exchange's distances"
+    )
+
+
+class PeerSection(Section):
+    """A peer-to-peer job: peers that train on their own samples and talk to neighbours only."""
+
+    method: Literal["p2pl", "d-psgd", "atc", "gossip", "sgp", "choco"] = "p2pl"
+    """p2pl: local steps, then consensus (arXiv 2310.18861). d-psgd: steps beside the mixing (Lian
+    et al. 2017). atc: adapt, then combine. gossip: pairs meet and take their mean. sgp: stochastic
+    gradient push, for directed and changing links (Assran et al. 2019). choco: compressed messages
+    (Koloskova et al. 2019).
+    """
+    engine: Literal["batched", "grpc"] = "batched"
+    """batched: all peers in this process, as one program. grpc: a process for each, which speak
+    over the network.
+    """
+    peers: Count
+    topology: TopologySection = TopologySection()
+    weights: WeightKind | None = None
+    """What a peer's neighbours count for: as much as they have samples; all the same; by the
+    greater degree of the two; by the greatest degree of all. data-size for p2pl, metropolis for the
+    others if left out; gossip and sgp have weights of their own.
+    """
+    start: Literal["max-norm", "common", "independent"] | None = None
+    """Where peers begin. independent: each draws weights of its own. max-norm: then they agree on
+    those with the greatest norm, before round 1 and with all links up. common: all draw the same
+    from the job's seed. max-norm for p2pl, common for the others if left out.
+    """
+    consensus: ConsensusSection | None = None
+    """Only for p2pl."""
+    affinity: Positive | None = None
+    """Only for p2pl: how much a round's local steps, all together, lean to where neighbours were
+    before the last consensus (arXiv 2312.13602). It costs no message.
+    """
+    compression: Annotated[TopK | RandomK | Quantised, Field(discriminator="kind")] | None = None
+    """Only for choco, which needs it."""
+    gamma: Annotated[float, Field(gt=0, le=1)] | None = None
+    """Only for choco: the size of its consensus step. If left out 4 times the fraction of top-k,
+    the fraction of random-k, and 0.34 with quantised: near what its authors' code has.
+    """
+    robust: Annotated[TrimmedMeanSection | ClippingSection, Field(discriminator="kind")] | None = (
+        None
+    )
+    """Only for p2pl, d-psgd and atc: mixing that bears some neighbours who send what they like."""
+    app: str
+    """logistic, mlp, cnn or strided-cnn."""
+    hidden: Count | None = None
+    """Only for mlp: hidden units, 128 if left out."""
+    data: DataSection
+    local: PeerLocalSection = PeerLocalSection()
+    evaluate_every: Count = 1
+    """Rounds between evaluations of all peers; the last round is always evaluated."""
+    evaluate_samples: Count = 1000
+    """Test samples they are measured on, drawn once; all if there are not so many."""
+    precision: Literal["float32", "float64"] = "float32"
+    viewer: ViewerSection = ViewerSection()
+
+
+def resolve_section(section: PeerSection, seed: int, base: Path) -> PeerSection:
+    """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
+    if section.engine == "grpc":
+        raise _problem("engine", "grpc is not there yet; use batched")
+    _check_app(section)
+    _check_method(section)
+    topology = resolve_topology(section.topology, section.peers, seed, base)
+    weights = section.weights or WEIGHTS[section.method]
+    section = section.model_copy(update={"topology": topology, "weights": weights})
+    _check_links(section)
+    return section.model_copy(
+        update={
+            "data": _resolved_data(section, base),
+            "local": _resolved_local(section.local),
+            "start": section.start or ("max-norm" if section.method == "p2pl" else "common"),
+            "gamma": section.gamma or _gamma(section),
+        }
+    )
+
+
+def _check_app(section: PeerSection) -> None:
+    if section.app not in BUILT_IN_APPS:
+        near = nearest(section.app, BUILT_IN_APPS)
+        raise _problem(
+            "app",
+            f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)}"
+            + (f"; nearest is {near}" if near else ""),
+        )
+    if section.hidden is not None and section.app != "mlp":
+        raise _problem("hidden", f"is for app mlp, and app is {section.app}")
+
+
+def _check_method(section: PeerSection) -> None:
+    method = section.method
+    for key in ("consensus", "affinity"):
+        if getattr(section, key) is not None and method != "p2pl":
+            raise _problem(key, f"is for method p2pl, and method is {method}")
+    for key in ("compression", "gamma"):
+        if getattr(section, key) is not None and method != "choco":
+            raise _problem(key, f"is for method choco, and method is {method}")
+    if method == "choco" and section.compression is None:
+        raise _problem(
+            "compression", "is missing: method choco needs it, e.g. {kind: top-k, fraction: 0.1}"
+        )
+    if section.robust is not None and method not in ROBUST:
+        raise _problem("robust", f"is for {', '.join(ROBUST)}, and method is {method}")
+    if section.robust is not None and section.affinity is not None:
+        raise _problem("affinity", "trusts what neighbours send, and robust does not")
+    if section.weights is not None and WEIGHTS[method] is None:
+        raise _problem("weights", f"method {method} has weights of its own")
+    if method == "choco" and section.weights not in (None, *SYMMETRIC):
+        raise _problem("weights", f"method choco needs symmetric ones: {' or '.join(SYMMETRIC)}")
+
+
+def _check_links(section: PeerSection) -> None:
+    topology, method = section.topology, section.method
+    if method == "choco" and topology.changes:
+        key = next(k for k in ("up", "cut", "redraw_every") if k in topology.model_fields_set)
+        raise KeyProblem((NAME, "topology", key), "method choco needs the same links in all rounds")
+    if not _directed(section):
+        return
+    if method in ("gossip", "choco"):
+        raise KeyProblem((NAME, "topology", "kind"), f"method {method} needs undirected links")
+    if section.weights == "metropolis":
+        raise _problem("weights", "metropolis needs undirected links; use uniform, or method sgp")
+
+
+def _directed(section: PeerSection) -> bool:
+    if section.topology.kind != "file":
+        return section.topology.kind in DIRECTED
+    from covey.federation.p2p.graph_file import read_graph
+
+    assert section.topology.path is not None
+    return bool(read_graph(section.topology.path, section.peers).is_directed())
+
+
+def _resolved_data(section: PeerSection, base: Path) -> DataSection:
+    for key in ("held_out", "public"):
+        if getattr(section.data, key):
+            raise KeyProblem((NAME, "data", key), "is for federated jobs")
+    try:
+        return resolve_data(section.data, section.app, section.peers, base)
+    except KeyProblem as problem:  # its keys are those of a federated job
+        message = problem.message.replace("clients", "peers")
+        raise KeyProblem((NAME, *problem.key[1:]), message) from None
+
+
+def _resolved_local(local: PeerLocalSection) -> PeerLocalSection:
+    if local.epochs is not None and local.steps is not None:
+        raise KeyProblem(
+            (NAME, "local", "steps"), "cannot stand beside epochs; leave one of them out"
+        )
+    if local.epochs is None and local.steps is None:
+        return local.model_copy(update={"epochs": 1})
+    return local
+
+
+def _gamma(section: PeerSection) -> float | None:
+    match section.compression:
+        case None:
+            return None
+        case TopK(fraction=fraction):
+            return min(1.0, 4 * fraction)
+        case RandomK(fraction=fraction):
+            return fraction
+    return 0.34
+
+
+def _problem(key: str, message: str) -> KeyProblem:
+    return KeyProblem((NAME, key), message)
