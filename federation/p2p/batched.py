@@ -115,10 +115,9 @@ class Batched:
             return params
         graph = self._schedule.topology.whole()
         params, rounds = max_norm_sync(params, graph)
-        winners = len(np.unique(params, axis=0)) if rounds else 1
-        text = f"the longest vector was everybody's after {rounds} exchanges"
-        if winners > 1:
-            text = f"{winners} longest vectors after {rounds} exchanges: not all are linked"
+        text = f"all have the longest vector after {rounds} exchanges"
+        if not (params == params[0]).all():
+            text = f"{rounds} exchanges: every linked part has a longest vector of its own"
         self._run.event("synchronised", text, exchanges=rounds)
         degree = (1 if graph.is_directed() else 2) * graph.number_of_edges() / len(params)
         size = task.vector_size * task.dtype.itemsize

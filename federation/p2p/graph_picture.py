@@ -87,7 +87,10 @@ def layout(graph: nx.Graph, kind: str) -> Places:
         columns = count // rows
         return np.array([(n % columns, n // columns) for n in range(count)], float)
     found = nx.spring_layout(graph.to_undirected(), seed=0, k=2 / count**0.5)
-    return np.array([found[peer] for peer in range(count)])
+    places = np.array([found[peer] for peer in range(count)])
+    low, high = places.min(0), places.max(0)
+    spread: Places = (places - low) / np.maximum(high - low, 1e-9)  # to fill a square
+    return spread
 
 
 def _circle(count: int) -> Places:

@@ -26,12 +26,15 @@ SPIKE = 2.5
 
 @dataclass(frozen=True)
 class Series:
-    """One curve. `points`: measured now and then, so not joined."""
+    """One curve. `points`: measured now and then, so not joined. `band`: from where to where what
+    it is the mean of reaches, drawn faintly behind it.
+    """
 
     x: Sequence[float]
     y: Sequence[float]
     label: str = ""
     points: bool = False
+    band: tuple[Sequence[float], Sequence[float]] | None = None
 
 
 @dataclass(frozen=True)
@@ -125,6 +128,8 @@ def _draw_curve(axes: "Axes", series: Series, colour: str, smooth: bool) -> None
     if series.points:
         axes.plot(x, y, "D", color=colour, markersize=4.5, label=series.label)
         return
+    if series.band is not None:
+        axes.fill_between(x, *series.band, color=colour, alpha=0.18, linewidth=0)
     few = len(x) < FEW
     if smooth and not few:
         axes.plot(x, y, color=colour, linewidth=1.0, alpha=0.3)
