@@ -62,7 +62,7 @@ def draw(table: Mapping[str, Any], kind: str, title: str) -> bytes:
             vmin=low,
             vmax=max(high, low + 0.01),
             edgecolors="white",
-            linewidths=0.6,
+            linewidths=0.6 if len(graph) <= 300 else 0,
             zorder=2,
         )
         spread = f"{value.min():.3f} to {value.max():.3f}"

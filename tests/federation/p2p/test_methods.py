@@ -7,7 +7,7 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from covey.federation.p2p.compressors import Compressor, Quantised, RandomK, TopK
+from covey.federation.p2p.compressors import Compressor, Quantised, RandomK, TopK, greatest
 from covey.federation.p2p.links import Links, links_of
 from covey.federation.p2p.methods import Choco, Dpsgd, Method, P2pl, Push, message_bytes
 from covey.federation.p2p.mixing import mixing_matrix
@@ -152,8 +152,9 @@ def test_push_sum_finds_the_mean_where_rows_lean_to_the_well_connected() -> None
 def test_push_sum_keeps_sums_over_changing_links() -> None:
     push = Push(FIRST.copy())
     for round_ in range(150):
-        graph = nx.DiGraph([(i, (i + 2 ** (round_ % 3)) % PEERS) for i in range(PEERS - 1)])
-        graph.add_nodes_from(range(PEERS))
+        silent, hop = round_ % PEERS, 2 ** (round_ % 3)
+        graph = nx.empty_graph(PEERS, create_using=nx.DiGraph)
+        graph.add_edges_from((i, (i + hop) % PEERS) for i in range(PEERS) if i != silent)
         links = links_of(graph, np.ones((PEERS, PEERS)))
         push.begin()
         push.receive(push.send(links, round_), links, round_)
@@ -223,6 +224,37 @@ def test_choco_without_compression_is_a_consensus_of_the_exchange_before() -> No
         method.receive(method.send(links, round_), links, round_)
     expected = np.linalg.matrix_power(METROPOLIS, 3) @ FIRST
     np.testing.assert_allclose(method.params, expected, atol=1e-13)
+
+
+def test_the_greatest_are_chosen_and_of_equals_the_first() -> None:
+    vector = np.array([0.5, -3.0, 2.0, 2.0 * (1 + 1e-15), -2.0, 7.0])
+    assert greatest(vector, 2).tolist() == [1, 5]
+    assert greatest(vector, 4).tolist() == [1, 2, 3, 5]
+    assert greatest(vector.astype(np.float32), 3).tolist() == [1, 2, 5]
+    many = np.random.default_rng(0).normal(size=5000)
+    expected = np.sort(np.argsort(abs(many))[-50:])
+    assert greatest(many, 50).tolist() == expected.tolist()
+
+
+@pytest.mark.parametrize(
+    ("compressor", "name", "wrong", "said"),
+    [
+        (TopK(0.05), "indices", lambda a: a[:, ::-1], "rising order"),
+        (TopK(0.05), "indices", lambda a: a + 400, "beyond 400"),
+        (TopK(0.05), "values", lambda a: a[:, :5], "are to be"),
+        (TopK(0.05), "indices", lambda a: a.astype(np.int64), "rising order"),
+        (RandomK(0.05, 3), "values", lambda a: a[:, :5], "are to be"),
+        (Quantised(4), "bits", lambda a: a[:, :5], "are to be"),
+        (Quantised(4), "bounds", lambda a: a[:, :1], "are to be"),
+    ],
+)
+def test_messages_that_nobody_has_packed(
+    compressor: Compressor, name: str, wrong: Callable[[np.ndarray], np.ndarray], said: str
+) -> None:
+    message = compressor.pack(WIDE, range(PEERS), 1)
+    compressor.unpack(message, 400, range(PEERS), 1)
+    with pytest.raises(ValueError, match=said):
+        compressor.unpack({**message, name: wrong(message[name])}, 400, range(PEERS), 1)
 
 
 def test_bytes_of_messages() -> None:

@@ -36,7 +36,8 @@ def test_it_loads_under_its_own_name_and_reads_back_equal(path: Path, tmp_path: 
 
 @pytest.mark.parametrize("path", FILES, ids=lambda path: path.stem)
 def test_it_fits_the_schema(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(schema, "installed_names", lambda: ["federated", "rl", "rllib"])
+    workloads = ["federated", "peer-to-peer", "rl", "rllib"]
+    monkeypatch.setattr(schema, "installed_names", lambda: workloads)
     validator = Draft202012Validator(schema.json_schema())
     job = load_job_file(path)
     validator.validate(read_yaml(path.read_text(), (), str, Document("")))

@@ -1,0 +1,79 @@
+"""What the tests of peer-to-peer jobs share: checking one, making its run folder, running it."""
+
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from covey.platform.driver import run_attempt
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.folder import RunFolder
+
+
+def peer_job(rounds: int = 3, peers: int = 6, **rest: Any) -> dict[str, Any]:
+    """A job as plain data: `rest` goes into the section, `job=` to the top level."""
+    job = {"name": "test", "workload": "peer-to-peer", "seed": 5, "stop": {"rounds": rounds}}
+    section = {"app": "logistic", "data": {"name": "digits"}, "peers": peers}
+    local = {"steps": 2, "batch_size": 10, "learning_rate": 0.1}
+    return {**job, **rest.pop("job", {}), "peer-to-peer": {**section, "local": local, **rest}}
+
+
+class PeerRun:
+    """A finished run folder, read."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.result = json.loads((path / "result.json").read_text())
+        self.metrics = self._lines("metrics.jsonl")
+        self.events = self._lines("events.jsonl")
+
+    def said(self, kind: str) -> str:
+        return "\n".join(event["message"] for event in self.events if event["kind"] == kind)
+
+    def column(self, name: str) -> list[float]:
+        return [line[name] for line in self.metrics if name in line]
+
+    def part(self, name: str) -> bytes:
+        return (self.path / "checkpoints" / "latest" / name).read_bytes()
+
+    def _lines(self, name: str) -> list[dict[str, Any]]:
+        return [json.loads(line) for line in (self.path / name).read_text().splitlines()]
+
+
+@pytest.fixture
+def parse(tmp_path: Path) -> Callable[..., JobFile]:
+    """The job that `peer_job(...)` describes, checked."""
+    return lambda **rest: parse_job_file(peer_job(**rest), tmp_path)
+
+
+@pytest.fixture
+def create(tmp_path: Path) -> Callable[..., Path]:
+    """Make a run folder for `peer_job(...)`."""
+    count = iter(range(1000))
+
+    def make(**rest: Any) -> Path:
+        job = parse_job_file(peer_job(**rest), tmp_path)
+        return RunFolder.create(tmp_path / f"run{next(count)}", job).path
+
+    return make
+
+
+@pytest.fixture
+def finish() -> Callable[[Path], PeerRun]:
+    """Run a folder's job to its end in this process."""
+
+    def run(path: Path) -> PeerRun:
+        outcome = run_attempt(path)
+        assert outcome.error is None, outcome.error
+        return PeerRun(path)
+
+    return run
+
+
+@pytest.fixture
+def train(create: Callable[..., Path], finish: Callable[[Path], PeerRun]) -> Callable[..., PeerRun]:
+    """Run `peer_job(...)` to its end."""
+    return lambda **rest: finish(create(**rest))
