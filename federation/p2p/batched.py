@@ -15,6 +15,7 @@ from covey.federation.p2p.mixing import max_norm_sync
 from covey.federation.p2p.peers_table import PEERS, PeersTable
 from covey.federation.p2p.rounds import Schedule, make_method
 from covey.federation.p2p.training import Trainer
+from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Run
 
 MODEL, STATE, PROGRESS = "model.safetensors", "peers.safetensors", "progress.json"
@@ -82,6 +83,7 @@ class Batched:
     def _exchanged(self, links: Links) -> dict[str, float]:
         """All exchanges of the round. What crosses a link is counted, both ways."""
         size, hearers = 0, float(links.hearers.mean())
+        self._check_finite()
         for _ in range(self._method.exchanges):
             sent = self._method.send(links, self._round)
             size += message_bytes(sent)
@@ -91,6 +93,18 @@ class Batched:
             "bytes_per_link": float(size),
             "messages_per_peer": self._method.exchanges * hearers,
         }
+
+    def _check_finite(self) -> None:
+        """Real peers refuse such a neighbour; where it is our own arithmetic, the job is wrong."""
+        with np.errstate(invalid="ignore", over="ignore"):
+            astray = np.flatnonzero(~np.isfinite(self._method.params.sum(1)))
+        if len(astray):
+            also = "" if len(astray) == 1 else f" and of {len(astray) - 1} others"
+            gamma = " or gamma" if self._task.section.gamma is not None else ""
+            raise UserError(
+                f"round {self._round}: the weights of peer {astray[0]}{also} are no longer finite "
+                f"numbers; lower local.learning_rate{gamma}"
+            )
 
     def _measured(self, at: str) -> dict[str, float]:
         """Accuracies and disagreement, `at` a point of the round."""

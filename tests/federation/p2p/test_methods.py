@@ -9,7 +9,15 @@ import pytest
 
 from covey.federation.p2p.compressors import Compressor, Quantised, RandomK, TopK, greatest
 from covey.federation.p2p.links import Links, links_of
-from covey.federation.p2p.methods import Choco, Dpsgd, Method, P2pl, Push, message_bytes
+from covey.federation.p2p.methods import (
+    Choco,
+    Dpsgd,
+    Method,
+    P2pl,
+    Push,
+    check_message,
+    message_bytes,
+)
 from covey.federation.p2p.mixing import mixing_matrix
 from covey.federation.p2p.robust import SelfCentredClipping, TrimmedMean
 from covey.federation.p2p.topology import matching
@@ -270,6 +278,24 @@ def test_bytes_of_messages() -> None:
     }
     assert sizes == {"top-k": 20 * 8, "random-k": 20 * 4, "quantised": 200 + 8}
     assert message_bytes(P2pl(single).send(links, 1)) == 1600
+
+
+@pytest.mark.parametrize(
+    ("message", "said"),
+    [
+        ({"vector": np.ones((1, 3)), "more": np.ones((1, 3))}, "arrays called"),
+        ({"vektor": np.ones((1, 3))}, "arrays called"),
+        ({"vector": np.ones((1, 4))}, "is to be"),
+        ({"vector": np.ones((1, 3), np.float32)}, "is to be"),
+        ({"vector": np.array([[1, np.nan, 2]])}, "not finite"),
+        ({"vector": np.array([[1, -np.inf, 2]])}, "not finite"),
+    ],
+)
+def test_what_a_neighbour_sends_is_checked(message: dict[str, np.ndarray], said: str) -> None:
+    own = {"vector": np.zeros((1, 3))}
+    check_message({"vector": np.ones((1, 3))}, own)
+    with pytest.raises(ValueError, match=said):
+        check_message(message, own)
 
 
 def two_peers(lean: float) -> tuple[float, int, np.ndarray]:

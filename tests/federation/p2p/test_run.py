@@ -226,6 +226,12 @@ def test_a_cut_heals(train):
     assert run.column("messages_per_peer") == [7] + [3] * 4 + [7] * 7
 
 
+def test_a_peer_gone_astray_is_a_users_mistake(create):
+    local = {"steps": 5, "batch_size": 10, "learning_rate": 1e30}
+    outcome = run_attempt(create(rounds=9, app="mlp", local=local, evaluate_every=9))
+    assert outcome.error is not None and "lower local.learning_rate" in outcome.error
+
+
 def test_gossip_sends_to_one_at_most(train):
     assert max(train(method="gossip", rounds=5).column("messages_per_peer")) <= 1
 

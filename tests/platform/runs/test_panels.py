@@ -24,6 +24,14 @@ def test_curves_are_told_apart_and_goals_are_named() -> None:
     assert told == ["mean", "worst", "stop at 0.9"]
 
 
+def test_a_band_reaches_from_least_to_greatest() -> None:
+    series = Series([0, 1, 2], [2.0, 3.0, 4.0], band=([1.0, 1.5, 2.0], [5.0, 6.0, 7.0]))
+    axes = drawn(Panel("accuracy", (series,), "rounds"))
+    (area,) = axes.collections
+    corners = {tuple(corner) for corner in area.get_paths()[0].vertices}
+    assert {(0, 1), (1, 1.5), (2, 2), (0, 5), (1, 6), (2, 7)} <= corners
+
+
 @pytest.mark.parametrize(
     ("x", "edges"), [([1, 2, 3], [0.5, 1.5, 2.5, 3.5]), ([4], [3.5, 4.5]), ([1, 3], [0, 2, 4])]
 )
