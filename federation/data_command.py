@@ -10,6 +10,7 @@ from covey.platform.errors import UserError
 
 if TYPE_CHECKING:
     from covey.federation.partition_table import PartitionTable
+    from covey.platform.jobfile.model import JobFile
 
 app = typer.Typer(
     help="Fetch and list the data sets of federated jobs, and show how one is dealt out.",
@@ -94,11 +95,9 @@ def split(
     from covey.platform.jobfile.load import load_job_file
 
     job = load_job_file(file, overrides or ())
-    if job.workload != "federated" or job.section.data is None:
+    if job.workload not in ("federated", "peer-to-peer") or job.section.data is None:
         raise UserError(f"{file} is no federated job with a built-in app: no data to deal out")
-    from covey.federation.partition_table import partition_table
-
-    table = partition_table(job)
+    table = _table(job)
     if png is not None:
         _write_picture(table, png)
     if as_json:
@@ -106,6 +105,16 @@ def split(
         return
     say(table.summary())
     _print_clients(table)
+
+
+def _table(job: "JobFile") -> "PartitionTable":
+    from covey.federation.partition_table import partition_table, table_of
+
+    if job.workload == "federated":
+        return partition_table(job)
+    from covey.federation.p2p.built_in import Task
+
+    return table_of(Task.of(job).settings, job.section.peers)
 
 
 def _write_picture(table: "PartitionTable", png: Path) -> None:

@@ -29,6 +29,8 @@ from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
 
 BUILT_IN_APPS = ("logistic", "mlp", "cnn", "strided-cnn")
+HIDDEN = 128
+"""Units of an mlp whose job says nothing of them."""
 
 
 class LocalSection(Section):
@@ -59,6 +61,8 @@ class FederatedSection(Section):
     """logistic, mlp, cnn, strided-cnn, or the folder of a Flower app (with a pyproject.toml),
     relative to the job file.
     """
+    hidden: Count | None = None
+    """Only for app mlp: hidden units, 128 if left out."""
     engine: Literal["inline", "actors", "cohort", "superlink"] = "inline"
     """Who runs the clients. inline: this process, one after the other. actors: Ray actors. cohort:
     this process, all clients of a round as one program of batched tensors: the built-in apps, and
@@ -111,6 +115,8 @@ def resolve_section(section: FederatedSection, base: Path) -> FederatedSection:
         raise _problem("cohort", f"found {section.cohort}, more than clients ({section.clients})")
     if section.actors is not None and section.engine != "actors":
         raise _problem("actors", f"is for engine actors, and engine is {section.engine}")
+    if section.hidden is not None and section.app != "mlp":
+        raise _problem("hidden", f"is for app mlp, and app is {section.app}")
     malicious = section.faults and section.faults.malicious
     if malicious and malicious.clients >= section.clients:
         raise KeyProblem(

@@ -12,7 +12,7 @@ from covey.federation.apps.models import make_model
 from covey.federation.apps.task import evaluate as evaluate_model
 from covey.federation.data import load, spec_of
 from covey.federation.sample_spec import SampleSpec
-from covey.federation.section import BUILT_IN_APPS, FederatedSection
+from covey.federation.section import BUILT_IN_APPS, HIDDEN, FederatedSection
 from covey.platform.errors import UserError
 from covey.platform.runs.folder import RunFolder
 
@@ -63,6 +63,6 @@ def _load(run_dir: Path) -> tuple[nn.Module, str, SampleSpec]:
         )
     arrays = folder.newest_checkpoint().arrays("model.safetensors")
     spec = spec_of(section.data.source)
-    model = make_model(section.app, spec.pixels, spec.classes, spec.image)
+    model = make_model(section.app, spec.pixels, spec.classes, spec.image, section.hidden or HIDDEN)
     model.load_state_dict({name: torch.tensor(array) for name, array in arrays.items()})
     return model, section.data.source, spec

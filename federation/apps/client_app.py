@@ -112,7 +112,7 @@ def _received(message: Message, context: Context) -> nn.Module:
     """The model, with the client's own layers if it has any."""
     settings = settings_of(context)
     data = load(settings.data)
-    model = spare_model(settings.model, data.pixels, data.classes, data.spec.image)
+    model = spare_model(settings.model, data.pixels, data.classes, data.spec.image, settings.hidden)
     state = message.content.array_records["arrays"].to_torch_state_dict()
     own = own_layers(settings, context.state)
     model.load_state_dict(state if own is None else {**state, **own.to_torch_state_dict()})

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 from torch.nn.functional import batch_norm, conv2d, max_pool2d
 
 from covey.federation.sample_spec import SMALLEST_IMAGE, ImageSize
+from covey.federation.section import HIDDEN
 
-HIDDEN = 128
 CHANNELS = (8, 16)
 CNN_HIDDEN = 64
 STRIDED_CHANNELS = (6, 16)

@@ -48,7 +48,9 @@ def _initial(settings: Settings) -> ArrayRecord:
     data = load(settings.data)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(torch_seed(settings.partition_seed, "server"))
-        model = make_model(settings.model, data.pixels, data.classes, data.spec.image)
+        model = make_model(
+            settings.model, data.pixels, data.classes, data.spec.image, settings.hidden
+        )
     state = ArrayRecord(model.state_dict())
     mine = {name: one for name, one in state.items() if not is_shared(settings, name)}
     return array_record(mine)

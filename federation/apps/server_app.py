@@ -36,7 +36,7 @@ def main(grid: Grid, context: Context) -> None:
     """Combine the clients' models, round after round, and test what comes of it."""
     settings = settings_of(context)
     data = load(settings.data)
-    architecture = settings.model, data.pixels, data.classes, data.spec.image
+    architecture = (settings.model, data.pixels, data.classes, data.spec.image, settings.hidden)
     model = make_model(*architecture)
     spare = partial(deepcopy, spare_model(*architecture))
 

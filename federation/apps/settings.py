@@ -10,7 +10,7 @@ from pydantic import TypeAdapter
 from covey.federation.app_folder import ConfigValue
 from covey.federation.compression_section import CompressionSection
 from covey.federation.privacy_section import PrivacySection
-from covey.federation.section import FederatedSection
+from covey.federation.section import HIDDEN, FederatedSection
 from covey.federation.strategies.options import StrategyOptions
 from covey.federation.strategies.registry import StrategySection
 from covey.platform.jobfile.model import JobFile, Section
@@ -23,6 +23,8 @@ class Settings:
     """What server and clients of a built-in app are told. Either `epochs` or `steps` is 0."""
 
     model: str
+    hidden: int
+    """Units of an mlp."""
     data: str
     partition: str
     alpha: float
@@ -54,6 +56,7 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
     partition = section.data.partition
     settings = Settings(
         model=section.app,
+        hidden=section.hidden or HIDDEN,
         data=section.data.source,
         partition=partition.kind,
         alpha=partition.alpha or 0.0,

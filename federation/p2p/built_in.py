@@ -10,12 +10,13 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from covey.federation.apps.models import HIDDEN, make_model, spare_model
+from covey.federation.apps.models import make_model, spare_model
 from covey.federation.apps.settings import ENDLESS, Settings
 from covey.federation.apps.task import partition, tensors
 from covey.federation.data import load
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.section import PeerSection
+from covey.federation.section import HIDDEN
 from covey.platform.jobfile.model import JobFile
 from covey.platform.seeds import derive, derive_int
 
@@ -43,6 +44,7 @@ class Task:
         section, partition = self.section, self.section.data.partition
         return Settings(
             model=section.app,
+            hidden=section.hidden or HIDDEN,
             data=section.data.source,
             partition=partition.kind,
             alpha=partition.alpha or 0.0,
@@ -111,8 +113,8 @@ class Task:
     @property
     def _architecture(self) -> tuple[Any, ...]:
         data = load(self.section.data.source)
-        hidden = self.section.hidden or HIDDEN
-        return self.section.app, data.pixels, data.classes, data.spec.image, hidden
+        settings = self.settings
+        return settings.model, data.pixels, data.classes, data.spec.image, settings.hidden
 
 
 def views(vectors: Rows, shapes: Mapping[str, tuple[int, ...]]) -> dict[str, Tensor]:

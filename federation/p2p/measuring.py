@@ -9,7 +9,7 @@ from torch import Tensor
 from torch.func import functional_call
 
 from covey.federation.apps.batched import linear
-from covey.federation.apps.models import HIDDEN, spare_model
+from covey.federation.apps.models import spare_model
 from covey.federation.apps.task import PIECE
 from covey.federation.data import load
 from covey.federation.p2p.built_in import Task, views
@@ -70,8 +70,7 @@ def _logits(task: Task, weights: Mapping[str, Tensor], images: Tensor) -> Tensor
             hidden = units.add_(weights["hidden.bias"].unsqueeze(2)).relu_()
         return linear(weights["output.weight"], weights["output.bias"], hidden)
     data = load(task.section.data.source)
-    hidden_units = task.section.hidden or HIDDEN
-    model = spare_model(app, data.pixels, data.classes, data.spec.image, hidden_units)
+    model = spare_model(app, data.pixels, data.classes, data.spec.image)
     each = (
         functional_call(model, {name: array[row] for name, array in weights.items()}, (images,)).T
         for row in range(len(weights["output.bias"]))

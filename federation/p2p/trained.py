@@ -6,13 +6,14 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from covey.federation.apps.models import HIDDEN, make_model
+from covey.federation.apps.models import make_model
 from covey.federation.apps.task import tensors
 from covey.federation.data import load, spec_of
 from covey.federation.p2p.batched import vectors_of
 from covey.federation.p2p.built_in import Task, views
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import accuracies, disagreement, spread
+from covey.federation.section import HIDDEN
 from covey.federation.trained import Classifier
 from covey.platform.runs.folder import RunFolder
 

@@ -104,6 +104,16 @@ def test_the_command_prints_the_table_without_training(job_file, tmp_path):
     assert "the first 50 of 70 clients" in split(job_file, "--set", "federated.clients=70").output
 
 
+def test_peers_get_their_samples_too(tmp_path):
+    file = tmp_path / "job.yaml"
+    file.write_text(
+        "name: x\nworkload: peer-to-peer\nstop: {rounds: 1}\n"
+        "peer-to-peer: {app: mlp, peers: 4, data: {name: digits}}\n"
+    )
+    told = json.loads(split(str(file), "--json").stdout)
+    assert [one["samples"] for one in told["clients"]] == [360, 359, 359, 359]
+
+
 def test_the_commands_mistakes_are_one_clear_line(job_file, tmp_path):
     assert "cannot be written" in str(split(job_file, "--png", f"{tmp_path}/no/x.png").exception)
     app_folder = split(job_file, "--set", f"federated.app={APPS / 'memory'}", "--set",

@@ -34,6 +34,21 @@ def test_a_built_in_app_learns_digits(train, app):
     assert WORKLOAD.evaluate(run.path, 1)["accuracy"] == pytest.approx(last["accuracy"])
 
 
+@pytest.mark.parametrize("engine", ["inline", "cohort"])
+def test_an_mlp_is_as_wide_as_the_job_says(train, engine):
+    section = {"engine": engine, "hidden": 16}
+    run = train("mlp", clients=3, rounds=2, federated=section)
+    arrays = RunFolder.open(run.path).newest_checkpoint().arrays("model.safetensors")
+    assert arrays["hidden.weight"].shape == (16, 64)
+    last = run.metrics[-1]
+    assert WORKLOAD.evaluate(run.path, 1)["accuracy"] == pytest.approx(last["accuracy"])
+
+
+def test_hidden_units_are_those_of_an_mlp(create):
+    with pytest.raises(UserError, match=r"federated.hidden: is for app mlp, and app is cnn"):
+        create("cnn", federated={"hidden": 16})
+
+
 def test_a_trained_classifier_can_be_used_in_a_script(train):
     run = train("logistic", clients=3, rounds=6)
     classifier = WORKLOAD.load_policy(run.path)

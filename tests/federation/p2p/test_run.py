@@ -4,6 +4,8 @@ import json
 import multiprocessing
 import os
 import signal
+import subprocess
+import sys
 import time
 from pathlib import Path
 
@@ -36,6 +38,16 @@ MOVING = {"steps": 2, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5}
 def vectors(path: Path) -> np.ndarray:
     folder = RunFolder.open(path)
     return vectors_of(folder.newest_checkpoint(), Task.of(folder.job()))
+
+
+def test_importing_the_workload_loads_nothing_heavy():
+    code = (
+        "import sys; import covey.federation.p2p.workload;"
+        "heavy = {'torch', 'flwr', 'ray', 'networkx', 'scipy'} & set(sys.modules);"
+        "sys.exit(str(heavy) if heavy else 0)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
 
 
 def test_a_run_reports_both_points_of_a_round(train):
