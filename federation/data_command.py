@@ -112,7 +112,7 @@ def _table(job: "JobFile") -> "PartitionTable":
 
     if job.workload == "federated":
         return partition_table(job)
-    from covey.federation.p2p.built_in import Task
+    from covey.federation.p2p.task import Task
 
     return table_of(Task.of(job).settings, job.section.peers)
 

@@ -54,7 +54,7 @@ def run_job(run: Run) -> Mapping[str, float]:
     if section.app in BUILT_IN_APPS:
         report_partition(run, partition_table(run.job))
     with ExitStack() as stack:
-        stack.enter_context(_flower_logs_to(run.path / "flower.log"))
+        stack.enter_context(flower_logs_to(run.path / "flower.log"))
         stack.enter_context(_threads(run))
         seed_all(run.job.seed, "server")
         if section.differential_privacy is not None and run.job.deterministic:
@@ -117,7 +117,7 @@ def _app(run: Run, stack: ExitStack) -> tuple[ServerApp, ClientApp, dict[str, Co
         from covey.federation.apps.settings import run_config_of
 
         return server_app.app, client_app.app, run_config_of(run.job)
-    stack.enter_context(_working_folder(run))
+    stack.enter_context(working_folder(run.path))
     folder = read_app_folder(Path(section.app))
     server, client = stack.enter_context(imported(folder))
     return server, client, folder.configured(section.run_config)
@@ -135,7 +135,7 @@ def _samples(section: FederatedSection, context: Context) -> list[int] | None:
 
 
 @contextmanager
-def _flower_logs_to(path: Path) -> Iterator[None]:
+def flower_logs_to(path: Path) -> Iterator[None]:
     """Flower tells every step of every round: that goes to a file of the run folder."""
     handler = logging.FileHandler(path, delay=True)
     handler.setFormatter(logging.Formatter("%(asctime)s %(levelname)s %(message)s"))
@@ -162,9 +162,10 @@ def _threads(run: Run) -> Iterator[None]:
 
 
 @contextmanager
-def _working_folder(run: Run) -> Iterator[None]:
+def working_folder(run_dir: Path) -> Iterator[None]:
+    """The process stands where an app may write."""
     before = os.getcwd()
-    enter_working_folder(run.path)
+    enter_working_folder(run_dir)
     try:
         yield
     finally:

@@ -63,7 +63,7 @@ def save(
         "arrays.json": order,
         "strategy.safetensors": saved.arrays,
         "strategy.json": saved.tree,
-        "clients.bin": b"".join(_pack(grid.states)),
+        "clients.bin": pack_states(grid.states),
         "server.bin": _save_server(progress, context),
         "generators.json": save_generators(),
         "progress.json": json.dumps(figures).encode(),
@@ -85,7 +85,7 @@ def restore(
     restore_strategy(
         strategy, checkpoint.read("strategy.json"), checkpoint.arrays("strategy.safetensors")
     )
-    grid.states = dict(_unpack(checkpoint.read("clients.bin")))
+    grid.states = unpack_states(checkpoint.read("clients.bin"))
     figures = json.loads(checkpoint.read("progress.json"))
     progress.round, progress.metrics = figures["round"], figures["metrics"]
     progress.notes = figures["notes"]
@@ -93,6 +93,16 @@ def restore(
     _restore_server(checkpoint.read("server.bin"), progress, context)
     progress.result.arrays = progress.arrays
     restore_generators(checkpoint.read("generators.json"))
+
+
+def pack_states(states: Mapping[int, RecordDict]) -> bytes:
+    """What clients keep, by their partition ids."""
+    return b"".join(_pack(states))
+
+
+def unpack_states(content: bytes) -> dict[int, RecordDict]:
+    """What `pack_states` was given."""
+    return dict(_unpack(content))
 
 
 def _pack(states: Mapping[int, RecordDict]) -> Iterator[bytes]:

@@ -7,40 +7,44 @@ from collections.abc import Mapping
 import numpy as np
 
 from covey.federation.live_view import LiveView
-from covey.federation.p2p.built_in import Task, views
+from covey.federation.p2p.learners import Learners, vectors_of
 from covey.federation.p2p.links import Links, Rows
-from covey.federation.p2p.measuring import Floats, accuracies, disagreement, spread
+from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.methods import message_bytes
 from covey.federation.p2p.mixing import max_norm_sync
 from covey.federation.p2p.peers_table import PEERS, PeersTable
 from covey.federation.p2p.rounds import Schedule, make_method
-from covey.federation.p2p.training import Trainer
+from covey.federation.p2p.section import PeerSection
+from covey.federation.p2p.task import views
 from covey.platform.errors import UserError
-from covey.platform.runs.run import Checkpoint, Run
+from covey.platform.runs.run import Checkpoint, Part, Run
 
-MODEL, STATE, PROGRESS = "model.safetensors", "peers.safetensors", "progress.json"
-VELOCITY = "velocity"
+MODEL, STATE, PROGRESS = "model.safetensors", "method.safetensors", "progress.json"
 
 
 class Batched:
     """The rounds of one run. `metrics` are the newest round's."""
 
-    def __init__(self, run: Run, task: Task, schedule: Schedule, checkpoint: Checkpoint | None):
+    def __init__(
+        self, run: Run, learners: Learners, schedule: Schedule, checkpoint: Checkpoint | None
+    ) -> None:
         self.metrics: dict[str, float] = {}
-        self._run, self._task, self._schedule = run, task, schedule
-        self._trainer = Trainer(task, range(task.section.peers))
-        self._tests = task.test_data()
-        self._table = PeersTable(task.sizes)
+        self._run, self._learners, self._schedule = run, learners, schedule
+        self._section: PeerSection = run.job.section
+        self._table = PeersTable()
         self._live_view = LiveView(run)
         self._round, self._resumed = 0, checkpoint is not None
         self._first_figures: dict[str, float] = {}
-        params = self._first() if checkpoint is None else self._restored(checkpoint)
-        self._method = make_method(task.section, params, schedule.links(1), task.seed)
-        if checkpoint is not None:
-            kept = checkpoint.arrays(STATE) if STATE in checkpoint else {}
-            if self._trainer.velocity is not None:
-                self._trainer.velocity = np.array(kept.pop(VELOCITY))
-            self._method.restore(kept)
+        if checkpoint is None:
+            params = self._first()
+        else:
+            params = vectors_of(checkpoint.arrays(MODEL), learners.shapes)
+            self._round = checkpoint.step
+            self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
+            learners.restore(checkpoint)
+        self._method = make_method(self._section, params, schedule.links(1), run.job.seed)
+        if checkpoint is not None and STATE in checkpoint:
+            self._method.restore(checkpoint.arrays(STATE))
 
     def run(self) -> None:
         """All rounds up to the job's stop, beginning after the checkpoint if there was one."""
@@ -66,11 +70,12 @@ class Batched:
     def _one_round(self) -> str | None:
         """A round with all that is reported of it. Returns why it is the last, if it is."""
         began = time.perf_counter()
-        method, every = self._method, self._task.section.evaluate_every
+        method, every = self._method, self._section.evaluate_every
         due = self._round % every == 0 or self._round == self._run.job.stop.rounds
         method.begin()
-        losses = self._trainer.train(method.params, self._round, method.pull())
-        figures = {"train_loss": float(losses.mean())}
+        losses = self._learners.train(method.params, self._round, method.pull())
+        self._schedule.weigh(self._learners.sizes)
+        figures = {"train_loss": float(losses.mean())} if len(losses) else {}
         figures |= self._measured("_local") if due else {}
         figures |= self._exchanged(self._schedule.links(self._round))
         figures |= self._measured("") if due else {}
@@ -100,7 +105,7 @@ class Batched:
             astray = np.flatnonzero(~np.isfinite(self._method.params.sum(1)))
         if len(astray):
             also = "" if len(astray) == 1 else f" and of {len(astray) - 1} others"
-            gamma = " or gamma" if self._task.section.gamma is not None else ""
+            gamma = " or gamma" if self._section.gamma is not None else ""
             raise UserError(
                 f"round {self._round}: the weights of peer {astray[0]}{also} are no longer finite "
                 f"numbers; lower local.learning_rate{gamma}"
@@ -109,10 +114,13 @@ class Batched:
     def _measured(self, at: str) -> dict[str, float]:
         """Accuracies and disagreement, `at` a point of the round."""
         params = self._method.params
-        found: Floats = accuracies(self._task, params, *self._tests)
-        self._table.see(self._round, at, found, self._schedule.topology.whole(max(1, self._round)))
-        figures = spread(found, f"accuracy{at}")
-        return {**figures, f"disagreement{at}": disagreement(params)}
+        figures = {f"disagreement{at}": disagreement(params)}
+        found = self._learners.accuracies(params, self._round)
+        if found is None:
+            return figures
+        whole = self._schedule.topology.whole(max(1, self._round))
+        self._table.see(self._round, at, found, self._learners.sizes, whole)
+        return spread(found, f"accuracy{at}") | figures
 
     def _report(self, figures: Mapping[str, float]) -> None:
         self.metrics = dict(figures)
@@ -123,9 +131,8 @@ class Batched:
 
     def _first(self) -> Rows:
         """The vectors to begin with; notes what it has cost to agree on them."""
-        task = self._task
-        params: Rows = np.stack([task.first(peer) for peer in range(task.section.peers)])
-        if task.section.start != "max-norm":
+        params = self._learners.first()
+        if self._section.start != "max-norm":
             return params
         graph = self._schedule.topology.whole()
         params, rounds = max_norm_sync(params, graph)
@@ -134,31 +141,16 @@ class Batched:
             text = f"{rounds} exchanges: every linked part has a longest vector of its own"
         self._run.event("synchronised", text, exchanges=rounds)
         degree = (1 if graph.is_directed() else 2) * graph.number_of_edges() / len(params)
-        size = task.vector_size * task.dtype.itemsize
-        self._first_figures = {"bytes_per_peer": degree * rounds * size}
+        self._first_figures = {"bytes_per_peer": degree * rounds * params[0].nbytes}
         return params
 
-    def _restored(self, checkpoint: Checkpoint) -> Rows:
-        progress = json.loads(checkpoint.read(PROGRESS))
-        self._round, self.metrics = checkpoint.step, progress["metrics"]
-        return vectors_of(checkpoint, self._task)
-
     def _save(self) -> None:
-        arrays = views(self._method.params, self._task.shapes)
-        state = {name: array.copy() for name, array in self._method.kept().items()}
-        if self._trainer.velocity is not None:
-            state[VELOCITY] = self._trainer.velocity.copy()
-        parts: dict[str, Mapping[str, Rows] | bytes] = {
+        arrays = views(self._method.params, self._learners.shapes)
+        parts: dict[str, Part] = {
             MODEL: {name: array.numpy().copy() for name, array in arrays.items()},
             PROGRESS: json.dumps({"metrics": self.metrics}).encode(),
+            **self._learners.kept(),
         }
-        if state:
-            parts[STATE] = state
+        if kept := self._method.kept():
+            parts[STATE] = {name: array.copy() for name, array in kept.items()}
         self._run.checkpoint(self._round, parts)
-
-
-def vectors_of(checkpoint: Checkpoint, task: Task) -> Rows:
-    """The peers' vectors [K, D]."""
-    arrays = checkpoint.arrays(MODEL)
-    rows = [arrays[name].reshape(task.section.peers, -1) for name in task.shapes]
-    return np.concatenate(rows, axis=1)

@@ -8,13 +8,16 @@ import torch
 
 from covey.federation.data import missing_data
 from covey.federation.p2p.batched import Batched
-from covey.federation.p2p.built_in import Task
+from covey.federation.p2p.built_in import BuiltInPeers
 from covey.federation.p2p.mixing import second_eigenvalue
 from covey.federation.p2p.rounds import Schedule
+from covey.federation.p2p.section import PeerSection
+from covey.federation.p2p.task import Task
 from covey.federation.partition_report import report_partition
 from covey.federation.partition_table import table_of
+from covey.federation.section import BUILT_IN_APPS
 from covey.platform.errors import UserError
-from covey.platform.runs.run import Run
+from covey.platform.runs.run import Checkpoint, Run
 from covey.platform.runtime.memory import keep_freed_memory
 
 MOST_FOR_GAP = 1000
@@ -25,18 +28,40 @@ MOST_FOR_DIAMETER = 2_000_000
 
 def run_job(run: Run) -> Mapping[str, float]:
     """Run the job's peers up to its stop. Returns the last round's metrics."""
-    task = Task.of(run.job)
-    if reason := missing_data(task.section.data.source):
-        raise UserError(reason)
+    section: PeerSection = run.job.section
     checkpoint = run.restore()
     with _threads(max(1, int(run.job.resources.cpus))):
-        report_partition(run, table_of(task.settings, task.section.peers))
-        schedule = Schedule(task.section, task.seed, task.sizes)
-        if checkpoint is None:
-            _report_graph(run, schedule)
-        engine = Batched(run, task, schedule, checkpoint)
-        engine.run()
+        if section.app in BUILT_IN_APPS:
+            return _run_built_in(run, section, checkpoint)
+        return _run_folder(run, section, checkpoint)
+
+
+def _run_built_in(
+    run: Run, section: PeerSection, checkpoint: Checkpoint | None
+) -> Mapping[str, float]:
+    task = Task.of(run.job)
+    if reason := missing_data(task.settings.data):
+        raise UserError(reason)
+    report_partition(run, table_of(task.settings, section.peers))
+    schedule = Schedule(section, task.seed, task.sizes)
+    if checkpoint is None:
+        _report_graph(run, schedule)
+    engine = Batched(run, BuiltInPeers(task, range(section.peers)), schedule, checkpoint)
+    engine.run()
     return engine.metrics
+
+
+def _run_folder(
+    run: Run, section: PeerSection, checkpoint: Checkpoint | None
+) -> Mapping[str, float]:
+    from covey.federation.p2p.app_rounds import AppRounds
+
+    schedule = Schedule(section, run.job.seed, [1] * section.peers)
+    if checkpoint is None:
+        _report_graph(run, schedule)
+    rounds = AppRounds(run, schedule, checkpoint)
+    rounds.run()
+    return rounds.metrics
 
 
 def _report_graph(run: Run, schedule: Schedule) -> None:

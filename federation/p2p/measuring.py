@@ -12,8 +12,8 @@ from covey.federation.apps.batched import linear
 from covey.federation.apps.models import spare_model
 from covey.federation.apps.task import PIECE
 from covey.federation.data import load
-from covey.federation.p2p.built_in import Task, views
 from covey.federation.p2p.links import COLUMNS, Rows
+from covey.federation.p2p.task import Task, views
 
 TOGETHER = 50
 """Peers that are measured at once."""
@@ -69,7 +69,7 @@ def _logits(task: Task, weights: Mapping[str, Tensor], images: Tensor) -> Tensor
             units = (weight.reshape(-1, weight.shape[2]) @ columns).view(*weight.shape[:2], -1)
             hidden = units.add_(weights["hidden.bias"].unsqueeze(2)).relu_()
         return linear(weights["output.weight"], weights["output.bias"], hidden)
-    data = load(task.section.data.source)
+    data = load(task.settings.data)
     model = spare_model(app, data.pixels, data.classes, data.spec.image)
     each = (
         functional_call(model, {name: array[row] for name, array in weights.items()}, (images,)).T

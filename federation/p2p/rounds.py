@@ -40,6 +40,11 @@ class Schedule:
             self._last = graph, links_of(graph, self._received(graph))
         return self._last[1]
 
+    def weigh(self, sizes: Sequence[int]) -> None:
+        """The peers have as many samples."""
+        if list(sizes) != list(self._sizes):
+            self._sizes, self._last = list(sizes), None
+
     def matrix(self, graph: nx.Graph) -> Floats:
         """What a consensus step does on that graph, [K, K]; of gossip, in the mean over many."""
         match self._section.method:

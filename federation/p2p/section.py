@@ -5,6 +5,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field
 
+from covey.federation.app_folder import ConfigValue, read_app_folder
+from covey.federation.catalogue import DATA_SETS
 from covey.federation.compression_section import Quantised, TopK
 from covey.federation.data_section import DataSection, resolve_data
 from covey.federation.p2p.topology_section import (
@@ -116,49 +118,76 @@ class PeerSection(Section):
     )
     """Only for p2pl, d-psgd and atc: mixing that bears some neighbours who send what they like."""
     app: str
-    """logistic, mlp, cnn or strided-cnn."""
+    """logistic, mlp, cnn, strided-cnn, or the folder of a Flower app (with a pyproject.toml),
+    relative to the job file: its ClientApp trains each peer, and its ServerApp says with which
+    weights they begin.
+    """
     hidden: Count | None = None
     """Only for mlp: hidden units, 128 if left out."""
-    data: DataSection
-    local: PeerLocalSection = PeerLocalSection()
+    data: DataSection | None = None
+    """Built-in apps need it; an app folder brings its own."""
+    local: PeerLocalSection | None = None
+    """Built-in apps only."""
     evaluate_every: Count = 1
     """Rounds between evaluations of all peers; the last round is always evaluated."""
     evaluate_samples: Count = 1000
-    """Test samples they are measured on, drawn once; all if there are not so many."""
+    """Test samples they are measured on, drawn once; all if there are not so many. Built-in apps
+    only: an app folder measures in its own code.
+    """
     precision: Literal["float32", "float64"] = "float32"
     viewer: ViewerSection = ViewerSection()
+    run_config: dict[str, ConfigValue] = Field(default_factory=dict)
+    """App folders only: values for keys of [tool.flwr.app.config] in its pyproject.toml."""
 
 
 def resolve_section(section: PeerSection, seed: int, base: Path) -> PeerSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
     if section.engine == "grpc":
         raise _problem("engine", "grpc is not there yet; use batched")
-    _check_app(section)
+    section = _resolved_app(section, base)
     _check_method(section)
     topology = resolve_topology(section.topology, section.peers, seed, base)
     weights = section.weights or WEIGHTS[section.method]
     section = section.model_copy(update={"topology": topology, "weights": weights})
     _check_links(section)
-    return section.model_copy(
-        update={
-            "data": _resolved_data(section, base),
-            "local": _resolved_local(section.local),
-            "start": section.start or ("max-norm" if section.method == "p2pl" else "common"),
-            "gamma": section.gamma or _gamma(section),
-        }
-    )
+    agree = section.method == "p2pl" and section.app in BUILT_IN_APPS
+    start = section.start or ("max-norm" if agree else "common")
+    return section.model_copy(update={"start": start, "gamma": section.gamma or _gamma(section)})
 
 
-def _check_app(section: PeerSection) -> None:
+def _resolved_app(section: PeerSection, base: Path) -> PeerSection:
+    if section.hidden is not None and section.app != "mlp":
+        raise _problem("hidden", f"is for app mlp, and app is {section.app}")
     if section.app not in BUILT_IN_APPS:
+        return _resolved_folder(section, base)
+    if section.run_config:
+        raise _problem("run_config", "is for app folders; built-in apps have data and local")
+    data = _resolved_data(section, base)
+    local = _resolved_local(section.local or PeerLocalSection())
+    return section.model_copy(update={"data": data, "local": local})
+
+
+def _resolved_folder(section: PeerSection, base: Path) -> PeerSection:
+    folder = Path(base, Path(section.app).expanduser()).absolute()
+    if not folder.is_dir():
         near = nearest(section.app, BUILT_IN_APPS)
         raise _problem(
             "app",
-            f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)}"
-            + (f"; nearest is {near}" if near else ""),
+            f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
+            f"relative to {base}" + (f"; nearest is {near}" if near else ""),
         )
-    if section.hidden is not None and section.app != "mlp":
-        raise _problem("hidden", f"is for app mlp, and app is {section.app}")
+    for key in ("data", "local", "affinity"):
+        if getattr(section, key) is not None:
+            raise _problem(key, "is for built-in apps; an app folder trains by its own code")
+    if section.precision != "float32":
+        raise _problem("precision", "is for built-in apps; app folders have float32")
+    if section.start not in (None, "common"):
+        raise _problem("start", "is common with an app folder, whose ServerApp has one model")
+    try:
+        read_app_folder(folder).configured(section.run_config)
+    except KeyProblem as problem:  # its keys are those of a federated job
+        raise KeyProblem((NAME, *problem.key[1:]), problem.message) from None
+    return section.model_copy(update={"app": str(folder)})
 
 
 def _check_method(section: PeerSection) -> None:
@@ -206,6 +235,12 @@ def _directed(section: PeerSection) -> bool:
 
 
 def _resolved_data(section: PeerSection, base: Path) -> DataSection:
+    if section.data is None:
+        raise _problem(
+            "data",
+            f"is missing; write data: {{name: ...}}, one of {', '.join(DATA_SETS)}, or "
+            "{path: ...}, a folder of arrays",
+        )
     for key in ("held_out", "public"):
         if getattr(section.data, key):
             raise KeyProblem((NAME, "data", key), "is for federated jobs")

@@ -9,10 +9,13 @@ from numpy.typing import NDArray
 from covey.federation.apps.batched import Beside, Descent, Weights, train_together
 from covey.federation.apps.local_sgd import step_of
 from covey.federation.apps.minibatches import Plan, plan_of
-from covey.federation.p2p.built_in import Task, views
 from covey.federation.p2p.links import Rows
+from covey.federation.p2p.task import Task, views
 from covey.federation.running import has_gradient
+from covey.platform.runs.run import Checkpoint, Part
 from covey.platform.seeds import derive_int
+
+STATE, VELOCITY = "velocity.safetensors", "velocity"
 
 
 class Trainer:
@@ -24,6 +27,7 @@ class Trainer:
     def __init__(self, task: Task, peers: Sequence[int]) -> None:
         self._task, self._peers = task, peers
         self._images, self._labels = task.training_data()
+        assert task.section.local is not None  # the section is resolved
         self._local = task.section.local
         self._generator = torch.Generator()
         self.velocity: Rows | None = None
@@ -46,6 +50,15 @@ class Trainer:
         if self.velocity is not None and velocity is not None:
             self.velocity[order] = velocity
         return losses
+
+    def kept(self) -> dict[str, Part]:
+        """What the peers keep, a copy."""
+        return {} if self.velocity is None else {STATE: {VELOCITY: self.velocity.copy()}}
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from what was kept."""
+        if self.velocity is not None:
+            self.velocity = np.array(checkpoint.arrays(STATE)[VELOCITY])
 
     def _train(
         self, params: Rows, velocity: Rows | None, plans: Sequence[Plan], pull: Rows | None

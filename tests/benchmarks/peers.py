@@ -22,8 +22,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from covey.federation.p2p.built_in import Task
 from covey.federation.p2p.rounds import Schedule, make_method
+from covey.federation.p2p.task import Task
 from covey.federation.p2p.training import Trainer
 from covey.platform.driver import run_attempt
 from covey.platform.jobfile.load import load_job_file

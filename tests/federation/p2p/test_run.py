@@ -13,11 +13,12 @@ import networkx as nx
 import numpy as np
 import pytest
 
-from covey.federation.p2p.batched import MODEL, vectors_of
-from covey.federation.p2p.built_in import Task
+from covey.federation.p2p.batched import MODEL
+from covey.federation.p2p.learners import vectors_of
 from covey.federation.p2p.links import links_of
 from covey.federation.p2p.measuring import accuracies, disagreement
 from covey.federation.p2p.rounds import Schedule, make_method
+from covey.federation.p2p.task import Task
 from covey.federation.p2p.training import Trainer
 from covey.platform.driver import run_attempt
 from covey.platform.runs.folder import RunFolder
@@ -37,7 +38,8 @@ MOVING = {"steps": 2, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5}
 
 def vectors(path: Path) -> np.ndarray:
     folder = RunFolder.open(path)
-    return vectors_of(folder.newest_checkpoint(), Task.of(folder.job()))
+    arrays = folder.newest_checkpoint().arrays(MODEL)
+    return vectors_of(arrays, Task.of(folder.job()).shapes)
 
 
 def test_importing_the_workload_loads_nothing_heavy():

@@ -6,7 +6,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from covey.federation.apps.models import make_model
-from covey.federation.p2p.built_in import Task, views
+from covey.federation.p2p.task import Task, views
 from covey.federation.p2p.training import Trainer
 
 PARTS = {"kind": "quantity", "alpha": 1.0, "min_size": 12}

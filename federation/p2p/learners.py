@@ -1,0 +1,46 @@
+"""What an engine asks of an app: first weights, local steps, accuracies. Of n peers, whose models
+are vectors [n, D].
+"""
+
+from collections.abc import Mapping
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from covey.federation.p2p.links import Rows
+from covey.platform.runs.run import Checkpoint, Part
+
+Floats = NDArray[np.float64]
+
+
+class Learners(Protocol):
+    """`built_in.BuiltInPeers` or `flower_app.FlowerPeers`."""
+
+    shapes: dict[str, tuple[int, ...]]
+    """Of the model's arrays, in the order that they have in a vector."""
+    sizes: list[int]
+    """How many samples each peer has, as far as is known."""
+
+    def first(self) -> Rows:
+        """The vectors to begin with."""
+
+    def train(self, params: Rows, round_: int, pull: Rows | None) -> Floats:
+        """A round's local steps, in place, leaning to the pull [n, D] if there is one. Returns the
+        losses of those who tell one.
+        """
+
+    def accuracies(self, params: Rows, round_: int) -> Floats | None:
+        """[n]; None if the app measures nothing of that kind."""
+
+    def kept(self) -> dict[str, Part]:
+        """Parts of a checkpoint: what peers keep beside their vectors."""
+
+    def restore(self, checkpoint: Checkpoint) -> None:
+        """Go on from there."""
+
+
+def vectors_of(arrays: Mapping[str, NDArray[Any]], shapes: Mapping[str, tuple[int, ...]]) -> Rows:
+    """Vectors [n, D] of the arrays [n, ...] that a checkpoint or a message has."""
+    count = len(next(iter(arrays.values())))
+    return np.concatenate([arrays[name].reshape(count, -1) for name in shapes], axis=1)
