@@ -23,6 +23,7 @@ from covey.platform.runs.run import Checkpoint, Part, Run
 
 CLIENTS, OWN = "clients.bin", "own.safetensors"
 LOSS_NAMES = ("train_loss", "loss")
+SAMPLES = "num-examples"
 
 
 class FlowerPeers:
@@ -32,6 +33,9 @@ class FlowerPeers:
 
     def __init__(self, run: Run, grid: SimulatedGrid, asked: Start) -> None:
         self._run, self._grid, self._asked = run, grid, asked
+        # What Flower's strategies call the two records of a message.
+        self._arrays = str(getattr(asked.strategy, "arrayrecord_key", "arrays"))
+        self._config = str(getattr(asked.strategy, "configrecord_key", "config"))
         first = {name: numbers_of(array) for name, array in asked.initial_arrays.items()}
         floats = {name: array for name, array in first.items() if array.dtype.kind == "f"}
         if not floats:
@@ -65,7 +69,7 @@ class FlowerPeers:
             )[0]
             for name, own in self._own.items():
                 own[peer] = arrays[name]
-            sizes[peer] = int(metrics.get("num-examples", sizes[peer]))
+            sizes[peer] = int(metrics.get(SAMPLES, sizes[peer]))
             losses += [metrics[name] for name in LOSS_NAMES if name in metrics][:1]
         if failed == len(params):
             raise UserError(f"round {round_}: the ClientApp failed at every peer; see events.jsonl")
@@ -102,7 +106,11 @@ class FlowerPeers:
     ) -> list[Message]:
         told = ConfigRecord({**(config or {}), "server-round": round_})
         messages = [
-            Message(RecordDict({"arrays": self._record(params, peer), "config": told}), node, kind)
+            Message(
+                RecordDict({self._arrays: self._record(params, peer), self._config: told}),
+                node,
+                kind,
+            )
             for peer, node in enumerate(self._grid.get_node_ids())
         ]
         return list(self._grid.send_and_receive(messages))
@@ -128,7 +136,10 @@ class FlowerPeers:
             if array.shape != self._looks[name][1]:
                 raise ValueError(f"its reply has {name} of shape {array.shape}")
         told = _metrics(reply) or MetricRecord()
-        return arrays, {k: float(v) for k, v in told.items() if isinstance(v, int | float)}
+        numbers = {name: float(v) for name, v in told.items() if isinstance(v, int | float)}
+        if not 0 <= numbers.get(SAMPLES, 0) < 2**53:
+            raise ValueError(f"its reply tells of {numbers[SAMPLES]} samples")
+        return arrays, numbers
 
 
 def _metrics(reply: Message) -> MetricRecord | None:

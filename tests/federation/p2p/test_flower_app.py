@@ -114,6 +114,15 @@ def test_a_peer_that_fails_keeps_what_it_had(train, tmp_path):
     np.testing.assert_allclose(weights, (0 * 5 + 0 * 1 + 2 * 5 + 3 * 5) / 16, rtol=1e-6)
 
 
+def test_who_tells_of_impossible_samples_is_not_believed(train, tmp_path):
+    source = FAILS_AT_ONE.replace("SIZE", "3").replace(
+        '"num-examples": 5', '"num-examples": -number'
+    )
+    run = train(rounds=1, **{**app("pure"), "app": small_app(tmp_path, source)})
+    said = run.said("peer-failed")
+    assert "peer 2: its reply tells of -2.0 samples" in said and "peer 0" not in said
+
+
 def test_an_app_whose_replies_have_another_shape_is_a_users_mistake(create, tmp_path):
     folder = small_app(tmp_path, FAILS_AT_ONE.replace("SIZE", "4"))
     outcome = run_attempt(create(rounds=1, **{**app("pure"), "app": folder}))
