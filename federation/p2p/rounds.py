@@ -10,9 +10,10 @@ from covey.federation.p2p.compressors import Compressor, Quantised, RandomK, Top
 from covey.federation.p2p.links import Links, Rows, links_of
 from covey.federation.p2p.methods import Choco, Dpsgd, Method, P2pl, Push
 from covey.federation.p2p.mixing import Floats, mixing_matrix, push_matrix
+from covey.federation.p2p.parts_section import ConsensusSection, TrimmedMeanSection
+from covey.federation.p2p.parts_section import RandomK as RandomKOptions
 from covey.federation.p2p.robust import Combine, SelfCentredClipping, TrimmedMean, weighted
-from covey.federation.p2p.section import ConsensusSection, PeerSection, TrimmedMeanSection
-from covey.federation.p2p.section import RandomK as RandomKOptions
+from covey.federation.p2p.section import PeerSection
 from covey.federation.p2p.topology import Topology, matching
 
 MEETINGS = 200
