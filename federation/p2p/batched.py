@@ -10,7 +10,7 @@ from covey.federation.live_view import LiveView
 from covey.federation.p2p.learners import Learners, vectors_of
 from covey.federation.p2p.links import Links, Rows
 from covey.federation.p2p.measuring import disagreement, spread
-from covey.federation.p2p.methods import message_bytes
+from covey.federation.p2p.messages import message_bytes
 from covey.federation.p2p.mixing import max_norm_sync
 from covey.federation.p2p.peers_table import PEERS, PeersTable
 from covey.federation.p2p.rounds import Schedule, make_method

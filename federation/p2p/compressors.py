@@ -13,11 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.federation.p2p.links import Rows
+from covey.federation.p2p.messages import Message
 from covey.federation.packing import pack_bits, unpack_bits
 from covey.platform.seeds import derive
-
-Message = dict[str, NDArray[Any]]
-"""Arrays by name, a row for each sender."""
 
 
 class Compressor(ABC):

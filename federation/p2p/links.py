@@ -4,6 +4,7 @@ n peers are looked after; m peers send to them, themselves among these. Both sta
 their numbers, so that sums are made in the same order whoever makes them.
 """
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -47,6 +48,21 @@ class Links:
         rest[np.arange(len(self.own)), self.own] = 0
         sums = rest.sum(1, keepdims=True)
         return csr_array(np.divide(rest, sums, out=np.zeros_like(rest), where=sums > 0))
+
+    def only(self, senders: Collection[int]) -> "Links":
+        """What is left when nothing came from others than these: their weights go to the rest, in
+        proportion. Peers always hear themselves.
+        """
+        heard = {*senders, *self.peers.tolist()}
+        kept = np.flatnonzero([sender in heard for sender in self.senders.tolist()])
+        weights = csr_array(self.weights[:, kept])
+        sums = weights.sum(1)
+        scale = np.divide(1, sums, out=np.zeros_like(sums), where=sums > 0)
+        weights.data *= np.repeat(scale, np.diff(weights.indptr))
+        own = np.searchsorted(self.senders[kept], self.peers)
+        alone = np.flatnonzero(sums == 0)
+        weights[alone, own[alone]] = 1
+        return Links(weights, self.senders[kept], own, self.hearers)
 
     def heard(self, row: int) -> NDArray[np.int64]:
         """The places among the senders that one of the peers hears, its own too."""

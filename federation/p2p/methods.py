@@ -9,8 +9,9 @@ from collections.abc import Mapping
 
 import numpy as np
 
-from covey.federation.p2p.compressors import Compressor, Message
+from covey.federation.p2p.compressors import Compressor
 from covey.federation.p2p.links import Links, Rows, product
+from covey.federation.p2p.messages import Message
 from covey.federation.p2p.robust import Combine, weighted
 
 Arrays = dict[str, Rows]
@@ -203,25 +204,3 @@ class Choco(Method):
 
     def restore(self, kept: Mapping[str, Rows]) -> None:
         self._estimates = np.array(kept["estimates"])
-
-
-def check_message(message: Message, own: Message) -> None:
-    """ValueError unless what a neighbour has sent looks like what this peer sends, in names, shapes
-    and types, and all its numbers are finite.
-    """
-    if message.keys() != own.keys():
-        raise ValueError(f"arrays called {sorted(message)[:4]} where {sorted(own)} are to be")
-    for name, array in message.items():
-        expected = own[name]
-        if (array.shape, array.dtype) != (expected.shape, expected.dtype):
-            raise ValueError(
-                f"{name} of {array.dtype} {array.shape} where {expected.dtype} {expected.shape} is "
-                "to be"
-            )
-        if array.dtype.kind == "f" and not np.isfinite(array).all():
-            raise ValueError(f"{name} with numbers that are not finite")
-
-
-def message_bytes(message: Message) -> int:
-    """The size of one peer's message."""
-    return sum(array[0].nbytes for array in message.values())

@@ -8,7 +8,8 @@ import pytest
 
 from covey.federation.p2p.compressors import Compressor, Quantised, RandomK, TopK, greatest
 from covey.federation.p2p.links import links_of
-from covey.federation.p2p.methods import Choco, P2pl, message_bytes
+from covey.federation.p2p.messages import message_bytes
+from covey.federation.p2p.methods import Choco, P2pl
 from covey.federation.p2p.mixing import mixing_matrix
 
 PEERS = 9

@@ -9,15 +9,8 @@ import pytest
 
 from covey.federation.p2p.compressors import Quantised, RandomK, TopK
 from covey.federation.p2p.links import Links, links_of
-from covey.federation.p2p.methods import (
-    Choco,
-    Dpsgd,
-    Method,
-    P2pl,
-    Push,
-    check_message,
-    message_bytes,
-)
+from covey.federation.p2p.messages import message_bytes
+from covey.federation.p2p.methods import Choco, Dpsgd, Method, P2pl, Push
 from covey.federation.p2p.mixing import mixing_matrix
 from covey.federation.p2p.robust import SelfCentredClipping, TrimmedMean
 from covey.federation.p2p.topology import matching
@@ -194,24 +187,6 @@ def test_gossip_keeps_the_mean_and_agrees() -> None:
         method.receive(method.send(links, round_), links, round_)
         np.testing.assert_allclose(method.params.mean(0), FIRST.mean(0), atol=1e-12)
     np.testing.assert_allclose(method.params, np.tile(FIRST.mean(0), (PEERS, 1)), atol=1e-6)
-
-
-@pytest.mark.parametrize(
-    ("message", "said"),
-    [
-        ({"vector": np.ones((1, 3)), "more": np.ones((1, 3))}, "arrays called"),
-        ({"vektor": np.ones((1, 3))}, "arrays called"),
-        ({"vector": np.ones((1, 4))}, "is to be"),
-        ({"vector": np.ones((1, 3), np.float32)}, "is to be"),
-        ({"vector": np.array([[1, np.nan, 2]])}, "not finite"),
-        ({"vector": np.array([[1, -np.inf, 2]])}, "not finite"),
-    ],
-)
-def test_what_a_neighbour_sends_is_checked(message: dict[str, np.ndarray], said: str) -> None:
-    own = {"vector": np.zeros((1, 3))}
-    check_message({"vector": np.ones((1, 3))}, own)
-    with pytest.raises(ValueError, match=said):
-        check_message(message, own)
 
 
 def two_peers(lean: float) -> tuple[float, int, np.ndarray]:
