@@ -99,6 +99,14 @@ PARTS: dict[str, Part] = {
             _row("fedavg", "fedavg"),
             _row("fedgen", "fedgen"),
             _row("frozen generator", "fedgen", ablation="frozen-generator"),
+            # The distance to what a generator says smooths labels, whatever it says.
+            _row("latents alone", "fedgen", distillation_weight=0.0),
+            _row(
+                "latents alone, frozen generator",
+                "fedgen",
+                distillation_weight=0.0,
+                ablation="frozen-generator",
+            ),
             _row("permuted labels", "fedgen", ablation="permuted-labels"),
             _row("label counts withheld", "fedgen", label_counts="withheld"),
             _row("no diversity", "fedgen", diversity=0.0),
