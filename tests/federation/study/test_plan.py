@@ -5,8 +5,8 @@ from pathlib import Path
 
 import pytest
 
-from covey.federation.study.parts import METHODS, PARTS, Part, Setting, narrowed
 from covey.federation.study.cells import compare
+from covey.federation.study.parts import METHODS, PARTS, Part, Setting, narrowed
 from covey.federation.study.plan import RATES, TUNING_SEED, Plan, Trial
 from covey.federation.study.progress import Progress
 from covey.federation.study.record import Point, Record
