@@ -62,7 +62,7 @@ STRENGTH = 0.05
 Half the released code's, which is 10 at a rate of 0.01. With its network on MNIST (Dirichlet 0.05
 and 0.1, three partitions) products from 0.02 to 0.1 gain at rates of 0.01 to 0.1, the larger the
 more: 0.4 to 0.9, 0.6 to 1.7 and 0.7 to 2.4 points for 0.02, 0.05 and 0.1. At 0.2 one run of three
-diverges, at 0.5 all do; at a rate of 0.3, which FedAvg barely bears, 0.1 diverges and 0.05 does not.
+diverges, at 0.5 all do; at a rate of 0.3, which FedAvg barely bears, 0.1 does and 0.05 does not.
 """
 
 
