@@ -1,0 +1,1 @@
+"""Peer-to-peer learning: peers that train and mix with their neighbours, without a server."""
