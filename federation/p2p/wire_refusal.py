@@ -29,7 +29,6 @@ CODES = {
     "digest": StatusCode.DATA_LOSS,
     "incomplete": StatusCode.CANCELLED,
     "replayed": StatusCode.ALREADY_EXISTS,
-    "nothing-published": StatusCode.NOT_FOUND,
 }
 """The reasons there are, and the status that tells the other side."""
 

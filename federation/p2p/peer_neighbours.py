@@ -1,0 +1,88 @@
+"""A peer's view of its neighbours, fed by several threads; what changes in it is an event."""
+
+import threading
+from collections.abc import Collection
+from dataclasses import replace
+
+from covey.federation.p2p.peer_states import Neighbour
+from covey.federation.p2p.wire_refusal import Note
+from covey.federation.p2p.wire_talk import Facts
+
+
+class Neighbours:
+    """By name; one that nobody has heard of is taken for up."""
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._lock = threading.Lock()
+        self._known: dict[str, Neighbour] = {}
+        self._sessions: dict[str, int] = {}
+
+    def view(self) -> dict[str, Neighbour]:
+        """Copies of all that are known."""
+        with self._lock:
+            return {name: replace(neighbour) for name, neighbour in self._known.items()}
+
+    def taking_part(self, names: Collection[str], round: int) -> list[str]:
+        """Those of the names to send to, or to wait for, in this round."""
+        with self._lock:
+            return [name for name in names if self._get(name).takes_part(round)]
+
+    def due(self, names: Collection[str], round: int) -> list[str]:
+        """Those that are down and are to be asked in this round whether they are back."""
+        with self._lock:
+            return [name for name in names if self._get(name).is_due(round)]
+
+    def failed(self, name: str, round: int, why: str) -> None:
+        """An exchange with it, or a question to it, brought nothing."""
+        with self._lock:
+            was_up = self._get(name).failed(round)
+            again = self._get(name).ask_round
+        if was_up:
+            message = f"{name} is down in round {round}: {why}"
+            self._note("peer_down", message, peer=name, round=round, ask_round=again)
+
+    def sent(self, name: str, round: int) -> None:
+        """A vector has come from it."""
+        with self._lock:
+            back = self._get(name).sent()
+            self._heard(name, round)
+        if back:
+            self._note("peer_up", f"{name} is back in round {round}", peer=name, round=round)
+
+    def heard(self, name: str, round: int) -> None:
+        """It has told which round it is at."""
+        with self._lock:
+            self._heard(name, round)
+
+    def session(self, name: str) -> int:
+        """The newest in which it said hello; 0 if it never did."""
+        with self._lock:
+            return self._sessions.get(name, 0)
+
+    def greeted(self, name: str, session: int | None, round: int, ours: int, facts: Facts) -> None:
+        """It said hello in this session, or answered ours (None). `round` and `ours`: the first
+        that it, and that we, had not begun.
+        """
+        with self._lock:
+            started = session is not None and session > self._sessions.get(name, 0)
+            if session is not None and started:
+                self._sessions[name] = session
+            news = self._get(name).greeted(max(round, ours), started)
+            self._heard(name, round)
+        if news:
+            message = f"{name} is here, at round {round}"
+            self._note("peer_up", message, peer=name, round=round, facts=facts)
+
+    def left(self, name: str, round: int) -> None:
+        """It said goodbye."""
+        with self._lock:
+            self._get(name).left()
+        self._note("peer_left", f"{name} has left in round {round}", peer=name, round=round)
+
+    def _get(self, name: str) -> Neighbour:
+        return self._known.setdefault(name, Neighbour())
+
+    def _heard(self, name: str, round: int) -> None:
+        neighbour = self._get(name)
+        neighbour.round = max(neighbour.round, round)

@@ -1,0 +1,331 @@
+"""How a peer exchanges vectors with its neighbours over the network: what its loop uses of the wire.
+
+    with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note) as exchange:
+        exchange.start()
+        exchange.greet(neighbours, timeout_s=60)
+        for round in range(rounds):
+            ...  # local steps
+            theirs = exchange.exchange(round, 0, vector, neighbours, timeout_s=10)
+            ...  # mix with those that came; renormalise the weights of the others away
+"""
+
+import time
+from collections import Counter
+from collections.abc import Collection, Mapping
+from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
+from threading import Lock
+from types import TracebackType
+
+import numpy as np
+
+from covey.federation.p2p.peer_config import PeerConfig
+from covey.federation.p2p.peer_neighbours import Neighbours
+from covey.federation.p2p.peer_roster import Roster
+from covey.federation.p2p.peer_states import Neighbour
+from covey.federation.p2p.wire_header import Cut, Form, Header, Vector, cut
+from covey.federation.p2p.wire_inbox import Inbox
+from covey.federation.p2p.wire_line import TRIES, Line, Patience, TurnedAway, Unreachable
+from covey.federation.p2p.wire_refusal import Note, Refusals, Refused
+from covey.federation.p2p.wire_server import Server
+from covey.federation.p2p.wire_service import Service
+from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
+
+VECTOR = "vector"
+THREADS = 64
+ASK_TRIES = 2
+GRACE_S = 0.5
+
+
+class Exchange:
+    """One peer's ends of all its connections. Its methods are for one thread, that of the peer's
+    loop; calls from others are served by threads of its own.
+    """
+
+    def __init__(
+        self, config: PeerConfig, forms: Mapping[str, Form], note: Note, facts: Facts | None = None
+    ) -> None:
+        """`forms`: the kinds of vectors there are. `note(kind, message, **facts)` is told what
+        happens, by any thread. `facts` are told to whoever says hello. UserError when the files or
+        the port cannot be used.
+        """
+        self.name = config.peer
+        self._forms = forms
+        self._facts = facts or {}
+        self._note = note
+        self._lock = Lock()
+        self._figures: Counter[str] = Counter()
+        self._session = time.time_ns()
+        self._next_round = 0
+        self._published: tuple[Header, Cut] | None = None
+        self._asking: set[str] = set()
+        self._lines: dict[str, Line] = {}
+        self._refusals = Refusals(note)
+        self._roster = Roster(Path(config.peers), Path(config.revoked), note)
+        self._inbox = Inbox()
+        self._neighbours = Neighbours(note)
+        self._server = Server(config, self._refusals)
+        self.port = self._server.port
+        allowed = None if config.neighbours is None else frozenset(config.neighbours)
+        self._service = Service(
+            self._roster, allowed, forms, self._inbox, self._refusals, self, self._server.called
+        )
+        self._pool = ThreadPoolExecutor(THREADS, f"{self.name}-line")
+
+    def __enter__(self) -> "Exchange":
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> None:
+        self.close()
+
+    def start(self, round: int = 0) -> None:
+        """Listen from now on. `round` is the first that will be exchanged, after a resume not 0."""
+        self._next_round = round
+        self._inbox.begin((round, 0))
+        self._server.start(self._service.handler())
+
+    def greet(self, peers: Collection[str], timeout_s: float) -> dict[str, Greeting]:
+        """Say hello and wait for the answers of all; whoever does not answer in time is down.
+
+        An answer tells the first round that the other has not begun: a peer that joins or comes
+        back goes on with the latest, from a vector that it has fetched.
+        """
+        until = time.monotonic() + timeout_s
+        asked = {
+            peer: self._pool.submit(self._greet, peer, Patience(until, tries=None))
+            for peer in self._reachable(peers)
+        }
+        answers = {peer: answer.result() for peer, answer in asked.items()}
+        return {peer: answer for peer, answer in answers.items() if answer is not None}
+
+    def exchange(
+        self,
+        round: int,
+        step: int,
+        vector: Vector,
+        neighbours: Collection[str],
+        timeout_s: float,
+        *,
+        receive_from: Collection[str] | None = None,
+        kind: str = VECTOR,
+    ) -> dict[str, Vector]:
+        """Send the vector to the neighbours and return theirs of the same round and step.
+
+        Where links have a direction, `receive_from` are those whose vectors come in; it may be
+        empty. Whoever has left, is down, or sends nothing within `timeout_s`, is missing in the
+        result. (round, step) must grow from call to call. ValueError for a vector of another form
+        than all expect, or one that is not finite.
+        """
+        until = time.monotonic() + timeout_s
+        place = (round, step)
+        header, pieces = self._ready(round, step, kind, vector)
+        self._next_round = round + 1
+        self._inbox.begin(place)
+        incoming = neighbours if receive_from is None else receive_from
+        # Asked before anything is sent: what comes in meanwhile may bring somebody back.
+        send_to = self._neighbours.taking_part(self._reachable(neighbours), round)
+        wait_for = self._neighbours.taking_part(self._reachable(incoming), round)
+        self._ask_those_that_are_down({*neighbours, *incoming}, round, until)
+        sent = {
+            peer: self._pool.submit(self._send, peer, header, pieces, until) for peer in send_to
+        }
+        arrived = self._inbox.collect(wait_for, place, until)
+        problems = _problems(sent)
+        missing = [peer for peer in wait_for if peer not in arrived]
+        arrived |= self._inbox.collect(missing, place, 0)  # came while the others were sent to
+        self._inbox.finish(place)
+        for peer in {*send_to, *wait_for}:
+            if peer in wait_for and peer not in arrived:
+                why = problems.get(peer, f"it sent nothing for step {step} in {timeout_s:g} s")
+                self._neighbours.failed(peer, round, why)
+            elif peer in problems and peer not in arrived:
+                self._neighbours.failed(peer, round, problems[peer])
+        return arrived
+
+    def publish(self, round: int, vector: Vector, kind: str = VECTOR) -> None:
+        """Let others fetch this vector; a copy is kept until the next one."""
+        ready = self._ready(round, 0, kind, vector)
+        with self._lock:
+            self._published = ready
+
+    def fetch(self, peer: str, timeout_s: float, kind: str = VECTOR) -> tuple[int, Vector] | None:
+        """The round and the vector that a peer has published; None when there is none to be had."""
+        patience = Patience(time.monotonic() + timeout_s)
+        try:
+            header, vector = self._line(peer).fetch(self._hello(), self._forms[kind], patience)
+        except (Unreachable, TurnedAway) as error:
+            self._note("fetch_failed", f"no vector from {peer}: {error}", peer=peer)
+            return None
+        return header.round, vector
+
+    def leave(self, timeout_s: float = 2.0) -> None:
+        """Say goodbye to all neighbours that are there, so that nobody waits for this peer."""
+        patience = Patience(time.monotonic() + timeout_s, tries=1)
+        up = self._reachable(self._neighbours.taking_part(self.neighbours(), self._next_round))
+        for told in [self._pool.submit(self._leave, peer, patience) for peer in up]:
+            told.result()
+
+    def neighbours(self) -> dict[str, Neighbour]:
+        """Everyone that this peer has dealt with: up, down or left, and the round it was heard at."""
+        return self._neighbours.view()
+
+    def figures(self) -> dict[str, int]:
+        """Counts since the start: messages and bytes sent and received, retries, `repeated` and
+        `late` messages, calls that were `held_back` as too early, and all that were `refused`.
+        """
+        with self._lock:
+            figures = dict(self._figures)
+        return {**figures, "refused": sum(self.refused_by_reason().values())}
+
+    def refused_by_reason(self) -> dict[str, int]:
+        """How many calls and connections were turned away, by reason."""
+        self._server.sweep()
+        return self._refusals.by_reason()
+
+    def refused_by_peer(self) -> dict[str, dict[str, int]]:
+        """The same for each peer, or address where no name is known."""
+        self._server.sweep()
+        return self._refusals.by_peer()
+
+    def refuse(self, peer: str, reason: str, text: str) -> None:
+        """Count what the peer's loop does not take, such as a message that cannot be decoded."""
+        self._refusals.count(peer, reason, text)
+
+    def close(self) -> None:
+        """End all connections and stop listening."""
+        self._server.stop(GRACE_S)
+        for line in list(self._lines.values()):
+            line.close()
+        self._pool.shutdown()
+
+    # What the service asks for: see `Owner`.
+
+    def vector_came(self, header: Header) -> None:
+        self._neighbours.sent(header.sender, header.round)
+
+    def hello_came(self, hello: Hello) -> Greeting:
+        known = max(self._neighbours.session(hello.sender), self._inbox.session(hello.sender))
+        if hello.session >= known:
+            self._neighbours.greeted(
+                hello.sender, hello.session, hello.round, self._next_round, hello.facts
+            )
+        return Greeting(session=known, round=self._next_round, facts=self._facts)
+
+    def goodbye_came(self, sender: str) -> None:
+        self._neighbours.left(sender, self._inbox.place[0])
+        self._inbox.give_up(sender)
+
+    def published(self) -> tuple[Header, Cut] | None:
+        with self._lock:
+            return self._published
+
+    def count(self, **figures: int) -> None:
+        with self._lock:
+            self._figures.update(figures)
+
+    def _ready(self, round: int, step: int, kind: str, vector: Vector) -> tuple[Header, Cut]:
+        pieces = cut(vector)
+        header = Header(
+            run=self._roster.run,
+            sender=self.name,
+            session=self._session,
+            round=round,
+            step=step,
+            kind=kind,
+            dtype=pieces.dtype,
+            shape=pieces.shape,
+            digest=pieces.digest,
+        )
+        try:
+            self._forms[kind].check(header)
+        except Refused as refused:
+            raise ValueError(f"a vector of kind {kind}: {refused}") from None
+        if vector.dtype.kind in "fc" and not np.isfinite(vector).all():
+            raise ValueError("the vector holds numbers that are not finite")
+        return header, pieces
+
+    def _reachable(self, peers: Collection[str]) -> list[str]:
+        listed = self._roster.peers()
+        return [peer for peer in peers if peer in listed and not self._roster.is_revoked(peer)]
+
+    def _line(self, peer: str) -> Line:
+        with self._lock:
+            if peer not in self._lines:
+                self._lines[peer] = Line(
+                    peer,
+                    lambda: self._roster.peers()[peer].address,
+                    self._server.credentials,
+                    self.count,
+                )
+            return self._lines[peer]
+
+    def _send(self, peer: str, header: Header, pieces: Cut, until: float) -> str | None:
+        """Why it did not work; None if it did."""
+        try:
+            receipt = self._line(peer).send(header, pieces, Patience(until, TRIES))
+        except (Unreachable, TurnedAway) as error:
+            self._inbox.give_up(peer)
+            if isinstance(error, TurnedAway):
+                self._note("refused_by", str(error), peer=peer, round=header.round)
+            return str(error)
+        self._neighbours.heard(peer, receipt.round)
+        if receipt.verdict == "late":  # it is done with this round and will send nothing more
+            self._inbox.give_up(peer)
+        return None
+
+    def _ask_those_that_are_down(self, peers: Collection[str], round: int, until: float) -> None:
+        """In the background: nobody waits for the answers, which count from the next round on."""
+        due = self._neighbours.due(self._reachable(peers), round)
+        with self._lock:
+            due = [peer for peer in due if peer not in self._asking]
+            self._asking.update(due)
+        for peer in due:
+            self._pool.submit(self._ask, peer, round, Patience(until, ASK_TRIES))
+
+    def _ask(self, peer: str, round: int, patience: Patience) -> None:
+        try:
+            if self._greet(peer, patience) is None:
+                self._neighbours.failed(peer, round, "no answer")
+        finally:
+            with self._lock:
+                self._asking.discard(peer)
+
+    def _hello(self) -> Hello:
+        return Hello(
+            run=self._roster.run,
+            sender=self.name,
+            session=self._session,
+            round=self._next_round,
+            facts=self._facts,
+        )
+
+    def _greet(self, peer: str, patience: Patience) -> Greeting | None:
+        hello = self._hello()
+        try:
+            greeting = self._line(peer).greet(hello, patience)
+            if greeting.session > hello.session:  # this machine's clock has gone back
+                with self._lock:
+                    self._session = max(self._session, greeting.session + 1)
+                return self._greet(peer, patience)
+        except (Unreachable, TurnedAway) as error:
+            self._neighbours.failed(peer, hello.round, str(error))
+            return None
+        self._neighbours.greeted(peer, None, greeting.round, hello.round, greeting.facts)
+        return greeting
+
+    def _leave(self, peer: str, patience: Patience) -> None:
+        try:
+            self._line(peer).leave(self._hello(), patience)
+        except (Unreachable, TurnedAway):
+            pass  # it will find out
+
+
+def _problems(sent: Mapping[str, "Future[str | None]"]) -> dict[str, str]:
+    """What went wrong, by peer, once all have been sent to."""
+    results = {peer: future.result() for peer, future in sent.items()}
+    return {peer: problem for peer, problem in results.items() if problem is not None}
