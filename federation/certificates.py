@@ -54,8 +54,10 @@ class Authority:
         )
         return cls(root, key)
 
-    def issue(self, name: str, answers_to: list[x509.GeneralName]) -> tuple[x509.Certificate, bytes]:
-        """A certificate for a common name and these names or addresses, and its private key (PEM)."""
+    def issue(
+        self, name: str, answers_to: list[x509.GeneralName]
+    ) -> tuple[x509.Certificate, bytes]:
+        """A certificate for a common name and these addresses, and its private key (PEM)."""
         key = ec.generate_private_key(ec.SECP256R1())
         issuer = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
         authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)

@@ -50,6 +50,8 @@ def prepare_libraries(own_ray: bool = False) -> None:
     os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
     # Or the last bits of a product depend on where in memory its numbers happen to lie.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
+    # Or each connection that a peer turns away is a line on standard error.
+    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")

@@ -34,13 +34,18 @@ class Neighbours:
             return [name for name in names if self._get(name).is_due(round)]
 
     def failed(self, name: str, round: int, why: str) -> None:
-        """An exchange with it, or a question to it, brought nothing."""
+        """The exchange of this round with it brought nothing."""
         with self._lock:
-            was_up = self._get(name).failed(round)
+            is_down = self._get(name).failed(round)
             again = self._get(name).ask_round
-        if was_up:
+        if is_down:
             message = f"{name} is down in round {round}: {why}"
             self._note("peer_down", message, peer=name, round=round, ask_round=again)
+
+    def unanswered(self, name: str, round: int) -> None:
+        """It was asked in this round whether it is back, and did not answer."""
+        with self._lock:
+            self._get(name).unanswered(round)
 
     def sent(self, name: str, round: int) -> None:
         """A vector has come from it."""

@@ -43,13 +43,20 @@ class Neighbour:
         return self.state is State.DOWN and round >= self.ask_round
 
     def failed(self, round: int) -> bool:
-        """An exchange or a question brought nothing. True when it was up before."""
-        was_up = self.state is State.UP
-        if self.state is not State.LEFT:
-            self.state = State.DOWN
-            self.ask_round = round + min(2**self.failures, MAX_GAP)
-            self.failures = min(self.failures + 1, 30)
-        return was_up
+        """The exchange of a round with it brought nothing. True when it is down for that.
+
+        It is not when it has left meanwhile, or started anew and takes part from a later round on.
+        """
+        if not self.takes_part(round):
+            return False
+        self.state = State.DOWN
+        self._ask_later(round)
+        return True
+
+    def unanswered(self, round: int) -> None:
+        """The question of a round, whether it is back, brought nothing; it may be back meanwhile."""
+        if self.state is State.DOWN:
+            self._ask_later(round)
 
     def sent(self) -> bool:
         """A vector came from it: it takes part from now on. True when it was not up before."""
@@ -73,3 +80,7 @@ class Neighbour:
     def left(self) -> None:
         """It said goodbye."""
         self.state = State.LEFT
+
+    def _ask_later(self, round: int) -> None:
+        self.ask_round = round + min(2**self.failures, MAX_GAP)
+        self.failures = min(self.failures + 1, 30)

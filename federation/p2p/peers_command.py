@@ -59,7 +59,11 @@ def revoke(
 
     fingerprint, files = revoke_peer(folder, peer)
     if as_json:
-        document = {"peer": peer, "fingerprint": fingerprint, "files": [str(file) for file in files]}
+        document = {
+            "peer": peer,
+            "fingerprint": fingerprint,
+            "files": [str(file) for file in files],
+        }
         print_json(document)
         return
     say(f"{peer} is revoked in {len(files)} lists under {folder}; running peers see it at once")

@@ -1,12 +1,12 @@
-"""How a peer exchanges vectors with its neighbours over the network: what its loop uses of the wire.
+"""How a peer exchanges vectors with its neighbours: all that its loop uses of the wire.
 
-    with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note) as exchange:
-        exchange.start()
-        exchange.greet(neighbours, timeout_s=60)
-        for round in range(rounds):
-            ...  # local steps
-            theirs = exchange.exchange(round, 0, vector, neighbours, timeout_s=10)
-            ...  # mix with those that came; renormalise the weights of the others away
+with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note) as exchange:
+    exchange.start()
+    exchange.greet(neighbours, timeout_s=60)
+    for round in range(rounds):
+        ...  # local steps
+        theirs = exchange.exchange(round, 0, vector, neighbours, timeout_s=10)
+        ...  # mix with those that came; renormalise the weights of the others away
 """
 
 import time
@@ -100,8 +100,14 @@ class Exchange:
             peer: self._pool.submit(self._greet, peer, Patience(until, tries=None))
             for peer in self._reachable(peers)
         }
-        answers = {peer: answer.result() for peer, answer in asked.items()}
-        return {peer: answer for peer, answer in answers.items() if answer is not None}
+        answers: dict[str, Greeting] = {}
+        for peer, asking in asked.items():
+            answer = asking.result()
+            if isinstance(answer, str):
+                self._neighbours.failed(peer, self._next_round, answer)
+            else:
+                answers[peer] = answer
+        return answers
 
     def exchange(
         self,
@@ -171,7 +177,7 @@ class Exchange:
             told.result()
 
     def neighbours(self) -> dict[str, Neighbour]:
-        """Everyone that this peer has dealt with: up, down or left, and the round it was heard at."""
+        """Whoever this peer has dealt with: up, down or left, and the round it was heard at."""
         return self._neighbours.view()
 
     def figures(self) -> dict[str, int]:
@@ -289,8 +295,9 @@ class Exchange:
 
     def _ask(self, peer: str, round: int, patience: Patience) -> None:
         try:
-            if self._greet(peer, patience) is None:
-                self._neighbours.failed(peer, round, "no answer")
+            self._line(peer).reconnect()  # at once: gRPC's own pauses have grown meanwhile
+            if isinstance(self._greet(peer, patience), str):
+                self._neighbours.unanswered(peer, round)
         finally:
             with self._lock:
                 self._asking.discard(peer)
@@ -304,7 +311,8 @@ class Exchange:
             facts=self._facts,
         )
 
-    def _greet(self, peer: str, patience: Patience) -> Greeting | None:
+    def _greet(self, peer: str, patience: Patience) -> Greeting | str:
+        """The answer, or why there is none."""
         hello = self._hello()
         try:
             greeting = self._line(peer).greet(hello, patience)
@@ -313,8 +321,7 @@ class Exchange:
                     self._session = max(self._session, greeting.session + 1)
                 return self._greet(peer, patience)
         except (Unreachable, TurnedAway) as error:
-            self._neighbours.failed(peer, hello.round, str(error))
-            return None
+            return str(error)
         self._neighbours.greeted(peer, None, greeting.round, hello.round, greeting.facts)
         return greeting
 

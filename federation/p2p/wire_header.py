@@ -103,7 +103,7 @@ class Cut:
 
 def cut(vector: Vector) -> Cut:
     """The chunks and the digest of a vector; it may be changed afterwards."""
-    raw = memoryview(np.ascontiguousarray(vector)).cast("B")
+    raw = np.ascontiguousarray(vector).data.cast("B")
     chunks = [bytes(raw[at : at + CHUNK]) for at in range(0, len(raw), CHUNK)]
     digest = hashlib.sha256()
     for chunk in chunks:
@@ -126,11 +126,11 @@ def parse_header(data: bytes) -> Header:
 def joined(header: Header, chunks: Iterable[bytes]) -> Vector:
     """The vector behind a header whose form was checked.
 
-    Refused when its bytes are too many, too few or others than announced, or a number is not finite.
+    Refused when its bytes are too many, too few or not those announced, or a number is not finite.
     """
     vector = np.empty(header.shape, header.dtype)
     flat = vector.reshape(-1)
-    raw, at, digest = memoryview(flat).cast("B"), 0, hashlib.sha256()
+    raw, at, digest = flat.data.cast("B"), 0, hashlib.sha256()
     for chunk in chunks:
         if not chunk or len(chunk) != min(CHUNK, len(raw) - at):
             raise Refused("size", f"a chunk of {len(chunk)} bytes after {at} of {len(raw)} bytes")

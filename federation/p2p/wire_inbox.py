@@ -76,8 +76,12 @@ class Inbox:
         if (header.session, place, header.digest) == (session, newest, digest):
             return "repeated"
         if (header.session, place) <= (session, newest):
-            text = f"round {place[0]} step {place[1]} again, after round {newest[0]} step {newest[1]}"
-            raise Refused("replayed", text + ("" if header.session == session else " of a new start"))
+            text = (
+                f"round {place[0]} step {place[1]} again, after round {newest[0]} step {newest[1]}"
+            )
+            raise Refused(
+                "replayed", text + ("" if header.session == session else " of a new start")
+            )
         if place < self._open:
             return "late"
         if header.round > self._open[0] + AHEAD:

@@ -52,7 +52,7 @@ class TurnedAway(Exception):
 
 @dataclass(frozen=True)
 class Patience:
-    """How long to go on: until a time of `time.monotonic`, and how often when there is no answer."""
+    """How long to go on: until a time of `time.monotonic`, and how often without an answer."""
 
     until: float
     tries: int | None = TRIES
@@ -76,6 +76,7 @@ class Line:
         self._lock = threading.Lock()
         self._connected_to = ""
         self._channel: Any = None
+        self._closed = False
 
     def send(self, header: Header, vector: Cut, patience: Patience) -> Receipt:
         """Send a vector; raises Unreachable or TurnedAway."""
@@ -115,12 +116,17 @@ class Line:
         self._count(bytes_received=header.size_bytes)
         return header, vector
 
-    def close(self) -> None:
-        """End the connection; calls on it end too."""
+    def reconnect(self) -> None:
+        """End the connection; the next call makes a new one."""
         with self._lock:
             if self._channel is not None:
                 self._channel.close()
             self._channel, self._connected_to = None, ""
+
+    def close(self) -> None:
+        """End the connection and all calls on it, for good."""
+        self._closed = True
+        self.reconnect()
 
     def _short(
         self, name: str, hello: Hello, patience: Patience, read: Callable[[bytes], Answer]
@@ -139,8 +145,8 @@ class Line:
                 raise Unreachable(f"{self._peer} has not answered in time")
             try:
                 return call(self._open(), min(left_s, MAX_CALL_S))
-            except ValueError:  # gRPC's answer on a channel that `close` has closed
-                raise Unreachable(f"the connection to {self._peer} was closed here") from None
+            except ValueError:
+                pass  # gRPC's word for a channel that was closed here, to connect anew or for good
             except (Refused, StopIteration) as error:
                 text = f"{self._peer} answers with what cannot be used: {error}"
                 raise TurnedAway(text) from None
@@ -149,6 +155,8 @@ class Line:
                 if patience.tries is not None and missed >= patience.tries:
                     text = f"{self._peer} could not be reached: {error.details()}"
                     raise Unreachable(text) from None
+            if self._closed:
+                raise Unreachable(f"the connection to {self._peer} was closed here")
             self._count(retries=1)
             time.sleep(min(pause_s * random.uniform(0.5, 1), max(0, left_s)))
             pause_s = min(2 * pause_s, MAX_PAUSE_S)
@@ -182,7 +190,7 @@ class Line:
             ("grpc.enable_http_proxy", 0),
             ("grpc.enable_retries", 0),  # ours count them
             ("grpc.initial_reconnect_backoff_ms", 100),
-            ("grpc.min_reconnect_backoff_ms", 100),
+            ("grpc.min_reconnect_backoff_ms", 5_000),  # this is how long a handshake may take
             ("grpc.max_reconnect_backoff_ms", 2_000),
             # Asked only while a call waits and nothing moves: a cut line is then found in 15 s.
             ("grpc.keepalive_time_ms", 10_000),

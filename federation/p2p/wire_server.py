@@ -38,7 +38,9 @@ class Server:
         pair = [(key, certificate)]
         shown = grpc.ssl_server_certificate_configuration(pair, root)
         credentials = grpc.dynamic_ssl_server_credentials(shown, self._knocked, True)
-        self._server = grpc.server(ThreadPoolExecutor(THREADS, f"{config.peer}-call"), options=OPTIONS)
+        self._server = grpc.server(
+            ThreadPoolExecutor(THREADS, f"{config.peer}-call"), options=OPTIONS
+        )
         try:
             self.port: int = self._server.add_secure_port(config.listen, credentials)
         except RuntimeError:

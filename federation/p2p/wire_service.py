@@ -5,8 +5,8 @@
     /covey.Peer/Greet    Hello -> Greeting
     /covey.Peer/Leave    Hello -> nothing
 
-TLS has shown that the caller's certificate is signed by the root. Who it is, whether the certificate
-is still good, and whether the message is its own, is asked here on every call.
+TLS has shown that the caller's certificate is signed by the root. Who it is, whether the
+certificate is still good, and whether the message is its own, is asked here on every call.
 """
 
 import threading
@@ -124,8 +124,7 @@ class Service:
                 return  # not reached: abort raises
             header, vector = published
             yield header.encoded()
-            for chunk in vector.chunks:
-                yield chunk
+            yield from vector.chunks
             self._owner.count(bytes_sent=vector.size_bytes)
 
     def _hello(self, caller: str, request: bytes) -> Hello:

@@ -25,17 +25,19 @@ class Hello(Wired):
     session: Whole
     round: Whole
     """The first that the sender has not begun."""
-    facts: Facts = {}
+    facts: Facts = Field(default_factory=dict)
 
 
 class Greeting(Wired):
     """The answer to a hello."""
 
     session: Whole
-    """The newest of the asking peer's that the other knows; 0 if none. A clock may have gone back."""
+    """The newest of the asking peer's that the other knows, 0 if none: its clock may have gone
+    back.
+    """
     round: Whole
     """The first that the answering peer has not begun."""
-    facts: Facts = {}
+    facts: Facts = Field(default_factory=dict)
 
 
 class Receipt(Wired):
