@@ -65,19 +65,22 @@ class Neighbours:
         with self._lock:
             return self._sessions.get(name, 0)
 
-    def greeted(self, name: str, session: int | None, round: int, ours: int, facts: Facts) -> None:
+    def greeted(self, name: str, session: int | None, round: int, ours: int, facts: Facts) -> int:
         """It said hello in this session, or answered ours (None). `round` and `ours`: the first
-        that it, and that we, had not begun.
+        that it, and that we, had not begun. Returns the first in which both take part.
         """
         with self._lock:
-            started = session is not None and session > self._sessions.get(name, 0)
-            if session is not None and started:
-                self._sessions[name] = session
-            news = self._get(name).greeted(max(round, ours), started)
+            is_new, known = name not in self._known, self._sessions.get(name, 0)
+            # Whoever says hello for the first time may be waited for since the beginning.
+            restarted = session is not None and session > known > 0
+            self._sessions[name] = max(known, session or 0)
+            news = self._get(name).greeted(round, ours, restarted)
+            from_round = self._get(name).from_round
             self._heard(name, round)
-        if news:
+        if news or is_new:
             message = f"{name} is here, at round {round}"
             self._note("peer_up", message, peer=name, round=round, facts=facts)
+        return from_round
 
     def left(self, name: str, round: int) -> None:
         """It said goodbye."""

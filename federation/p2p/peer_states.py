@@ -66,16 +66,17 @@ class Neighbour:
             self.from_round = 0
         return not was_up
 
-    def greeted(self, from_round: int, started: bool) -> bool:
-        """It said hello or answered ours; True when it was not up before or has just `started`.
+    def greeted(self, theirs: int, ours: int, restarted: bool) -> bool:
+        """It said hello or answered ours. True when it was not up before, or has started anew.
 
-        Both sides then begin with the first round that neither has begun, `from_round`. Between
-        two that are up nothing changes: one of them may be a round ahead.
+        Both sides then begin with the first round that neither has begun: `theirs` and `ours` are
+        those that each has not. Between two that are up nothing changes, since one of them may be a
+        round ahead; but as long as it has not begun, it may say that it begins later.
         """
-        was_up = self.state is State.UP
-        if not was_up or started:
-            self.state, self.from_round = State.UP, from_round
-        return not was_up or started
+        news = self.state is not State.UP or restarted
+        if news or self.from_round >= ours:
+            self.state, self.from_round = State.UP, max(theirs, ours)
+        return news
 
     def left(self) -> None:
         """It said goodbye."""

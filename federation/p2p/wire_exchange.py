@@ -92,10 +92,24 @@ class Exchange:
     def greet(self, peers: Collection[str], timeout_s: float) -> dict[str, Greeting]:
         """Say hello and wait for the answers of all; whoever does not answer in time is down.
 
-        An answer tells the first round that the other has not begun: a peer that joins or comes
-        back goes on with the latest, from a vector that it has fetched.
+        When others are at a later round, this peer goes on there: `round` tells, and the vector of
+        one of them can be fetched.
         """
         until = time.monotonic() + timeout_s
+        answers = self._greet_all(peers, until)
+        latest = max((answer.round for answer in answers.values()), default=0)
+        if latest > self._next_round:
+            self._next_round = latest
+            self._inbox.begin((latest, 0))
+            self._greet_all(answers, until)  # so that those behind do not wait for it before
+        return answers
+
+    @property
+    def round(self) -> int:
+        """The first that this peer has not begun."""
+        return self._next_round
+
+    def _greet_all(self, peers: Collection[str], until: float) -> dict[str, Greeting]:
         asked = {
             peer: self._pool.submit(self._greet, peer, Patience(until, tries=None))
             for peer in self._reachable(peers)
@@ -216,11 +230,13 @@ class Exchange:
 
     def hello_came(self, hello: Hello) -> Greeting:
         known = max(self._neighbours.session(hello.sender), self._inbox.session(hello.sender))
-        if hello.session >= known:
-            self._neighbours.greeted(
-                hello.sender, hello.session, hello.round, self._next_round, hello.facts
-            )
-        return Greeting(session=known, round=self._next_round, facts=self._facts)
+        place, ours = self._inbox.place, self._next_round
+        if hello.session < known:
+            return Greeting(session=known, round=ours, facts=self._facts)
+        both = self._neighbours.greeted(hello.sender, hello.session, hello.round, ours, hello.facts)
+        if both > place[0]:  # not in the round that is going on, whatever was thought before
+            self._inbox.give_up(hello.sender)
+        return Greeting(session=known, round=max(both, place[0]), facts=self._facts)
 
     def goodbye_came(self, sender: str) -> None:
         self._neighbours.left(sender, self._inbox.place[0])

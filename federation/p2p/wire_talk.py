@@ -36,7 +36,7 @@ class Greeting(Wired):
     back.
     """
     round: Whole
-    """The first that the answering peer has not begun."""
+    """The first in which the answering peer sends to the asking one and waits for it."""
     facts: Facts = Field(default_factory=dict)
 
 

@@ -35,20 +35,30 @@ def test_one_that_answers_but_sends_nothing_is_asked_ever_more_rarely():
             neighbour.failed(round)
             rounds.append(round)
         elif neighbour.is_due(round):
-            neighbour.greeted(round + 1, started=False)
+            neighbour.greeted(round + 1, round + 1, restarted=False)
     assert rounds == [0, 2, 5, 10, 19, 28, 37]
 
 
 def test_both_sides_begin_with_the_round_that_neither_has_begun():
     neighbour = Neighbour()
     neighbour.failed(3)
-    assert neighbour.greeted(8, started=False)
+    assert neighbour.greeted(theirs=8, ours=5, restarted=False)
     assert not neighbour.takes_part(7)
     assert neighbour.takes_part(8)
-    assert not neighbour.greeted(20, started=False)  # between two that are up nothing changes
-    assert neighbour.takes_part(8)
-    assert neighbour.greeted(20, started=True)  # but this one has started anew
+    assert not neighbour.greeted(theirs=9, ours=6, restarted=False)  # it says that it begins later
+    assert not neighbour.takes_part(8)
+    assert not neighbour.greeted(theirs=20, ours=10, restarted=False)  # it is there: only ahead
+    assert neighbour.takes_part(10)
+    assert neighbour.greeted(theirs=3, ours=20, restarted=True)
     assert not neighbour.takes_part(19)
+    assert neighbour.takes_part(20)
+
+
+def test_one_that_says_hello_for_the_first_time_takes_part_from_the_beginning():
+    """Its neighbour may have begun round 0, and waits for it there."""
+    neighbour = Neighbour()
+    assert not neighbour.greeted(theirs=0, ours=1, restarted=False)
+    assert neighbour.takes_part(0)
 
 
 def test_one_that_has_left_is_not_asked_until_it_says_hello():
@@ -57,13 +67,13 @@ def test_one_that_has_left_is_not_asked_until_it_says_hello():
     neighbour.failed(3)
     assert neighbour.state is State.LEFT
     assert not any(neighbour.is_due(round) or neighbour.takes_part(round) for round in range(50))
-    assert neighbour.greeted(50, started=True)
+    assert neighbour.greeted(0, 50, restarted=True)
     assert neighbour.takes_part(50)
 
 
 def test_one_that_starts_anew_within_a_round_is_not_down_for_it():
     neighbour = Neighbour()
-    neighbour.greeted(6, started=True)
+    neighbour.greeted(2, 6, restarted=True)
     assert not neighbour.failed(5)
     assert neighbour.takes_part(6)
 
@@ -71,6 +81,6 @@ def test_one_that_starts_anew_within_a_round_is_not_down_for_it():
 def test_a_question_that_comes_to_nothing_does_not_undo_a_hello():
     neighbour = Neighbour()
     neighbour.failed(3)
-    neighbour.greeted(5, started=True)
+    neighbour.greeted(5, 5, restarted=True)
     neighbour.unanswered(4)
     assert neighbour.takes_part(5)

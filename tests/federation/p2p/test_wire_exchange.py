@@ -51,7 +51,9 @@ def test_greetings_tell_rounds_and_facts(make_peers):
     assert answers.keys() == {"peer-1"}
     assert (answers["peer-1"].round, answers["peer-1"].facts) == (7, {"samples": 11})
     known = peers.running["peer-1"].neighbours()["peer-0"]
-    assert (known.round, known.from_round) == (4, 7)
+    assert (known.round, known.from_round) == (7, 7)
+    assert peers.running["peer-0"].round == 7
+    assert peers.said("peer_up", at="peer-1") == ["peer-0 is here, at round 4"]
     assert peers.running["peer-0"].neighbours()["peer-2"].state is State.DOWN
 
 
@@ -203,9 +205,7 @@ def test_a_fast_neighbour_waits_until_it_is_not_too_far_ahead(make_peers):
     )
     fast.start()
     wait_for(lambda: two.figures().get("held_back", 0) > 0)
-    got = [
-        two.exchange(round, 0, vector(0), [], 20, receive_from=["peer-0"]) for round in range(8)
-    ]
+    got = [two.exchange(round, 0, vector(0), [], 20, receive_from=["peer-0"]) for round in range(8)]
     fast.join()
     assert [float(theirs["peer-0"][0]) for theirs in got] == list(range(8))
 
