@@ -34,6 +34,7 @@ from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 VECTOR = "vector"
 THREADS = 64
 ASK_TRIES = 2
+GREET_AGAIN_S = 5.0
 GRACE_S = 0.5
 
 
@@ -95,13 +96,13 @@ class Exchange:
         When others are at a later round, this peer goes on there: `round` tells, and the vector of
         one of them can be fetched.
         """
-        until = time.monotonic() + timeout_s
-        answers = self._greet_all(peers, until)
+        answers = self._greet_all(peers, Patience(time.monotonic() + timeout_s, tries=None))
         latest = max((answer.round for answer in answers.values()), default=0)
         if latest > self._next_round:
             self._next_round = latest
             self._inbox.begin((latest, 0))
-            self._greet_all(answers, until)  # so that those behind do not wait for it before
+            # So that those behind do not wait for it before. They have just answered.
+            self._greet_all(answers, Patience(time.monotonic() + GREET_AGAIN_S))
         return answers
 
     @property
@@ -109,10 +110,9 @@ class Exchange:
         """The first that this peer has not begun."""
         return self._next_round
 
-    def _greet_all(self, peers: Collection[str], until: float) -> dict[str, Greeting]:
+    def _greet_all(self, peers: Collection[str], patience: Patience) -> dict[str, Greeting]:
         asked = {
-            peer: self._pool.submit(self._greet, peer, Patience(until, tries=None))
-            for peer in self._reachable(peers)
+            peer: self._pool.submit(self._greet, peer, patience) for peer in self._reachable(peers)
         }
         answers: dict[str, Greeting] = {}
         for peer, asking in asked.items():
