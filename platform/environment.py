@@ -50,13 +50,19 @@ def prepare_libraries(own_ray: bool = False) -> None:
     os.environ.setdefault("RAY_DASHBOARD_SUBPROCESS_MODULE_WAIT_READY_TIMEOUT", "120")
     # Or the last bits of a product depend on where in memory its numbers happen to lie.
     os.environ.setdefault("MKL_CBWR", "AUTO,STRICT")
-    # Or each connection that a peer turns away is a line on standard error.
-    os.environ.setdefault("GRPC_VERBOSITY", "ERROR")
     os.environ.setdefault("FLWR_TELEMETRY_ENABLED", "0")
     os.environ.setdefault("FLWR_DISABLE_UPDATE_CHECK", "1")
     os.environ.setdefault("SDL_VIDEODRIVER", "dummy")
     os.environ.setdefault("SDL_AUDIODRIVER", "dummy")  # or games complain that there is no card
     os.environ.setdefault("MUJOCO_GL", "disable")
+
+
+def silence_grpc() -> None:
+    """Call before gRPC is imported in a process that listens to strangers.
+
+    It writes a line to standard error for each that it turns away, with their own bytes in it.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
 
 
 def threads_give_way() -> None:

@@ -1,4 +1,4 @@
-"""The file that a peer is started with, `peer.yaml`: who it is, where it listens, whom it trusts."""
+"""The file that a peer is started with: who it is, where it listens, whom it trusts."""
 
 from pathlib import Path
 from typing import Annotated

@@ -3,7 +3,7 @@
     DIR/root.pem, root.key      the root that signed all certificates; its key stays here
     DIR/peers.yaml              all peers: names, addresses, fingerprints
     DIR/revoked.txt             fingerprints that are no longer good: none at first
-    DIR/peer-0/                 peer.yaml, peer.pem, peer.key, and copies of those above but root.key
+    DIR/peer-0/                 peer.yaml, peer.pem, peer.key; copies of those above but root.key
 
 All files can be read by their owner only.
 """

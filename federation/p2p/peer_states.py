@@ -54,7 +54,7 @@ class Neighbour:
         return True
 
     def unanswered(self, round: int) -> None:
-        """The question of a round, whether it is back, brought nothing; it may be back meanwhile."""
+        """The question whether it is back brought nothing; it may have come back meanwhile."""
         if self.state is State.DOWN:
             self._ask_later(round)
 

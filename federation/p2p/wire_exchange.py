@@ -10,11 +10,9 @@ with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note
 """
 
 import time
-from collections import Counter
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future, ThreadPoolExecutor
+from concurrent.futures import Future
 from pathlib import Path
-from threading import Lock
 from types import TracebackType
 
 import numpy as np
@@ -23,17 +21,17 @@ from covey.federation.p2p.peer_config import PeerConfig
 from covey.federation.p2p.peer_neighbours import Neighbours
 from covey.federation.p2p.peer_roster import Roster
 from covey.federation.p2p.peer_states import Neighbour
+from covey.federation.p2p.wire_calls import Calls
+from covey.federation.p2p.wire_figures import Figures
 from covey.federation.p2p.wire_header import Cut, Form, Header, Vector, cut
 from covey.federation.p2p.wire_inbox import Inbox
-from covey.federation.p2p.wire_line import TRIES, Line, Patience, TurnedAway, Unreachable
+from covey.federation.p2p.wire_line import Patience
 from covey.federation.p2p.wire_refusal import Note, Refusals, Refused
 from covey.federation.p2p.wire_server import Server
 from covey.federation.p2p.wire_service import Service
 from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 
 VECTOR = "vector"
-THREADS = 64
-ASK_TRIES = 2
 GREET_AGAIN_S = 5.0
 GRACE_S = 0.5
 
@@ -54,13 +52,9 @@ class Exchange:
         self._forms = forms
         self._facts = facts or {}
         self._note = note
-        self._lock = Lock()
-        self._figures: Counter[str] = Counter()
-        self._session = time.time_ns()
         self._next_round = 0
         self._published: tuple[Header, Cut] | None = None
-        self._asking: set[str] = set()
-        self._lines: dict[str, Line] = {}
+        self._figures = Figures()
         self._refusals = Refusals(note)
         self._roster = Roster(Path(config.peers), Path(config.revoked), note)
         self._inbox = Inbox()
@@ -69,9 +63,26 @@ class Exchange:
         self.port = self._server.port
         allowed = None if config.neighbours is None else frozenset(config.neighbours)
         self._service = Service(
-            self._roster, allowed, forms, self._inbox, self._refusals, self, self._server.called
+            self._roster,
+            allowed,
+            forms,
+            self._inbox,
+            self._refusals,
+            self._figures,
+            self,
+            self._server.called,
         )
-        self._pool = ThreadPoolExecutor(THREADS, f"{self.name}-line")
+        self._calls = Calls(
+            self.name,
+            self._roster,
+            self._server.credentials,
+            self._neighbours,
+            self._inbox,
+            self._figures,
+            note,
+            self._facts,
+            lambda: self._next_round,
+        )
 
     def __enter__(self) -> "Exchange":
         return self
@@ -96,32 +107,19 @@ class Exchange:
         When others are at a later round, this peer goes on there: `round` tells, and the vector of
         one of them can be fetched.
         """
-        answers = self._greet_all(peers, Patience(time.monotonic() + timeout_s, tries=None))
+        answers = self._calls.greet(peers, Patience(time.monotonic() + timeout_s, tries=None))
         latest = max((answer.round for answer in answers.values()), default=0)
         if latest > self._next_round:
             self._next_round = latest
             self._inbox.begin((latest, 0))
             # So that those behind do not wait for it before. They have just answered.
-            self._greet_all(answers, Patience(time.monotonic() + GREET_AGAIN_S))
+            self._calls.greet(answers, Patience(time.monotonic() + GREET_AGAIN_S))
         return answers
 
     @property
     def round(self) -> int:
         """The first that this peer has not begun."""
         return self._next_round
-
-    def _greet_all(self, peers: Collection[str], patience: Patience) -> dict[str, Greeting]:
-        asked = {
-            peer: self._pool.submit(self._greet, peer, patience) for peer in self._reachable(peers)
-        }
-        answers: dict[str, Greeting] = {}
-        for peer, asking in asked.items():
-            answer = asking.result()
-            if isinstance(answer, str):
-                self._neighbours.failed(peer, self._next_round, answer)
-            else:
-                answers[peer] = answer
-        return answers
 
     def exchange(
         self,
@@ -148,12 +146,10 @@ class Exchange:
         self._inbox.begin(place)
         incoming = neighbours if receive_from is None else receive_from
         # Asked before anything is sent: what comes in meanwhile may bring somebody back.
-        send_to = self._neighbours.taking_part(self._reachable(neighbours), round)
-        wait_for = self._neighbours.taking_part(self._reachable(incoming), round)
-        self._ask_those_that_are_down({*neighbours, *incoming}, round, until)
-        sent = {
-            peer: self._pool.submit(self._send, peer, header, pieces, until) for peer in send_to
-        }
+        send_to = self._neighbours.taking_part(self._calls.possible(neighbours), round)
+        wait_for = self._neighbours.taking_part(self._calls.possible(incoming), round)
+        self._calls.ask({*neighbours, *incoming}, round, until)
+        sent = self._calls.send(send_to, header, pieces, until)
         arrived = self._inbox.collect(wait_for, place, until)
         problems = _problems(sent)
         missing = [peer for peer in wait_for if peer not in arrived]
@@ -169,38 +165,30 @@ class Exchange:
 
     def publish(self, round: int, vector: Vector, kind: str = VECTOR) -> None:
         """Let others fetch this vector; a copy is kept until the next one."""
-        ready = self._ready(round, 0, kind, vector)
-        with self._lock:
-            self._published = ready
+        self._published = self._ready(round, 0, kind, vector)
 
     def fetch(self, peer: str, timeout_s: float, kind: str = VECTOR) -> tuple[int, Vector] | None:
         """The round and the vector that a peer has published; None when there is none to be had."""
         patience = Patience(time.monotonic() + timeout_s)
-        try:
-            header, vector = self._line(peer).fetch(self._hello(), self._forms[kind], patience)
-        except (Unreachable, TurnedAway) as error:
-            self._note("fetch_failed", f"no vector from {peer}: {error}", peer=peer)
+        fetched = self._calls.fetch(peer, self._forms[kind], patience)
+        if isinstance(fetched, str):
+            self._note("fetch_failed", f"no vector from {peer}: {fetched}", peer=peer)
             return None
-        return header.round, vector
+        return fetched[0].round, fetched[1]
 
     def leave(self, timeout_s: float = 2.0) -> None:
         """Say goodbye to all neighbours that are there, so that nobody waits for this peer."""
+        up = self._neighbours.taking_part(self.neighbours(), self._next_round)
         patience = Patience(time.monotonic() + timeout_s, tries=1)
-        up = self._reachable(self._neighbours.taking_part(self.neighbours(), self._next_round))
-        for told in [self._pool.submit(self._leave, peer, patience) for peer in up]:
-            told.result()
+        self._calls.leave(self._calls.possible(up), patience)
 
     def neighbours(self) -> dict[str, Neighbour]:
         """Whoever this peer has dealt with: up, down or left, and the round it was heard at."""
         return self._neighbours.view()
 
     def figures(self) -> dict[str, int]:
-        """Counts since the start: messages and bytes sent and received, retries, `repeated` and
-        `late` messages, calls that were `held_back` as too early, and all that were `refused`.
-        """
-        with self._lock:
-            figures = dict(self._figures)
-        return {**figures, "refused": sum(self.refused_by_reason().values())}
+        """Counts since the start, by the names of `Figures`, and all that was `refused`."""
+        return {**self._figures.view(), "refused": sum(self.refused_by_reason().values())}
 
     def refused_by_reason(self) -> dict[str, int]:
         """How many calls and connections were turned away, by reason."""
@@ -219,9 +207,7 @@ class Exchange:
     def close(self) -> None:
         """End all connections and stop listening."""
         self._server.stop(GRACE_S)
-        for line in list(self._lines.values()):
-            line.close()
-        self._pool.shutdown()
+        self._calls.close()
 
     # What the service asks for: see `Owner`.
 
@@ -243,19 +229,14 @@ class Exchange:
         self._inbox.give_up(sender)
 
     def published(self) -> tuple[Header, Cut] | None:
-        with self._lock:
-            return self._published
-
-    def count(self, **figures: int) -> None:
-        with self._lock:
-            self._figures.update(figures)
+        return self._published
 
     def _ready(self, round: int, step: int, kind: str, vector: Vector) -> tuple[Header, Cut]:
         pieces = cut(vector)
         header = Header(
             run=self._roster.run,
             sender=self.name,
-            session=self._session,
+            session=self._calls.session,
             round=round,
             step=step,
             kind=kind,
@@ -270,82 +251,6 @@ class Exchange:
         if vector.dtype.kind in "fc" and not np.isfinite(vector).all():
             raise ValueError("the vector holds numbers that are not finite")
         return header, pieces
-
-    def _reachable(self, peers: Collection[str]) -> list[str]:
-        listed = self._roster.peers()
-        return [peer for peer in peers if peer in listed and not self._roster.is_revoked(peer)]
-
-    def _line(self, peer: str) -> Line:
-        with self._lock:
-            if peer not in self._lines:
-                self._lines[peer] = Line(
-                    peer,
-                    lambda: self._roster.peers()[peer].address,
-                    self._server.credentials,
-                    self.count,
-                )
-            return self._lines[peer]
-
-    def _send(self, peer: str, header: Header, pieces: Cut, until: float) -> str | None:
-        """Why it did not work; None if it did."""
-        try:
-            receipt = self._line(peer).send(header, pieces, Patience(until, TRIES))
-        except (Unreachable, TurnedAway) as error:
-            self._inbox.give_up(peer)
-            if isinstance(error, TurnedAway):
-                self._note("refused_by", str(error), peer=peer, round=header.round)
-            return str(error)
-        self._neighbours.heard(peer, receipt.round)
-        if receipt.verdict == "late":  # it is done with this round and will send nothing more
-            self._inbox.give_up(peer)
-        return None
-
-    def _ask_those_that_are_down(self, peers: Collection[str], round: int, until: float) -> None:
-        """In the background: nobody waits for the answers, which count from the next round on."""
-        due = self._neighbours.due(self._reachable(peers), round)
-        with self._lock:
-            due = [peer for peer in due if peer not in self._asking]
-            self._asking.update(due)
-        for peer in due:
-            self._pool.submit(self._ask, peer, round, Patience(until, ASK_TRIES))
-
-    def _ask(self, peer: str, round: int, patience: Patience) -> None:
-        try:
-            self._line(peer).reconnect()  # at once: gRPC's own pauses have grown meanwhile
-            if isinstance(self._greet(peer, patience), str):
-                self._neighbours.unanswered(peer, round)
-        finally:
-            with self._lock:
-                self._asking.discard(peer)
-
-    def _hello(self) -> Hello:
-        return Hello(
-            run=self._roster.run,
-            sender=self.name,
-            session=self._session,
-            round=self._next_round,
-            facts=self._facts,
-        )
-
-    def _greet(self, peer: str, patience: Patience) -> Greeting | str:
-        """The answer, or why there is none."""
-        hello = self._hello()
-        try:
-            greeting = self._line(peer).greet(hello, patience)
-            if greeting.session > hello.session:  # this machine's clock has gone back
-                with self._lock:
-                    self._session = max(self._session, greeting.session + 1)
-                return self._greet(peer, patience)
-        except (Unreachable, TurnedAway) as error:
-            return str(error)
-        self._neighbours.greeted(peer, None, greeting.round, hello.round, greeting.facts)
-        return greeting
-
-    def _leave(self, peer: str, patience: Patience) -> None:
-        try:
-            self._line(peer).leave(self._hello(), patience)
-        except (Unreachable, TurnedAway):
-            pass  # it will find out
 
 
 def _problems(sent: Mapping[str, "Future[str | None]"]) -> dict[str, str]:

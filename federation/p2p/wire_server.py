@@ -12,6 +12,8 @@ from covey.federation.p2p.wire_line import FRAME
 from covey.federation.p2p.wire_refusal import Refusals
 from covey.platform.errors import UserError
 
+Credentials = Any
+"""gRPC's, of the calling side; its own type has no annotations."""
 THREADS = 16
 HANDSHAKE_S = 10
 MAX_METADATA = 8_192
@@ -47,7 +49,7 @@ class Server:
             text = f"listen: {config.listen} cannot be had; another process may listen there"
             raise UserError(f"{config.peer}: {text}, or a TLS file is wrong") from None
         self._door = door(refusals, self.port)
-        self.credentials = grpc.ssl_channel_credentials(root, key, certificate)
+        self.credentials: Credentials = grpc.ssl_channel_credentials(root, key, certificate)
 
     def start(self, handler: Any) -> None:
         """Answer calls from now on."""

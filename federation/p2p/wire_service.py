@@ -19,6 +19,7 @@ from urllib.parse import unquote
 import grpc
 
 from covey.federation.p2p.peer_roster import Roster
+from covey.federation.p2p.wire_figures import Figures
 from covey.federation.p2p.wire_header import HEADER_KEY, Cut, Form, Header, joined, parse_header
 from covey.federation.p2p.wire_inbox import Inbox
 from covey.federation.p2p.wire_refusal import NotNow, Refusals, Refused
@@ -46,9 +47,6 @@ class Owner(Protocol):
     def published(self) -> tuple[Header, Cut] | None:
         """What may be fetched."""
 
-    def count(self, **figures: int) -> None:
-        """Add to the figures of these names."""
-
 
 class Service:
     """Handlers of the calls; they run in the server's threads."""
@@ -60,6 +58,7 @@ class Service:
         forms: Mapping[str, Form],
         inbox: Inbox,
         refusals: Refusals,
+        figures: Figures,
         owner: Owner,
         called: Callable[[str], None],
     ) -> None:
@@ -71,6 +70,7 @@ class Service:
         self._forms = forms
         self._inbox = inbox
         self._refusals = refusals
+        self._figures = figures
         self._owner = owner
         self._called = called
         self._lock = threading.Lock()
@@ -100,10 +100,10 @@ class Service:
                 if verdict == "new":
                     verdict = self._inbox.put(header, joined(header, _alive(chunks)))
             if verdict == "new":
-                self._owner.count(messages_received=1, bytes_received=header.size_bytes)
+                self._figures.count(messages_received=1, bytes_received=header.size_bytes)
                 self._owner.vector_came(header)
             else:
-                self._owner.count(**{verdict: 1})
+                self._figures.count(**{verdict: 1})
             return Receipt(verdict=verdict, round=self._inbox.place[0]).encoded()
 
     def _greet(self, request: bytes, context: Any) -> bytes:
@@ -125,7 +125,7 @@ class Service:
             header, vector = published
             yield header.encoded()
             yield from vector.chunks
-            self._owner.count(bytes_sent=vector.size_bytes)
+            self._figures.count(bytes_sent=vector.size_bytes)
 
     def _hello(self, caller: str, request: bytes) -> Hello:
         hello = parse_talk(request, Hello)
@@ -155,7 +155,7 @@ class Service:
             self._refusals.count(name, refused.reason, str(refused))
             context.abort(refused.code, f"{refused.reason}: {refused}")
         except NotNow as early:
-            self._owner.count(held_back=1)
+            self._figures.count(held_back=1)
             context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, str(early))
 
     @contextmanager

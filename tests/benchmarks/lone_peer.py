@@ -20,10 +20,14 @@ from pathlib import Path
 
 import numpy as np
 
-from covey.federation.p2p.peer_config import load_peer_config
-from covey.federation.p2p.wire_exchange import Exchange
-from covey.federation.p2p.wire_header import Form, Vector
-from covey.platform.errors import UserError
+from covey.platform.environment import silence_grpc
+
+silence_grpc()
+
+from covey.federation.p2p.peer_config import load_peer_config  # noqa: E402
+from covey.federation.p2p.wire_exchange import Exchange  # noqa: E402
+from covey.federation.p2p.wire_header import Form, Vector  # noqa: E402
+from covey.platform.errors import UserError  # noqa: E402
 
 TCP_INFO, BYTES_ACKED_AT = 11, 120
 _lock = threading.Lock()

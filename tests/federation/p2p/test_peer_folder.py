@@ -207,7 +207,8 @@ def context(kind, home, trust):
     return made
 
 one, two = (Path(name) for name in sys.argv[1:])
-server, client = context(ssl.PROTOCOL_TLS_SERVER, one, one), context(ssl.PROTOCOL_TLS_CLIENT, two, two)
+server = context(ssl.PROTOCOL_TLS_SERVER, one, one)
+client = context(ssl.PROTOCOL_TLS_CLIENT, two, two)
 down, up = ssl.MemoryBIO(), ssl.MemoryBIO()
 waiting = {
     client.wrap_bio(down, up, server_hostname="peer-0"),

@@ -1,3 +1,4 @@
+import socket
 import threading
 import time
 
@@ -224,7 +225,7 @@ def test_a_peer_that_moves_is_found_when_the_list_changes(make_peers, make_wire)
 def test_a_clock_that_went_back_keeps_nobody_out(make_peers):
     peers = make_peers(2)
     one, two = peers.start_all()
-    one._session += 10**18
+    one._calls.session += 10**18
     peers.round(0)
     peers.stop("peer-0")
     back = peers.start("peer-0", round=1)
@@ -261,7 +262,7 @@ def test_a_peer_does_not_send_what_the_others_would_refuse(make_peers, wrong, sa
 def test_a_port_that_is_taken_is_one_line(make_peers):
     peers = make_peers(2)
     peers.start("peer-0")
-    with pytest.raises(UserError, match="peer-1: listen: .* cannot be had"):
+    with pytest.raises(UserError, match=r"peer-1: listen: .* cannot be had"):
         peers.start("peer-1", listen=peers.addresses[0])
 
 
@@ -281,3 +282,18 @@ def run_all(*calls):
         thread.start()
     for thread in threads:
         thread.join()
+
+
+def test_a_neighbour_that_hangs_costs_one_deadline(make_peers):
+    """Its system still takes connections, but nobody answers: as of a stopped process."""
+    peers = make_peers(2)
+    one = peers.start("peer-0")
+    with socket.create_server(("127.0.0.1", peers.port("peer-1"))):
+        begun = time.monotonic()
+        assert one.exchange(0, 0, vector(0), ["peer-1"], timeout_s=1) == {}
+        assert 1 <= time.monotonic() - begun < 3
+        begun = time.monotonic()
+        for round in range(1, 6):
+            assert one.exchange(round, 0, vector(0), ["peer-1"], timeout_s=30) == {}
+        assert time.monotonic() - begun < 1
+    assert len(peers.said("peer_down")) == 1
