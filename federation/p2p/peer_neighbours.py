@@ -55,6 +55,11 @@ class Neighbours:
         if back:
             self._note("peer_up", f"{name} is back in round {round}", peer=name, round=round)
 
+    def took(self, name: str) -> None:
+        """It has taken a vector, and none is expected from it."""
+        with self._lock:
+            self._get(name).failures = 0
+
     def heard(self, name: str, round: int) -> None:
         """It has told which round it is at."""
         with self._lock:

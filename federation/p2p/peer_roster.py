@@ -19,7 +19,8 @@ class Roster:
     """Re-read when a file has changed, which a look at it tells on each call."""
 
     def __init__(self, peers: Path, revoked: Path, note: Callable[[str, str], None]) -> None:
-        """`note(kind, message)` is told when a changed file cannot be read: the old content stays.
+        """`note(kind, message)` is told when a file has changed; when it cannot be read, the old
+        content stays.
 
         UserError when they cannot be read now.
         """
@@ -69,6 +70,7 @@ class _Watched(Generic[Content]):
             self._seen = seen
             try:
                 self._content = self._read(self._path)
+                self._note("peer_file", f"{self._path} has changed, and is read again")
             except UserError as error:
                 self._note("peer_file", f"{error}; what it said before still holds")
         return self._content

@@ -26,7 +26,7 @@ class Neighbour:
 
     state: State = State.UP
     failures: int = 0
-    """Exchanges that failed since a vector last came from it."""
+    """Exchanges that failed since one with it last worked."""
     ask_round: int = 0
     """When down: the first round in which it is asked again."""
     from_round: int = 0

@@ -11,7 +11,6 @@ with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note
 
 import time
 from collections.abc import Collection, Mapping
-from concurrent.futures import Future
 from pathlib import Path
 from types import TracebackType
 
@@ -24,7 +23,7 @@ from covey.federation.p2p.peer_states import Neighbour
 from covey.federation.p2p.wire_calls import Calls
 from covey.federation.p2p.wire_figures import Figures
 from covey.federation.p2p.wire_header import Cut, Form, Header, Vector, cut
-from covey.federation.p2p.wire_inbox import Inbox
+from covey.federation.p2p.wire_inbox import Arrived, Inbox
 from covey.federation.p2p.wire_line import Patience
 from covey.federation.p2p.wire_refusal import Note, Refusals, Refused
 from covey.federation.p2p.wire_server import Server
@@ -151,17 +150,21 @@ class Exchange:
         self._calls.ask({*neighbours, *incoming}, round, until)
         sent = self._calls.send(send_to, header, pieces, until)
         arrived = self._inbox.collect(wait_for, place, until)
-        problems = _problems(sent)
+        problems = {peer: problem for peer, done in sent.items() if (problem := done.result())}
         missing = [peer for peer in wait_for if peer not in arrived]
         arrived |= self._inbox.collect(missing, place, 0)  # came while the others were sent to
         self._inbox.finish(place)
-        for peer in {*send_to, *wait_for}:
-            if peer in wait_for and peer not in arrived:
-                why = problems.get(peer, f"it sent nothing for step {step} in {timeout_s:g} s")
+        theirs = self._of_kind(kind, arrived)
+        for peer in wait_for:
+            if peer not in theirs:
+                why = problems.get(peer, f"nothing came from it for step {step}")
                 self._neighbours.failed(peer, round, why)
-            elif peer in problems and peer not in arrived:
+        for peer in set(send_to) - set(wait_for):  # nothing comes from these: their answers count
+            if peer in problems:
                 self._neighbours.failed(peer, round, problems[peer])
-        return arrived
+            else:
+                self._neighbours.took(peer)
+        return theirs
 
     def publish(self, round: int, vector: Vector, kind: str = VECTOR) -> None:
         """Let others fetch this vector; a copy is kept until the next one."""
@@ -231,6 +234,13 @@ class Exchange:
     def published(self) -> tuple[Header, Cut] | None:
         return self._published
 
+    def _of_kind(self, kind: str, arrived: Mapping[str, Arrived]) -> dict[str, Vector]:
+        for peer, other in arrived.items():
+            if other.kind != kind:
+                text = f"a vector of kind {other.kind}, {kind} is expected here"
+                self._refusals.count(peer, "kind", text)
+        return {peer: other.vector for peer, other in arrived.items() if other.kind == kind}
+
     def _ready(self, round: int, step: int, kind: str, vector: Vector) -> tuple[Header, Cut]:
         pieces = cut(vector)
         header = Header(
@@ -251,9 +261,3 @@ class Exchange:
         if vector.dtype.kind in "fc" and not np.isfinite(vector).all():
             raise ValueError("the vector holds numbers that are not finite")
         return header, pieces
-
-
-def _problems(sent: Mapping[str, "Future[str | None]"]) -> dict[str, str]:
-    """What went wrong, by peer, once all have been sent to."""
-    results = {peer: future.result() for peer, future in sent.items()}
-    return {peer: problem for peer, problem in results.items() if problem is not None}

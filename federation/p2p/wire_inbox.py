@@ -5,7 +5,7 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Literal, NamedTuple
 
 from covey.federation.p2p.wire_header import Header, Vector
 from covey.federation.p2p.wire_refusal import NotNow, Refused
@@ -19,12 +19,19 @@ Place = tuple[int, int]
 Verdict = Literal["new", "repeated", "late"]
 
 
+class Arrived(NamedTuple):
+    """A vector in the inbox."""
+
+    kind: str
+    vector: Vector
+
+
 class Inbox:
     """Filled by the service's threads, emptied by the peer's."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._vectors: dict[tuple[str, Place], Vector] = {}
+        self._vectors: dict[tuple[str, Place], Arrived] = {}
         self._arriving: Counter[str] = Counter()
         self._newest: dict[str, tuple[int, Place, str]] = {}
         """For each sender the session, place and digest of the last vector taken."""
@@ -66,7 +73,7 @@ class Inbox:
             verdict = self._judge(header, arrived=True)
             if verdict == "new":
                 self._newest[header.sender] = (header.session, place, header.digest)
-                self._vectors[header.sender, place] = vector
+                self._vectors[header.sender, place] = Arrived(header.kind, vector)
                 self._changed.notify_all()
         return verdict
 
@@ -108,7 +115,7 @@ class Inbox:
             self._given_up.add(sender)
             self._changed.notify_all()
 
-    def collect(self, senders: Collection[str], place: Place, until: float) -> dict[str, Vector]:
+    def collect(self, senders: Collection[str], place: Place, until: float) -> dict[str, Arrived]:
         """The vectors of one place, once all are here that are still waited for.
 
         `until` is of `time.monotonic`; whoever has sent nothing by then is left out.
@@ -121,7 +128,7 @@ class Inbox:
                 if not self._changed.wait(max(0.0, until - time.monotonic())):
                     break
             found = {sender: self._vectors.pop((sender, place), None) for sender in senders}
-        return {sender: vector for sender, vector in found.items() if vector is not None}
+        return {sender: arrived for sender, arrived in found.items() if arrived is not None}
 
     def _move_to(self, place: Place) -> None:
         self._open = max(self._open, place)

@@ -116,6 +116,7 @@ def test_a_roster_is_read_again_when_its_files_change(tmp_path):
     (folder / "revoked.txt").unlink()
     assert roster.is_revoked("peer-1")
     assert [note.rpartition("revoked.txt")[2] for note in notes] == [
+        " has changed, and is read again",
         ":1: 'nonsense' is no SHA-256 fingerprint; what it said before still holds",
         ": No such file or directory; what it said before still holds",
     ]

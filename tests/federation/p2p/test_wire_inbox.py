@@ -36,9 +36,9 @@ def test_each_vector_is_handed_out_once_and_at_its_own_place():
     assert take(inbox, header(0), 1) == take(inbox, header(0, step=1), 2) == "new"
     assert take(inbox, header(0, sender="b"), 3) == "new"
     first = inbox.collect(["a", "b"], (0, 0), NOW)
-    assert {name: float(vector[0]) for name, vector in first.items()} == {"a": 1, "b": 3}
+    assert {name: float(arrived.vector[0]) for name, arrived in first.items()} == {"a": 1, "b": 3}
     assert inbox.collect(["a"], (0, 0), NOW) == {}
-    assert float(inbox.collect(["a", "b"], (0, 1), NOW)["a"][0]) == 2
+    assert float(inbox.collect(["a", "b"], (0, 1), NOW)["a"].vector[0]) == 2
 
 
 def test_the_same_message_again_is_no_fault_and_any_other_old_one_is():

@@ -119,6 +119,14 @@ def test_replayed_messages(peers, channel):
     )
 
 
+def test_a_vector_of_a_kind_that_belongs_elsewhere(peers, channel):
+    coded = cut(np.zeros(7, np.uint8))
+    assert send(channel, peers.header("peer-1", coded, kind="coded"), coded.chunks)[0] == "OK"
+    got = peers.running["peer-0"].exchange(0, 0, vector(1), [], 5, receive_from=["peer-1"])
+    assert got == {}
+    assert refused(peers) == {"kind": 1}
+
+
 def test_too_early_is_no_fault(peers, channel):
     status, text = send(channel, peers.header("peer-1", pieces(), round=99), pieces().chunks)
     assert (status, text) == ("RESOURCE_EXHAUSTED", "round 99 is too early, this is round 0")
@@ -165,6 +173,7 @@ def test_a_revoked_certificate_on_a_connection_that_is_open(peers, channel):
     assert status == "UNAUTHENTICATED"
     assert "is revoked" in text
     assert refused(peers) == {"revoked": 1}
+    assert peers.said("peer_file")[0].endswith("revoked.txt has changed, and is read again")
     assert peers.said("refused")[0].startswith("refused peer-1: its certificate ")
     # Nor is anything sent to it any more.
     peers.running["peer-0"].exchange(1, 0, vector(1), ["peer-1"], 5)
