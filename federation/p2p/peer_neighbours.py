@@ -80,6 +80,7 @@ class Neighbours:
             restarted = session is not None and session > known > 0
             self._sessions[name] = max(known, session or 0)
             news = self._get(name).greeted(round, ours, restarted)
+            self._get(name).facts = facts
             from_round = self._get(name).from_round
             self._heard(name, round)
         if news or is_new:

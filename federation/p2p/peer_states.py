@@ -3,7 +3,8 @@
 Pure: rounds go in, answers come out. `wire_exchange.py` feeds it.
 """
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from enum import StrEnum
 
 MAX_GAP = 8
@@ -33,6 +34,8 @@ class Neighbour:
     """The first round in which both sides know that the other takes part."""
     round: int = 0
     """The latest that it was heard to be at."""
+    facts: Mapping[str, int | float | str] = field(default_factory=dict)
+    """What it told of itself when it said hello, or answered ours."""
 
     def takes_part(self, round: int) -> bool:
         """Whether to send to it, and to wait for it, in this round."""

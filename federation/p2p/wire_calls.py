@@ -50,6 +50,7 @@ class Calls:
         self._pool = ThreadPoolExecutor(THREADS, f"{name}-line")
         self.session = time.time_ns()
         """Greater than before the last start, unless the clock went back: see `_greet`."""
+        self._hello().encoded()  # ValueError here, and not in some thread, for too many facts
 
     def possible(self, peers: Collection[str]) -> list[str]:
         """Those of the peers that are listed and whose certificates are good."""
@@ -87,12 +88,13 @@ class Calls:
         for peer in due:
             self._pool.submit(self._ask, peer, round, Patience(until, ASK_TRIES))
 
-    def fetch(self, peer: str, form: Form, patience: Patience) -> tuple[Header, Vector] | str:
-        """What a peer has published, or why it cannot be had."""
+    def fetch(self, peer: str, form: Form, patience: Patience) -> tuple[Header, Vector] | None:
+        """What a peer has published; None, and an event, when it cannot be had."""
         try:
             return self._line(peer).fetch(self._hello(), form, patience)
         except (Unreachable, TurnedAway) as error:
-            return str(error)
+            self._note("fetch_failed", f"no vector from {peer}: {error}", peer=peer)
+            return None
 
     def leave(self, peers: Collection[str], patience: Patience) -> None:
         """Say goodbye; whoever does not hear it will find out."""
@@ -112,11 +114,17 @@ class Calls:
             if peer not in self._lines:
                 self._lines[peer] = Line(
                     peer,
-                    lambda: self._roster.peers()[peer].address,
+                    lambda: self._address(peer),
                     self._credentials,
                     self._figures.count,
                 )
             return self._lines[peer]
+
+    def _address(self, peer: str) -> str:
+        entry = self._roster.peers().get(peer)
+        if entry is None:
+            raise Unreachable(f"{peer} is not listed")
+        return entry.address
 
     def _send(self, peer: str, header: Header, pieces: Cut, until: float) -> str | None:
         try:

@@ -12,7 +12,6 @@ with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note
 import time
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from types import TracebackType
 
 import numpy as np
 
@@ -45,12 +44,11 @@ class Exchange:
     ) -> None:
         """`forms`: the kinds of vectors there are. `note(kind, message, **facts)` is told what
         happens, by any thread. `facts` are told to whoever says hello. UserError when the files or
-        the port cannot be used.
+        the port cannot be used, ValueError for more than about 4 kB of facts.
         """
         self.name = config.peer
         self._forms = forms
         self._facts = facts or {}
-        self._note = note
         self._next_round = 0
         self._published: tuple[Header, Cut] | None = None
         self._figures = Figures()
@@ -60,10 +58,9 @@ class Exchange:
         self._neighbours = Neighbours(note)
         self._server = Server(config, self._refusals)
         self.port = self._server.port
-        allowed = None if config.neighbours is None else frozenset(config.neighbours)
         self._service = Service(
             self._roster,
-            allowed,
+            config.neighbours,
             forms,
             self._inbox,
             self._refusals,
@@ -86,12 +83,7 @@ class Exchange:
     def __enter__(self) -> "Exchange":
         return self
 
-    def __exit__(
-        self,
-        kind: type[BaseException] | None,
-        error: BaseException | None,
-        trace: TracebackType | None,
-    ) -> None:
+    def __exit__(self, *error: object) -> None:
         self.close()
 
     def start(self, round: int = 0) -> None:
@@ -174,10 +166,7 @@ class Exchange:
         """The round and the vector that a peer has published; None when there is none to be had."""
         patience = Patience(time.monotonic() + timeout_s)
         fetched = self._calls.fetch(peer, self._forms[kind], patience)
-        if isinstance(fetched, str):
-            self._note("fetch_failed", f"no vector from {peer}: {fetched}", peer=peer)
-            return None
-        return fetched[0].round, fetched[1]
+        return None if fetched is None else (fetched[0].round, fetched[1])
 
     def leave(self, timeout_s: float = 2.0) -> None:
         """Say goodbye to all neighbours that are there, so that nobody waits for this peer."""
@@ -191,15 +180,13 @@ class Exchange:
 
     def figures(self) -> dict[str, int]:
         """Counts since the start, by the names of `Figures`, and all that was `refused`."""
-        return {**self._figures.view(), "refused": sum(self.refused_by_reason().values())}
+        refused = sum(sum(reasons.values()) for reasons in self.refused().values())
+        return {**self._figures.view(), "refused": refused}
 
-    def refused_by_reason(self) -> dict[str, int]:
-        """How many calls and connections were turned away, by reason."""
-        self._server.sweep()
-        return self._refusals.by_reason()
-
-    def refused_by_peer(self) -> dict[str, dict[str, int]]:
-        """The same for each peer, or address where no name is known."""
+    def refused(self) -> dict[str, dict[str, int]]:
+        """How many calls and connections were turned away: by peer (or address, where no name is
+        known) and reason.
+        """
         self._server.sweep()
         return self._refusals.by_peer()
 

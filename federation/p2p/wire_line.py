@@ -68,7 +68,9 @@ class Line:
         credentials: Any,
         count: Callable[..., None],
     ) -> None:
-        """`address()` may change: the list of peers is read again when its file does."""
+        """`address()` may change, or raise Unreachable: the list of peers is read again when its
+        file changes.
+        """
         self._peer = peer
         self._address = address
         self._credentials = credentials
@@ -103,9 +105,11 @@ class Line:
     def fetch(self, hello: Hello, form: Form, patience: Patience) -> tuple[Header, Vector]:
         """The vector that the peer has published; raises Unreachable or TurnedAway."""
 
+        encoded = hello.encoded()
+
         def call(channel: Any, timeout_s: float) -> tuple[Header, Vector]:
             fetch = channel.unary_stream(f"/{SERVICE}/Fetch")
-            answers: Iterator[bytes] = fetch(hello.encoded(), timeout=timeout_s)
+            answers: Iterator[bytes] = fetch(encoded, timeout=timeout_s)
             header = parse_header(next(answers))
             if (header.run, header.sender) != (hello.run, self._peer):
                 raise Refused("other-sender", f"a vector of {header.sender} in {header.run}")
@@ -131,9 +135,11 @@ class Line:
     def _short(
         self, name: str, hello: Hello, patience: Patience, read: Callable[[bytes], Answer]
     ) -> Answer:
+        encoded = hello.encoded()
+
         def call(channel: Any, timeout_s: float) -> Answer:
             method = channel.unary_unary(f"/{SERVICE}/{name}")
-            return read(method(hello.encoded(), timeout=timeout_s))
+            return read(method(encoded, timeout=timeout_s))
 
         return self._try(call, patience)
 

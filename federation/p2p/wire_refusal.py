@@ -66,20 +66,11 @@ class Refusals:
             message = f"refused {peer}: {text}" + (f" ({after:,} times)" if after > 1 else "")
             self._note("refused", message, peer=peer, reason=reason, count=after)
 
-    def by_reason(self) -> dict[str, int]:
-        """How often for each reason."""
-        totals: Counter[str] = Counter()
-        for (_, reason), count in self._copy().items():
-            totals[reason] += count
-        return dict(totals)
-
     def by_peer(self) -> dict[str, dict[str, int]]:
         """How often for each peer and reason."""
         peers: dict[str, dict[str, int]] = {}
-        for (peer, reason), count in self._copy().items():
+        with self._lock:
+            counts = dict(self._counts)
+        for (peer, reason), count in counts.items():
             peers.setdefault(peer, {})[reason] = count
         return peers
-
-    def _copy(self) -> Counter[tuple[str, str]]:
-        with self._lock:
-            return Counter(self._counts)

@@ -11,7 +11,7 @@ certificate is still good, and whether the message is its own, is asked here on 
 
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any, Protocol
 from urllib.parse import unquote
@@ -54,7 +54,7 @@ class Service:
     def __init__(
         self,
         roster: Roster,
-        neighbours: frozenset[str] | None,
+        neighbours: Collection[str] | None,
         forms: Mapping[str, Form],
         inbox: Inbox,
         refusals: Refusals,

@@ -101,7 +101,7 @@ def main() -> None:
                 peak_mib=round_off(rss_mib),
                 wire_bytes=wire_bytes(),
             )
-        tell(figures=exchange.figures(), refused=exchange.refused_by_peer())
+        tell(figures=exchange.figures(), refused=exchange.refused())
         exchange.leave()
 
 

@@ -7,6 +7,7 @@ import pytest
 from loopback import SIZE, pieces, send, vector, wait_for
 
 from covey.federation.p2p.peer_states import State
+from covey.federation.p2p.wire_exchange import Exchange
 from covey.platform.errors import UserError
 
 
@@ -54,6 +55,7 @@ def test_greetings_tell_rounds_and_facts(make_peers):
     known = peers.running["peer-1"].neighbours()["peer-0"]
     assert known.round == 7
     assert known.takes_part(7)
+    assert known.facts == {"samples": 10}
     assert peers.running["peer-0"].round == 7
     assert peers.said("peer_up", at="peer-1") == ["peer-0 is here, at round 4"]
     assert peers.running["peer-0"].neighbours()["peer-2"].state is State.DOWN
@@ -297,3 +299,26 @@ def test_a_neighbour_that_hangs_costs_one_deadline(make_peers):
             assert one.exchange(round, 0, vector(0), ["peer-1"], timeout_s=30) == {}
         assert time.monotonic() - begun < 1
     assert len(peers.said("peer_down")) == 1
+
+
+def test_a_peer_that_is_taken_off_the_list_is_left_out(make_peers):
+    peers = make_peers(2)
+    one, _ = peers.start_all()
+    peers.round(0)
+    file = peers.folder / "peer-0" / "peers.yaml"
+    listed = file.read_text()
+    file.write_text(listed[: listed.index("  peer-1:")])
+    assert one.exchange(1, 0, vector(1), ["peer-1"], timeout_s=60) == {}
+    assert one.fetch("peer-1", timeout_s=60) is None
+    assert peers.said("fetch_failed") == ["no vector from peer-1: peer-1 is not listed"]
+
+
+def test_too_many_facts_are_refused_at_once(make_peers):
+    peers = make_peers(1)
+    with pytest.raises(ValueError, match="at most 4096 are possible"):
+        Exchange(
+            peers.config("peer-0"),
+            {},
+            lambda *event, **facts: None,
+            {f"fact-{number}": "x" * 199 for number in range(30)},
+        )

@@ -33,7 +33,7 @@ def channel(peers):
 
 
 def refused(peers, by="peer-1"):
-    return peers.running["peer-0"].refused_by_peer().get(by, {})
+    return peers.running["peer-0"].refused().get(by, {})
 
 
 CASES = {
@@ -252,6 +252,6 @@ def test_random_bytes_on_the_port(peers: Peers):
                 )
             except OSError:
                 pass  # it has hung up already
-    wait_for(lambda: peers.running["peer-0"].refused_by_reason().get("handshake", 0) == 200)
+    wait_for(lambda: peers.running["peer-0"].figures()["refused"] == 200)
     wait_for(lambda: len(os.listdir("/proc/self/fd")) <= before + 5)
     assert len(peers.said("refused")) < 30
