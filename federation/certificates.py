@@ -1,6 +1,7 @@
-"""Keys and certificates of a SuperLink on loopback and of its SuperNodes, made anew for each run.
+"""Keys and certificates: of a SuperLink on loopback and of its SuperNodes, made anew for each run.
 
-Every private key is readable by its owner only, and so is the folder.
+Every private key is readable by its owner only, and so is the folder. Those of peers are made with
+`p2p/peer_folder.py`.
 """
 
 import ipaddress
@@ -34,31 +35,56 @@ class Certificates:
     key: Path
 
 
+class Authority:
+    """A root certificate and the private key that signs others in its name."""
+
+    def __init__(self, certificate: x509.Certificate, key: ec.EllipticCurvePrivateKey) -> None:
+        self.certificate = certificate
+        self._key = key
+
+    @classmethod
+    def make(cls, name: str) -> "Authority":
+        """A new root, with a new key."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        root = (
+            _builder(_name(name), _name(name), key.public_key())
+            .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
+            .add_extension(_usage(signs=True), critical=True)
+            .sign(key, hashes.SHA256())
+        )
+        return cls(root, key)
+
+    def issue(
+        self, name: str, answers_to: list[x509.GeneralName]
+    ) -> tuple[x509.Certificate, bytes]:
+        """A certificate for a common name and these addresses, and its private key (PEM)."""
+        key = ec.generate_private_key(ec.SECP256R1())
+        issuer = x509.SubjectKeyIdentifier.from_public_key(self._key.public_key())
+        authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
+        certificate = (
+            _builder(_name(name), self.certificate.subject, key.public_key())
+            .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
+            .add_extension(_usage(signs=False), critical=True)
+            .add_extension(x509.SubjectAlternativeName(answers_to), critical=False)
+            .add_extension(authority, critical=False)
+            .sign(self._key, hashes.SHA256())
+        )
+        return certificate, private_pem(key)
+
+    @property
+    def private_key(self) -> bytes:
+        """PEM; whoever has it can make certificates that all who trust this root believe."""
+        return private_pem(self._key)
+
+
 def make_certificates(folder: Path) -> Certificates:
     """A root that signs one certificate for loopback. The root's own key is not kept."""
-    root_key, key = (ec.generate_private_key(ec.SECP256R1()) for _ in range(2))
-    root_name = _name("Covey run root")
-    root = (
-        _builder(root_name, root_name, root_key.public_key())
-        .add_extension(x509.BasicConstraints(ca=True, path_length=0), critical=True)
-        .add_extension(_usage(signs=True), critical=True)
-        .sign(root_key, hashes.SHA256())
-    )
+    authority = Authority.make("Covey run root")
     addresses = [x509.DNSName("localhost"), x509.IPAddress(ipaddress.ip_address(LOOPBACK))]
-    issuer = x509.SubjectKeyIdentifier.from_public_key(root_key.public_key())
-    authority = x509.AuthorityKeyIdentifier.from_issuer_subject_key_identifier(issuer)
-    certificate = (
-        _builder(_name("Covey SuperLink"), root_name, key.public_key())
-        .add_extension(x509.BasicConstraints(ca=False, path_length=None), critical=True)
-        .add_extension(_usage(signs=False), critical=True)
-        .add_extension(x509.SubjectAlternativeName(addresses), critical=False)
-        .add_extension(authority, critical=False)
-        .sign(root_key, hashes.SHA256())
-    )
+    certificate, private = authority.issue("Covey SuperLink", addresses)
     made = Certificates(folder / "root.pem", folder / "superlink.pem", folder / "superlink.key")
-    write_private(made.root, root.public_bytes(Encoding.PEM))
+    write_private(made.root, authority.certificate.public_bytes(Encoding.PEM))
     write_private(made.certificate, certificate.public_bytes(Encoding.PEM))
-    private = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
     write_private(made.key, private)
     return made
 
@@ -74,6 +100,11 @@ def write_private(file: Path, content: bytes) -> None:
     """Write a new file that only its owner can read, at no moment anybody else."""
     with os.fdopen(os.open(file, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "wb") as stream:
         stream.write(content)
+
+
+def private_pem(key: ec.EllipticCurvePrivateKey) -> bytes:
+    """A private key, not encrypted: for a file that only its owner can read."""
+    return key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
 
 
 def _name(text: str) -> x509.Name:

@@ -12,6 +12,7 @@ from flwr.app import Error, Message
 from covey.federation.client_error import ClientError
 from covey.federation.client_runner import Answer, Question
 from covey.federation.flower_internals import ErrorCode
+from covey.federation.generators import preserved
 from covey.federation.records import copy_records
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.superlink_internals import RunNotRunningException, ServerTask, why
@@ -65,13 +66,14 @@ class SuperLinkGrid(SimulatedGrid):
         self, asked: Sequence[Question], left_s: Callable[[], float]
     ) -> Iterator[tuple[int, Answer]]:
         letters = {number: _Letter(question) for number, question in enumerate(asked)}
-        while letters and left_s() > 0:
-            answers = dict(self._turn_over(letters))
-            for number in answers:
-                del letters[number]
-            yield from answers.items()
-            if letters:
-                time.sleep(POLL_S)
+        with preserved():  # requests that are tried again wait for random times
+            while letters and left_s() > 0:
+                answers = dict(self._turn_over(letters))
+                for number in answers:
+                    del letters[number]
+                yield from answers.items()
+                if letters:
+                    time.sleep(POLL_S)
 
     def _turn_over(self, letters: dict[int, _Letter]) -> Iterator[tuple[int, Answer]]:
         """Send what can be sent, and take what has come."""

@@ -57,6 +57,14 @@ def prepare_libraries(own_ray: bool = False) -> None:
     os.environ.setdefault("MUJOCO_GL", "disable")
 
 
+def silence_grpc() -> None:
+    """Call before gRPC is imported in a process that listens to strangers.
+
+    It writes a line to standard error for each that it turns away, with their own bytes in it.
+    """
+    os.environ.setdefault("GRPC_VERBOSITY", "NONE")
+
+
 def threads_give_way() -> None:
     """For processes that share cores: torch's threads soon give way while they wait for each other.
 

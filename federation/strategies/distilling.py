@@ -59,8 +59,10 @@ PRESETS: dict[str, dict[str, Any]] = {
 }
 STRENGTH = 0.05
 """The default weights times the learning rate: what a step does to the last layer is their product.
-The released code's 10 at its rate of 0.01 are twice that; 10 at a rate of 0.05 are ten times that,
-and training then jumps from seed to seed (MNIST, mlp, Dirichlet 0.1).
+Half the released code's, which is 10 at a rate of 0.01. With its network on MNIST (Dirichlet 0.05
+and 0.1, three partitions) products from 0.02 to 0.1 gain at rates of 0.01 to 0.1, the larger the
+more: 0.4 to 0.9, 0.6 to 1.7 and 0.7 to 2.4 points for 0.02, 0.05 and 0.1. At 0.2 one run of three
+diverges, at 0.5 all do; at a rate of 0.3, which FedAvg barely bears, 0.1 does and 0.05 does not.
 """
 
 

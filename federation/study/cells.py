@@ -58,7 +58,9 @@ def compare(plan: Plan, trials: Trials) -> Iterator[list[Cell]]:
             }
             for row in plan.part.rows
         }
-        rates = {label: best_rate(scores) for label, scores in tried.items()}
+        rates = {
+            label: best_rate(scores) if scores else plan.rates[0] for label, scores in tried.items()
+        }
         found = trials.finish(list(plan.runs(setting, rates)))
         yield [
             Cell(row, setting, tried[row.label], rates[row.label], _by_seed(row, found))

@@ -41,6 +41,10 @@ def fedgen(
         int | None, typer.Option(min=1, help="How many; default: as many as the part has.")
     ] = None,
     rounds: Annotated[int, typer.Option(min=1, help="Of a run.")] = 100,
+    rate: Annotated[
+        list[float] | None,
+        typer.Option(min=1e-9, help="A learning rate to try; repeatable. One alone is taken."),
+    ] = None,
     network: Annotated[
         str, typer.Option("--app", help="The built-in app that is trained.")
     ] = "strided-cnn",
@@ -54,14 +58,14 @@ def fedgen(
     from covey.federation.study.cells import Cell, compare, document
     from covey.federation.study.folder import study_folder
     from covey.federation.study.parts import PARTS, checked, narrowed
-    from covey.federation.study.plan import Plan
+    from covey.federation.study.plan import RATES, Plan
     from covey.federation.study.progress import Progress
     from covey.federation.study.trials import Trials
     from covey.platform.client import Client
 
     (name,) = checked("--part", [part], PARTS)
     chosen = narrowed(PARTS[name], method or (), data or (), alpha or (), seeds)
-    plan = Plan(chosen, rounds, network, public)
+    plan = Plan(chosen, rounds, network, public, tuple(rate or RATES))
     _check(plan)
     cells: list[Cell] = []
     with study_folder(out) as folder, Client() as client:
@@ -82,12 +86,12 @@ def fedgen(
 def _check(plan: "Plan") -> None:
     """Raise UserError for what no job can be made of, before any is."""
     from covey.federation.data import missing_data
-    from covey.federation.study.plan import RATES, Trial
+    from covey.federation.study.plan import Trial
     from covey.platform.jobfile.load import parse_job_file
 
     for setting in plan.part.settings:
         for row in plan.part.rows:
-            job = plan.job(Trial(row, setting, 1, RATES[0], plan.rounds), "")
+            job = plan.job(Trial(row, setting, 1, plan.rates[0], plan.rounds), "")
             parse_job_file(job, Path.cwd(), f"{row.label}, {setting}")
         if reason := missing_data(setting.data):
             raise UserError(reason)

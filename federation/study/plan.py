@@ -10,7 +10,7 @@ from typing import Any
 from covey.federation.study.parts import Part, Row, Setting
 
 RATES = (0.01, 0.03, 0.1)
-"""Learning rates that are tried for each row in each setting."""
+"""Learning rates that are tried for each row in each setting, unless others are asked for."""
 TUNING_SEED = 0
 """The seed that rates are chosen on; those that count begin at 1."""
 EVALUATIONS = 10
@@ -45,12 +45,18 @@ class Plan:
     rounds: int = 100
     app: str = "strided-cnn"
     public: float = 0.1
+    rates: tuple[float, ...] = RATES
+
+    @property
+    def tried(self) -> tuple[float, ...]:
+        """The rates that are tried: none where there is no choice."""
+        return self.rates if len(self.rates) > 1 else ()
 
     def tuning(self, setting: Setting) -> Iterator[Trial]:
         """Half a run with each rate, for every row alike."""
         rounds = max(1, self.rounds // 2)
         for row in self.part.rows:
-            for rate in RATES:
+            for rate in self.tried:
                 yield Trial(row, setting, TUNING_SEED, rate, rounds)
 
     def runs(self, setting: Setting, rates: dict[str, float]) -> Iterator[Trial]:
@@ -61,13 +67,13 @@ class Plan:
 
     @property
     def num_trials(self) -> int:
-        a_row = len(RATES) + self.part.seeds
+        a_row = len(self.tried) + self.part.seeds
         return a_row * len(self.part.rows) * len(self.part.settings)
 
     @property
     def num_rounds(self) -> int:
         """Of all trials together."""
-        a_row = len(RATES) * max(1, self.rounds // 2) + self.part.seeds * self.rounds
+        a_row = len(self.tried) * max(1, self.rounds // 2) + self.part.seeds * self.rounds
         return a_row * len(self.part.rows) * len(self.part.settings)
 
     def job(self, trial: Trial, study: str) -> dict[str, Any]:

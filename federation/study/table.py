@@ -3,7 +3,7 @@
 from collections.abc import Iterable, Sequence
 
 from covey.federation.study.cells import Cell
-from covey.federation.study.plan import CLIENTS, COHORT, RATES, Plan
+from covey.federation.study.plan import CLIENTS, COHORT, Plan
 from covey.federation.study.record import LAST, METRICS
 from covey.federation.study.statistics import Difference, Spread
 
@@ -38,13 +38,14 @@ def points(found: Difference | None) -> str:
 
 def _heading(plan: Plan, cells: Sequence[Cell]) -> str:
     seeds = max((len(cell.runs) for cell in cells), default=0)
-    rates = ", ".join(f"{rate:g}" for rate in RATES)
+    rates = ", ".join(f"{rate:g}" for rate in plan.rates)
+    chosen = f"the best of {rates} in half as many rounds on one more seed"
     return (
         f"`{plan.app}`, {plan.rounds} rounds, {COHORT} of {CLIENTS} clients a round, {seeds} "
         f"seeds; {100 * plan.public:g} % of the training samples are no client's. A run's score is "
         f"the mean of its last {LAST} evaluations; mean ± standard deviation over seeds, in %. "
-        "Differences are paired by seed, with a 95 % t-interval. The learning rate is the best of "
-        f"{rates} in half as many rounds on one more seed."
+        "Differences are paired by seed, with a 95 % t-interval. The learning rate is "
+        f"{chosen if plan.tried else rates}."
     )
 
 

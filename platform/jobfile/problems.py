@@ -6,7 +6,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import Any
 
-from pydantic import ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
 from covey.platform.errors import Key, KeyProblem
@@ -22,7 +22,7 @@ COUNTS = {"k": 10**3, "m": 10**6, "g": 10**9}
 
 
 def value_problems(
-    error: ValidationError, model: type[JobFile], data: Mapping[str, Any]
+    error: ValidationError, model: type[BaseModel], data: Mapping[str, Any]
 ) -> list[KeyProblem]:
     """One problem for each wrong key of `data`; of very many the first."""
     top = _allowed(model)
@@ -37,7 +37,7 @@ def value_problems(
 
 
 @lru_cache
-def _allowed(model: type[JobFile]) -> Allowed:
+def _allowed(model: type[BaseModel]) -> Allowed:
     schema = model.model_json_schema()
     return Allowed(schema, schema.get("$defs", {}))
 
@@ -72,7 +72,7 @@ def misspelt_keys(data: Mapping[str, Any]) -> Iterator[KeyProblem]:
 def _unknown_key(key: Key, section: Allowed, top: Allowed, data: Mapping[str, Any]) -> str:
     """What there is instead of such a key, and which of these was meant."""
     name, names = str(key[-1]), section.keys()
-    if len(key) == 1 and name in installed_names():
+    if len(key) == 1 and "workload" in data and name in installed_names():
         return f"another workload's section, but this job's workload is {data['workload']}"
     near = nearest(name, names) or _elsewhere(key, section, top)
     hint = f", nearest is {near}" if near else ""

@@ -1,11 +1,14 @@
-"""What the tests of peer-to-peer jobs share: checking one, making its run folder, running it."""
+"""What the tests of peers share: peers and wires that are closed at the end of a test; checking a
+job, making its run folder, running it.
+"""
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from loopback import Peers, Wire
 
 from covey.platform.driver import run_attempt
 from covey.platform.jobfile.load import parse_job_file
@@ -77,3 +80,30 @@ def finish() -> Callable[[Path], PeerRun]:
 def train(create: Callable[..., Path], finish: Callable[[Path], PeerRun]) -> Callable[..., PeerRun]:
     """Run `peer_job(...)` to its end."""
     return lambda **rest: finish(create(**rest))
+
+
+@pytest.fixture
+def make_peers(tmp_path: Path) -> Iterator[Callable[[int], Peers]]:
+    made: list[Peers] = []
+
+    def make(count: int) -> Peers:
+        made.append(Peers(tmp_path / f"peers{len(made)}", count))
+        return made[-1]
+
+    yield make
+    for peers in made:
+        for name in list(peers.running):
+            peers.stop(name)
+
+
+@pytest.fixture
+def make_wire() -> Iterator[Callable[[int], Wire]]:
+    made: list[Wire] = []
+
+    def make(to_port: int) -> Wire:
+        made.append(Wire(to_port))
+        return made[-1]
+
+    yield make
+    for wire in made:
+        wire.close()

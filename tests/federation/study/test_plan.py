@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from covey.federation.study.cells import compare
 from covey.federation.study.parts import METHODS, PARTS, Part, Setting, narrowed
 from covey.federation.study.plan import RATES, TUNING_SEED, Plan, Trial
 from covey.federation.study.progress import Progress
@@ -76,6 +77,19 @@ def test_a_job_has_a_name_of_its_own_in_every_study():
     # FedAvg and FedGen as they are stand in two parts: those are the same runs.
     shared = 2 * (len(RATES) + 5)
     assert len(names) - len(set(names)) == 2 * shared
+
+
+def test_one_rate_is_taken_and_not_tried():
+    plan = Plan(narrowed(TABLE, ["fedavg"], ["mnist"], [0.1], 2), rounds=100, rates=(0.02,))
+    assert list(plan.tuning(Setting("mnist", 0.1))) == []
+    assert (plan.num_trials, plan.num_rounds) == (2, 200)
+
+    class Trials:
+        def finish(self, trials):
+            return {trial: Record("job", (), 0.0, 0.0) for trial in trials}
+
+    ((cell,),) = list(compare(plan, Trials()))
+    assert (cell.rate, sorted(cell.runs)) == (0.02, [1, 2])
 
 
 def test_rows_of_a_seed_are_dealt_the_same_data():

@@ -1,0 +1,102 @@
+"""A peer's view of its neighbours, fed by several threads; what changes in it is an event."""
+
+import threading
+from collections.abc import Collection
+from dataclasses import replace
+
+from covey.federation.p2p.peer_states import Neighbour
+from covey.federation.p2p.wire_refusal import Note
+from covey.federation.p2p.wire_talk import Facts
+
+
+class Neighbours:
+    """By name; one that nobody has heard of is taken for up."""
+
+    def __init__(self, note: Note) -> None:
+        self._note = note
+        self._lock = threading.Lock()
+        self._known: dict[str, Neighbour] = {}
+        self._sessions: dict[str, int] = {}
+
+    def view(self) -> dict[str, Neighbour]:
+        """Copies of all that are known."""
+        with self._lock:
+            return {name: replace(neighbour) for name, neighbour in self._known.items()}
+
+    def taking_part(self, names: Collection[str], round: int) -> list[str]:
+        """Those of the names to send to, or to wait for, in this round."""
+        with self._lock:
+            return [name for name in names if self._get(name).takes_part(round)]
+
+    def due(self, names: Collection[str], round: int) -> list[str]:
+        """Those that are down and are to be asked in this round whether they are back."""
+        with self._lock:
+            return [name for name in names if self._get(name).is_due(round)]
+
+    def failed(self, name: str, round: int, why: str) -> None:
+        """The exchange of this round with it brought nothing."""
+        with self._lock:
+            is_down = self._get(name).failed(round)
+            again = self._get(name).ask_round
+        if is_down:
+            message = f"{name} is down in round {round}: {why}"
+            self._note("peer_down", message, peer=name, round=round, ask_round=again)
+
+    def unanswered(self, name: str, round: int) -> None:
+        """It was asked in this round whether it is back, and did not answer."""
+        with self._lock:
+            self._get(name).unanswered(round)
+
+    def sent(self, name: str, round: int) -> None:
+        """A vector has come from it."""
+        with self._lock:
+            back = self._get(name).sent()
+            self._heard(name, round)
+        if back:
+            self._note("peer_up", f"{name} is back in round {round}", peer=name, round=round)
+
+    def took(self, name: str) -> None:
+        """It has taken a vector, and none is expected from it."""
+        with self._lock:
+            self._get(name).failures = 0
+
+    def heard(self, name: str, round: int) -> None:
+        """It has told which round it is at."""
+        with self._lock:
+            self._heard(name, round)
+
+    def session(self, name: str) -> int:
+        """The newest in which it said hello; 0 if it never did."""
+        with self._lock:
+            return self._sessions.get(name, 0)
+
+    def greeted(self, name: str, session: int | None, round: int, ours: int, facts: Facts) -> int:
+        """It said hello in this session, or answered ours (None). `round` and `ours`: the first
+        that it, and that we, had not begun. Returns the first in which both take part.
+        """
+        with self._lock:
+            is_new, known = name not in self._known, self._sessions.get(name, 0)
+            # Whoever says hello for the first time may be waited for since the beginning.
+            restarted = session is not None and session > known > 0
+            self._sessions[name] = max(known, session or 0)
+            news = self._get(name).greeted(round, ours, restarted)
+            self._get(name).facts = facts
+            from_round = self._get(name).from_round
+            self._heard(name, round)
+        if news or is_new:
+            message = f"{name} is here, at round {round}"
+            self._note("peer_up", message, peer=name, round=round, facts=facts)
+        return from_round
+
+    def left(self, name: str, round: int) -> None:
+        """It said goodbye."""
+        with self._lock:
+            self._get(name).left()
+        self._note("peer_left", f"{name} has left in round {round}", peer=name, round=round)
+
+    def _get(self, name: str) -> Neighbour:
+        return self._known.setdefault(name, Neighbour())
+
+    def _heard(self, name: str, round: int) -> None:
+        neighbour = self._get(name)
+        neighbour.round = max(neighbour.round, round)
