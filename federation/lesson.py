@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Literal, NamedTuple
 
 import torch
 from torch import Tensor
@@ -21,7 +21,6 @@ from covey.federation.latent_generator import (
     Noise,
     State,
     draw,
-    hidden_units,
 )
 
 
@@ -80,10 +79,11 @@ def teach(
     gradient = torch.zeros_like(generator.flat)
     parts = generator.shape.views(gradient)
     with one_torch_thread():
-        for _ in range(lesson.steps):
-            asked = torch.multinomial(labels, lesson.batch, replacement=True)
-            noise = draw(lesson.noise, (lesson.batch, generator.shape.noise))
-            descend(generator, heads, noise, asked, lesson.diversity, parts)
+        count = lesson.steps * lesson.batch
+        asked = torch.multinomial(labels, count, replacement=True).view(lesson.steps, -1)
+        noise = draw(lesson.noise, (*asked.shape, generator.shape.noise))
+        for asking in Asking.of(heads, noise, asked):
+            descend(generator, heads, asking, lesson.diversity, parts)
             state.step(generator.flat, gradient, rate, lesson.weight_decay)
     return vars(state)
 
@@ -99,71 +99,93 @@ def one_torch_thread() -> Iterator[None]:
         torch.set_num_threads(before)
 
 
+class Asking(NamedTuple):
+    """What the generator is asked for in a step, N latents: the noise and, one-hot, the labels
+    [N, noise + classes]; how much each of K heads counts for each [K, 1, N], and minus that where
+    its label is [K, classes, N]; how far the noise of any two is apart, squared [N, N].
+    """
+
+    inputs: Tensor
+    weights: Tensor
+    target: Tensor
+    apart: Tensor
+
+    @classmethod
+    def of(cls, heads: Heads, noise: Tensor, asked: Tensor) -> Iterator["Asking"]:
+        """For each of S steps: noise [S, N, noise], labels [S, N]."""
+        steps, count = asked.shape
+        one_hot = torch.zeros(steps, count, heads.shares.shape[1]).scatter_(
+            2, asked.unsqueeze(2), 1.0
+        )
+        weights = (heads.shares[:, asked] / count).transpose(0, 1).unsqueeze(2)
+        target = -one_hot.transpose(1, 2).unsqueeze(1) * weights
+        parts = torch.cat((noise, one_hot), 2), weights, target, torch.cdist(noise, noise).square_()
+        return map(cls, *(part.unbind() for part in parts))
+
+
 def descend(
-    generator: Generator,
-    heads: Heads,
-    noise: Tensor,
-    asked: Tensor,
-    diversity: float,
-    gradient: State,
+    generator: Generator, heads: Heads, asking: Asking, diversity: float, gradient: State
 ) -> None:
     """Write the gradient of a batch's loss; the batch counts in the kept mean and variance."""
-    own, shape, count = generator.parameters, generator.shape, len(asked)
-    hidden = hidden_units(own, noise, asked)
-    variance, mean = torch.var_mean(hidden, 0, correction=0)
+    own, shape, inputs = generator.parameters, generator.shape, asking.inputs
+    count = len(inputs)
+    normal = torch.addmm(own["hidden.bias"], inputs, own["hidden.weight"].t())
+    mean = normal.mean(0)
+    normal.sub_(mean)
+    variance = normal.square().mean(0)
     generator.mean.lerp_(mean, MOMENTUM)
     generator.variance.lerp_(variance * (count / (count - 1)), MOMENTUM)
     scale = torch.rsqrt(variance + EPSILON)
-    normal = (hidden - mean).mul_(scale)
+    normal.mul_(scale)
     units = torch.addcmul(own["norm.bias"], normal, own["norm.weight"]).relu_()
     latents = torch.addmm(own["output.bias"], units, own["output.weight"].t())
     if shape.rectified:
         latents.relu_()
-    behind = teachers_gradient(heads, latents, asked)
+    behind = teachers_gradient(heads, latents, asking)
     if diversity > 0:
-        behind.add_(sameness_gradient(noise, latents), alpha=diversity)
+        behind.add_(sameness_gradient(asking.apart, latents, shape.noise), alpha=diversity)
     if shape.rectified:
-        behind.mul_(latents > 0)
+        torch.ops.aten.threshold_backward.grad_input(behind, latents, 0, grad_input=behind)
     torch.mm(behind.t(), units, out=gradient["output.weight"])
     torch.sum(behind, 0, out=gradient["output.bias"])
-    behind = (behind @ own["output.weight"]).mul_(units > 0)
+    behind = behind @ own["output.weight"]
+    torch.ops.aten.threshold_backward.grad_input(behind, units, 0, grad_input=behind)
     torch.sum(behind, 0, out=gradient["norm.bias"])
     torch.sum(behind * normal, 0, out=gradient["norm.weight"])
     # Through the normalisation (Ioffe and Szegedy 2015, section 3).
-    bias, weight = gradient["norm.bias"] / count, gradient["norm.weight"] / count
-    behind = (behind - bias - normal * weight).mul_(scale * own["norm.weight"])
+    behind.sub_(gradient["norm.bias"] / count)
+    behind.addcmul_(normal, gradient["norm.weight"] / count, value=-1)
+    behind.mul_(scale.mul_(own["norm.weight"]))
     torch.sum(behind, 0, out=gradient["hidden.bias"])
-    into = gradient["hidden.weight"]
-    into[:, : shape.noise] = behind.t() @ noise
-    by_label = torch.zeros(shape.classes, shape.hidden).index_add_(0, asked, behind)
-    into[:, shape.noise :] = by_label.t()
+    torch.mm(behind.t(), inputs, out=gradient["hidden.weight"])
 
 
-def teachers_gradient(heads: Heads, latents: Tensor, asked: Tensor) -> Tensor:
+def teachers_gradient(heads: Heads, latents: Tensor, asking: Asking) -> Tensor:
     """Of the clients' own losses, weighed by label, with respect to the latents [N, latent]."""
-    errors = torch.softmax(heads.logits(latents), 2)  # [K, N, classes]
-    rows = torch.arange(len(asked))
-    errors[:, rows, asked] -= 1
-    errors *= (heads.shares[:, asked] / len(asked)).unsqueeze(2)
-    return torch.bmm(errors, heads.weight).sum(0)
+    # All heads as one layer, and latents in columns, over which softmax is quick.
+    weight = heads.weight.flatten(0, 1)
+    logits = torch.addmm(heads.bias.reshape(-1, 1), weight, latents.t())
+    errors = torch.softmax(logits.view(*heads.bias.shape, -1), 1)
+    errors.mul_(asking.weights).add_(asking.target)
+    return errors.flatten(0, 1).t() @ weight
 
 
-def sameness(noise: Tensor, latents: Tensor) -> Tensor:
+def sameness(apart: Tensor, latents: Tensor, noise: int) -> Tensor:
     """1 where different noise makes the same latents, towards 0 where it makes different ones (Mao
-    et al. 2019, in the released code's form).
+    et al. 2019, in the released code's form). apart [N, N]: squared distances of the `noise`
+    numbers of each.
     """
-    apart = torch.cdist(noise, noise).square() / noise.shape[1]
-    different = torch.cdist(latents, latents, p=1) / latents.shape[1]
-    return torch.exp(-(apart * different).mean())
+    different = torch.cdist(latents, latents, p=1)
+    return torch.exp((apart * different).mean() / (-noise * latents.shape[1]))
 
 
-def sameness_gradient(noise: Tensor, latents: Tensor) -> Tensor:
+def sameness_gradient(apart: Tensor, latents: Tensor, noise: int) -> Tensor:
     """With respect to the latents."""
-    apart = torch.cdist(noise, noise).square_()  # [N, N]
-    ways = (latents.unsqueeze(1) - latents.unsqueeze(0)).sign_()  # [N, N, latent]
-    pulled = torch.bmm(apart.unsqueeze(1), ways).squeeze(1)
-    count = len(latents) ** 2 * latents.shape[1] * noise.shape[1]
-    return pulled.mul_(-2 / count * float(sameness(noise, latents)))
+    different = torch.cdist(latents, latents, p=1)
+    size = latents.shape[1] * noise
+    value = torch.exp((apart * different).mean() / -size)
+    pulled = torch.ops.aten._cdist_backward(apart, latents, latents, 1.0, different)
+    return pulled.mul_(value * (-2 / (len(latents) ** 2 * size)))  # type: ignore[no-any-return]
 
 
 @dataclass

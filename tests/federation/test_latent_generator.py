@@ -8,7 +8,7 @@ from torch.nn.functional import cross_entropy, one_hot
 
 from covey.federation.latent_generator import Generator, Shape, draw
 from covey.federation.latent_samples import LatentSamples
-from covey.federation.lesson import Heads, Lesson, descend, sameness, teach
+from covey.federation.lesson import Asking, Heads, Lesson, descend, sameness, teach
 
 CLASSES, LATENT = 4, 12
 SHAPE = Shape(CLASSES, LATENT, noise=8, hidden=32, rectified=True)
@@ -65,7 +65,7 @@ def test_without_the_term_for_diversity_latents_of_a_label_are_more_alike():
         teach(generator, {}, heads, EVERYBODY, lesson, 1)
         noise = draw("uniform", (256, SHAPE.noise))
         made = generator.latents(noise, torch.ones(256).long())
-        alike[diversity] = float(sameness(noise, made))
+        alike[diversity] = float(sameness(torch.cdist(noise, noise).square(), made, SHAPE.noise))
     assert alike[5.0] < alike[0.0] - 0.1
 
 
@@ -127,9 +127,10 @@ def test_a_lesson_is_what_autograd_and_torchs_adam_would_teach(teacher, rectifie
     torch.manual_seed(9)
     teach(generator, {}, heads, EVERYBODY, lesson, 1)
     torch.manual_seed(9)
-    for _ in range(lesson.steps):
-        asked = torch.multinomial(EVERYBODY, lesson.batch, replacement=True)
-        noise = draw(lesson.noise, (lesson.batch, shape.noise))
+    count = lesson.steps * lesson.batch
+    labels = torch.multinomial(EVERYBODY, count, replacement=True).view(lesson.steps, -1)
+    drawn = draw(lesson.noise, (*labels.shape, shape.noise))
+    for noise, asked in zip(drawn, labels, strict=True):
         adam.zero_grad()
         autograds_loss(heads, noise, network(noise, asked), asked, teacher).backward()
         adam.step()
@@ -149,7 +150,8 @@ def test_the_gradient_of_one_batch_is_autograds():
         asked, noise = torch.arange(24) % CLASSES, draw("normal", (24, SHAPE.noise))
         flat = torch.zeros_like(generator.flat)
         gradient = SHAPE.views(flat)
-        descend(generator, heads, noise, asked, LESSON.diversity, gradient)
+        (asking,) = Asking.of(heads, noise.unsqueeze(0), asked.unsqueeze(0))
+        descend(generator, heads, asking, LESSON.diversity, gradient)
         autograds_loss(heads, noise, network(noise, asked), asked, "losses").backward()
         for name, own in network.named_parameters():
             torch.testing.assert_close(gradient[name], own.grad, rtol=1e-8, atol=1e-10)
