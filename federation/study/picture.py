@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 
 from covey.federation.study.cells import Cell
 from covey.federation.study.parts import Row
-from covey.federation.study.record import METRICS, Record
+from covey.federation.study.record import METRICS
 from covey.federation.study.statistics import spread
 from covey.platform.runs.panels import FAINT, short_number
 
@@ -119,20 +119,17 @@ def _dashes(row: Row) -> str:
 
 
 def _draw_course(axes: "Axes", cell: Cell, metric: str, along: Along, style: Style) -> None:
-    runs = list(cell.runs.values())
-    evaluations = range(1, min(len(run.curve) for run in runs))  # 0 is that of the first model
-    at = [spread(_of(runs, along, place)).mean for place in evaluations]
-    found = [spread(_of(runs, metric, place)) for place in evaluations]
+    # Without the first model, which not every method measures.
+    runs = [[point for point in run.curve if point.round > 0] for run in cell.runs.values()]
+    evaluations = list(zip(*runs, strict=False))
+    at = [spread([getattr(one, along) for one in points]).mean for points in evaluations]
+    found = [spread([getattr(one, metric) for one in points]) for points in evaluations]
     means = [one.mean for one in found]
     low = [one.mean - (one.deviation or 0) for one in found]
     high = [one.mean + (one.deviation or 0) for one in found]
     colour, dashes = style
     axes.fill_between(at, low, high, color=colour, alpha=0.12, linewidth=0)
     axes.plot(at, means, color=colour, linestyle=dashes, linewidth=1.7, label=cell.row.label)
-
-
-def _of(runs: Sequence[Record], name: str, place: int) -> list[float]:
-    return [getattr(run.curve[place], name) for run in runs]
 
 
 def _draw_intervals(axes: "Axes", own: Sequence[Cell]) -> None:
