@@ -46,6 +46,12 @@ def _run_built_in(
     schedule = Schedule(section, task.seed, task.sizes)
     if checkpoint is None:
         _report_graph(run, schedule)
+    if section.engine == "grpc":
+        from covey.federation.p2p.real_peers import RealPeers
+
+        peers = RealPeers(run, task, schedule, checkpoint)
+        peers.run()
+        return peers.metrics
     engine = Batched(run, BuiltInPeers(task, range(section.peers)), schedule, checkpoint)
     engine.run()
     return engine.metrics

@@ -8,6 +8,7 @@ from pathlib import Path
 
 from covey.federation.data import missing_data
 from covey.federation.p2p.built_in import BuiltInPeers
+from covey.federation.p2p.engine_section import why_not_real
 from covey.federation.p2p.job import threads
 from covey.federation.p2p.peer_config import PeerConfig
 from covey.federation.p2p.peer_files import PeerList, read_model
@@ -20,18 +21,12 @@ from covey.federation.p2p.task import Task
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
 from covey.federation.p2p.wire_header import Form, Vector
 from covey.federation.p2p.wire_talk import Greeting
-from covey.federation.section import BUILT_IN_APPS
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run, live_writer
 from covey.platform.runs.shelf import newest_whole
 
-LOSES_NONE = {
-    "choco": "its neighbours would know another estimate of it than it has itself",
-    "sgp": "weight that is on its way would be lost for good",
-}
-"""Methods that cannot bear a lost message, and why."""
 FETCH_AGAIN_S = 0.2
 
 
@@ -64,10 +59,8 @@ def check_peer(job: JobFile, config: PeerConfig) -> int:
     if job.workload != NAME:
         raise UserError(f"the job's workload is {job.workload}, a peer needs {NAME}")
     section: PeerSection = job.section
-    if section.app not in BUILT_IN_APPS:
-        raise UserError(f"real peers train {', '.join(BUILT_IN_APPS)} so far, not an app folder")
-    if why := LOSES_NONE.get(section.method):
-        raise UserError(f"method {section.method} cannot bear a lost message: {why}; use p2pl")
+    if why := why_not_real(section.method, section.app):
+        raise UserError(why)
     listed = read_model(Path(config.peers), PeerList).peers
     wanted = [name_of(number) for number in range(section.peers)]
     if missing := [name for name in wanted if name not in listed]:
