@@ -1,5 +1,6 @@
 """`covey peer`: real peers agree with the batched engine, bear the loss of one, and its return."""
 
+import shutil
 import signal
 
 import networkx as nx
@@ -91,6 +92,13 @@ def test_kill_9_a_return_and_an_end_on_request(peers_of):
     assert peers.lines("peer-1")[-1]["heard"] == 2
     assert peers.said("peer-2", "restored")
     assert "with the weights of peer-" in peers.said("peer-2", "caught_up")[0]
+    peers.kill("peer-2")
+    shutil.rmtree(peers.run_dir("peer-2"))  # as one that is new
+    peers.start("peer-2")
+    wait_for(lambda: peers.said("peer-2", "caught_up"), limit_s=90)
+    newest = peers.rounds("peer-1") + 12
+    wait_for(lambda: min(map(peers.rounds, peers.names)) >= newest, limit_s=60)
+    assert not peers.said("peer-2", "restored") and peers.lines("peer-2")[-1]["heard"] == 2
     for name in peers.names:
         peers.running[name].send_signal(signal.SIGTERM)
     for name in peers.names:

@@ -31,8 +31,14 @@ def test_a_job_has_the_figures_of_the_batched_engine(train):
     assert table.exists()
 
 
+def test_ends_at_an_accuracy_of_the_mean(train):
+    run = train(**MLP, job={"stop": {"rounds": 100_000, "accuracy": 0.6}})
+    assert "accuracy" in run.result["reason"] and run.metrics[-1]["accuracy"] > 0.5
+    assert run.metrics[-1]["step"] < 100
+
+
 def test_a_killed_peer_and_a_killed_job(create, tmp_path):
-    path = create(**{**MLP, "rounds": 400, "job": {"checkpoint": {"every_rounds": 5}}})
+    path = create(**{**MLP, "rounds": 100_000, "job": {"checkpoint": {"every_rounds": 5}}})
     homes = [path / "peers" / f"peer-{number}" for number in range(4)]
 
     def lines(folder, name="metrics.jsonl"):

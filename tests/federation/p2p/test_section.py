@@ -57,6 +57,7 @@ def test_the_step_of_choco_follows_its_compression(parse, compression, gamma):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
+        ({"engine": "grpc", "job": {"deterministic": True}}, "engine: grpc is not deterministic"),
         (
             {"engine": "grpc", "method": "sgp"},
             "peer-to-peer.engine: method sgp cannot bear a lost message",
