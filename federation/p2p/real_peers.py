@@ -143,15 +143,16 @@ class RealPeers:
         """What is left to tell, and the peers' models as one checkpoint, as `batched` writes it."""
         for peer in self._peers.values():
             peer.read()
-        last = max(peer.round for peer in self._peers.values())
-        while self._reported + 1 < last:
-            self._report(self._reported + 1)
         there = [peer for name, peer in self._peers.items() if name not in self._failed]
-        kept = [one for peer in there if (one := peer.newest_checkpoint())]
+        kept = {peer: one for peer in there if (one := peer.newest_checkpoint())}
         if not kept:
             return  # stopped before it had begun
+        # Told to stop, they end within a round of each other.
+        last = max(self._reported, min(peer.round for peer in kept))
+        while self._reported + 1 < last:
+            self._report(self._reported + 1)
         shapes = self._task.shapes
-        params = np.concatenate([vectors_of(one.arrays(MODEL), shapes) for one in kept])
+        params = np.concatenate([vectors_of(one.arrays(MODEL), shapes) for one in kept.values()])
         if self._reported < last:
             self._report(last, {"disagreement": disagreement(params)})
         if self._run.reason is None:
