@@ -2,7 +2,7 @@
 
 import json
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
@@ -11,6 +11,7 @@ from covey.federation.p2p.learners import Learners, vectors_of
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import disagreement
 from covey.federation.p2p.messages import Message, stacked
+from covey.federation.p2p.peer_fetching import far_ahead, fetch_from
 from covey.federation.p2p.peer_mail import Mail, senders
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.rounds import Schedule, make_method
@@ -58,6 +59,20 @@ class PeerRounds:
         links = self._schedule.links(1, self._number)
         self._method = make_method(self._section, params, links, self._run.job.seed)
 
+    def catch_up(
+        self, exchange: Exchange, round_: int, names: Sequence[str], patience_s: float
+    ) -> None:
+        """Go on with a later round, where others are, with the weights of one of those named."""
+        fetched = fetch_from(exchange, names, patience_s)
+        self.round = round_ - 1
+        where = f"goes on with round {round_}, where its neighbours are"
+        if fetched is None:
+            self._run.event("caught_up", f"{where}, with its own weights: none could be fetched")
+            return
+        name, vector = fetched
+        self.begin_with(vector[None])
+        self._run.event("caught_up", f"{where}, with the weights of {name}", fetched_from=name)
+
     def run(self, exchange: Exchange, mail: Mail) -> None:
         """All rounds up to the job's stop."""
         if self._saved is None:
@@ -69,6 +84,8 @@ class PeerRounds:
             mail.timeout_s = patience_s  # in the first one neighbours may still wait for theirs
             if self._run.checkpoint_due(self.round):
                 self._save()
+            if ahead := far_ahead(exchange, self.round + 1):
+                self.catch_up(exchange, ahead[0], [ahead[1]], patience_s)
         if self._saved != self.round:
             self._save()
 

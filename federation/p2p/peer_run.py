@@ -1,7 +1,6 @@
 """Run one real peer: open its wire, find its neighbours, begin where they are, train, leave."""
 
 import json
-import time
 from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
@@ -19,15 +18,13 @@ from covey.federation.p2p.rounds import Schedule
 from covey.federation.p2p.section import NAME, PeerSection
 from covey.federation.p2p.task import Task
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
-from covey.federation.p2p.wire_header import Form, Vector
+from covey.federation.p2p.wire_header import Form
 from covey.federation.p2p.wire_talk import Greeting
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run, live_writer
 from covey.platform.runs.shelf import newest_whole
-
-FETCH_AGAIN_S = 0.2
 
 
 def run_peer(run: Run, config: PeerConfig, number: int) -> Mapping[str, float]:
@@ -118,7 +115,8 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
         # Neighbours that have not found all of theirs yet begin as much later.
         mail.timeout_s += peer.config.wait_s
         if exchange.round > first:
-            _catch_up(peer, rounds, exchange, answers)
+            farthest = sorted(answers, key=lambda name: -answers[name].round)
+            rounds.catch_up(exchange, exchange.round, farthest, peer.config.timeout_s)
         elif agrees:
             best, exchanges = agree(mail, rounds.params, peer.graph, peer.number)
             owner = int(best["owner"][0, 0])
@@ -135,28 +133,3 @@ def _check_answers(job: JobFile, answers: Mapping[str, Greeting]) -> None:
     for name, answer in answers.items():
         if answer.facts.get("job") != digest(job):
             raise UserError(f"{name} runs another job than this; give all peers the same job file")
-
-
-def _catch_up(
-    peer: _Peer, rounds: PeerRounds, exchange: Exchange, answers: Mapping[str, Greeting]
-) -> None:
-    """The others are in a later round: go on there, with the vector of the farthest."""
-    farthest = sorted(answers, key=lambda name: -answers[name].round)
-    until = time.monotonic() + peer.config.timeout_s
-    while (fetched := _fetched(exchange, farthest)) is None and time.monotonic() < until:
-        time.sleep(FETCH_AGAIN_S)  # they may be about to agree on the first one
-    rounds.round = exchange.round - 1
-    where = f"goes on with round {exchange.round}, where its neighbours are"
-    if fetched is None:
-        peer.run.event("caught_up", f"{where}, with its own weights: none could be fetched")
-        return
-    name, vector = fetched
-    rounds.begin_with(vector[None])
-    peer.run.event("caught_up", f"{where}, with the weights of {name}", fetched_from=name)
-
-
-def _fetched(exchange: Exchange, names: list[str]) -> tuple[str, Vector] | None:
-    for name in names:
-        if fetched := exchange.fetch(name, timeout_s=10):
-            return name, fetched[1]
-    return None

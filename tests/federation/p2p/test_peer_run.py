@@ -107,6 +107,24 @@ def test_kill_9_a_return_and_an_end_on_request(peers_of):
         assert RunFolder.open(peers.run_dir(name)).newest_checkpoint().step == peers.rounds(name)
 
 
+def test_parts_that_have_lost_each_other_meet_again(peers_of):
+    """A ring of four without two opposite ones: the others go on alone, one of them slower."""
+    local = {**LOCAL, "steps": 60}
+    peers = peers_of(**{**MLP, "local": local}, peers=4, rounds=100_000, evaluate_every=50)
+    peers.start()
+    wait_for(lambda: peers.rounds("peer-0") >= 3, limit_s=90)
+    peers.running["peer-0"].send_signal(signal.SIGSTOP)
+    for name in ("peer-1", "peer-3"):
+        peers.kill(name)
+    wait_for(lambda: peers.rounds("peer-2") >= peers.rounds("peer-0") + 30, limit_s=90)
+    peers.running["peer-0"].send_signal(signal.SIGCONT)
+    peers.start("peer-1")
+    wait_for(lambda: peers.said("peer-0", "caught_up"), limit_s=90)
+    newest = peers.rounds("peer-2") + 10
+    wait_for(lambda: min(map(peers.rounds, ["peer-0", "peer-1", "peer-2"])) >= newest, limit_s=60)
+    assert peers.lines("peer-0")[-1]["heard"] == 1 and peers.lines("peer-1")[-1]["heard"] == 2
+
+
 def message(owner, values):
     return {"owner": np.array([[owner]]), "vector": np.array([values], np.float32)}
 
