@@ -8,7 +8,7 @@ import argparse
 import signal
 import sys
 import traceback
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -36,8 +36,11 @@ def run_attempt(
     attempt: int | None = None,
     ray_address: str = "local",
     on_report: OnReport | None = None,
+    work: Callable[[Run], Mapping[str, float]] | None = None,
 ) -> AttemptEnd:
     """Claim the run folder, run its workload to the end, write `result.json`.
+
+    `work` is run in the workload's place, for a process that does only a part of a job.
 
     `attempt` None takes the next number. `ray_address` is "local" for a private Ray, "auto" for the
     cluster this process was submitted to. Raises only what stops it from claiming the folder.
@@ -48,7 +51,7 @@ def run_attempt(
         sys.path.insert(0, run.job.code)
     with _signals_ask_to_stop(run):
         try:
-            metrics = find_workload(run.job.workload).run(run)
+            metrics = (work or find_workload(run.job.workload).run)(run)
             if run.reason == STOP_REQUESTED:
                 run.finish("stopped", metrics)
                 return AttemptEnd("stopped", ExitStatus.STOPPED)

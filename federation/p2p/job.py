@@ -30,7 +30,7 @@ def run_job(run: Run) -> Mapping[str, float]:
     """Run the job's peers up to its stop. Returns the last round's metrics."""
     section: PeerSection = run.job.section
     checkpoint = run.restore()
-    with _threads(max(1, int(run.job.resources.cpus))):
+    with threads(max(1, int(run.job.resources.cpus))):
         if section.app in BUILT_IN_APPS:
             return _run_built_in(run, section, checkpoint)
         return _run_folder(run, section, checkpoint)
@@ -46,6 +46,12 @@ def _run_built_in(
     schedule = Schedule(section, task.seed, task.sizes)
     if checkpoint is None:
         _report_graph(run, schedule)
+    if section.engine == "grpc":
+        from covey.federation.p2p.real_peers import RealPeers
+
+        peers = RealPeers(run, task, schedule, checkpoint)
+        peers.run()
+        return peers.metrics
     engine = Batched(run, BuiltInPeers(task, range(section.peers)), schedule, checkpoint)
     engine.run()
     return engine.metrics
@@ -86,7 +92,8 @@ def _report_graph(run: Run, schedule: Schedule) -> None:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def threads(count: int) -> Iterator[None]:
+    """Let torch compute with so many threads inside."""
     keep_freed_memory()
     before = torch.get_num_threads()
     torch.set_num_threads(count)

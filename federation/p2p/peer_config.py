@@ -7,7 +7,7 @@ from pydantic import Field
 
 from covey.federation.p2p.peer_files import Address, PeerName, read_model
 from covey.platform.errors import UserError
-from covey.platform.jobfile.model import Section
+from covey.platform.jobfile.model import Positive, Section
 
 OTHERS = 0o077
 """The mode bits by which a file's group and all others may read or change it."""
@@ -39,6 +39,12 @@ class PeerConfig(Section):
     tls: TlsFiles
     run_dir: str = "run"
     """Where its checkpoints, metrics and events go."""
+    job: str | None = None
+    """The job file, the same for all peers; `covey peer --job` names another."""
+    wait_s: Positive = 60.0
+    """How long its neighbours may take to answer when it starts; then it begins without them."""
+    timeout_s: Positive = 30.0
+    """How long it waits for its neighbours' vectors: for the slowest one's local steps, that is."""
 
 
 def load_peer_config(path: Path) -> PeerConfig:
@@ -52,4 +58,5 @@ def load_peer_config(path: Path) -> PeerConfig:
     if Path(tls["key"]).stat().st_mode & OTHERS:
         raise UserError(f"{path}: tls.key: others can read it; do chmod 600 {tls['key']}")
     places = {name: str(base / getattr(config, name)) for name in ("peers", "revoked", "run_dir")}
-    return config.model_copy(update={**places, "tls": TlsFiles(**tls)})
+    job = None if config.job is None else str(base / config.job)
+    return config.model_copy(update={**places, "job": job, "tls": TlsFiles(**tls)})

@@ -10,7 +10,7 @@ All files can be read by their owner only.
 
 import secrets
 import shutil
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 from cryptography import x509
@@ -28,7 +28,13 @@ from covey.platform.runs.durable import LEFTOVER
 REVOKED_HEAD = "# SHA-256 fingerprints of certificates that are no longer good, one a line.\n"
 
 
-def make_folder(out: Path, addresses: Sequence[str]) -> PeerList:
+Settings = Callable[[str], Mapping[str, object]]
+"""More keys for the `peer.yaml` of the peer with that name."""
+
+
+def make_folder(
+    out: Path, addresses: Sequence[str], settings: Settings = lambda name: {}
+) -> PeerList:
     """Keys, certificates and files of as many peers as addresses; there all at once or not at all.
 
     UserError when something is there already: keys that peers may be using are never replaced.
@@ -39,7 +45,7 @@ def make_folder(out: Path, addresses: Sequence[str]) -> PeerList:
     beside = out.absolute().with_name(f".{out.absolute().name}.{secrets.token_hex(4)}{LEFTOVER}")
     beside.mkdir(mode=0o700)
     try:
-        listed = _fill(beside, addresses)
+        listed = _fill(beside, addresses, settings)
         beside.rename(out)  # takes an empty folder's place
     except BaseException:
         shutil.rmtree(beside, ignore_errors=True)
@@ -47,7 +53,7 @@ def make_folder(out: Path, addresses: Sequence[str]) -> PeerList:
     return listed
 
 
-def _fill(folder: Path, addresses: Sequence[str]) -> PeerList:
+def _fill(folder: Path, addresses: Sequence[str], settings: Settings) -> PeerList:
     authority = Authority.make("Covey peers")
     root = authority.certificate.public_bytes(Encoding.PEM)
     write_private(folder / "root.pem", root)
@@ -63,7 +69,7 @@ def _fill(folder: Path, addresses: Sequence[str]) -> PeerList:
         write_private(home / "peer.pem", pem)
         write_private(home / "peer.key", key)
         write_private(home / "root.pem", root)
-        write_private(home / "peer.yaml", _config(name, address).encode())
+        write_private(home / "peer.yaml", _config(name, address, settings(name)).encode())
         peers[name] = {"address": address, "fingerprint": fingerprint(pem)}
     listed = {"run": f"peers-{secrets.token_hex(4)}", "peers": peers}
     for home in (folder, *_homes(folder)):
@@ -72,10 +78,10 @@ def _fill(folder: Path, addresses: Sequence[str]) -> PeerList:
     return read_model(folder / "peers.yaml", PeerList)
 
 
-def _config(name: str, address: str) -> str:
+def _config(name: str, address: str, settings: Mapping[str, object]) -> str:
     tls = {"root": "root.pem", "certificate": "peer.pem", "key": "peer.key"}
     files = {"peers": "peers.yaml", "revoked": "revoked.txt", "tls": tls, "run_dir": "run"}
-    return write_yaml({"peer": name, "listen": address, **files})
+    return write_yaml({"peer": name, "listen": address, **files, **settings})
 
 
 def revoke(folder: Path, name: str) -> tuple[str, list[Path]]:

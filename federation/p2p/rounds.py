@@ -32,14 +32,19 @@ class Schedule:
 
     def links(self, round_: int, peer: int | None = None) -> Links:
         """Of all peers, or of one."""
-        graph = self.topology.graph(round_)
-        if self._section.method == "gossip":
-            graph = matching(graph, self._seed, round_)
+        graph = self.graph(round_)
         if peer is not None:
             return links_of(graph, self._received(graph), peer)
         if self._last is None or self._last[0] is not graph:
             self._last = graph, links_of(graph, self._received(graph))
         return self._last[1]
+
+    def graph(self, round_: int) -> nx.Graph:
+        """The links that are used in a round; of gossip, its pairs."""
+        graph = self.topology.graph(round_)
+        if self._section.method == "gossip":
+            graph = matching(graph, self._seed, round_)
+        return graph
 
     def weigh(self, sizes: Sequence[int]) -> None:
         """The peers have as many samples."""

@@ -9,6 +9,7 @@ from covey.federation.app_folder import ConfigValue, read_app_folder
 from covey.federation.catalogue import DATA_SETS
 from covey.federation.compression_section import Quantised, TopK
 from covey.federation.data_section import DataSection, resolve_data
+from covey.federation.p2p.engine_section import why_not_real
 from covey.federation.p2p.parts_section import (
     ClippingSection,
     ConsensusSection,
@@ -108,10 +109,10 @@ class PeerSection(Section):
 
 def resolve_section(section: PeerSection, seed: int, base: Path) -> PeerSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
-    if section.engine == "grpc":
-        raise _problem("engine", "grpc is not there yet; use batched")
     section = _resolved_app(section, base)
     _check_method(section)
+    if section.engine == "grpc" and (why := why_not_real(section.method, section.app)):
+        raise _problem("engine", f"{why}; use batched")
     topology = resolve_topology(section.topology, section.peers, seed, base)
     weights = section.weights or WEIGHTS[section.method]
     section = section.model_copy(update={"topology": topology, "weights": weights})

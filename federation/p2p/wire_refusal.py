@@ -22,6 +22,7 @@ CODES = {
     "header": StatusCode.INVALID_ARGUMENT,
     "deadline": StatusCode.INVALID_ARGUMENT,
     "kind": StatusCode.INVALID_ARGUMENT,
+    "content": StatusCode.INVALID_ARGUMENT,
     "dtype": StatusCode.INVALID_ARGUMENT,
     "shape": StatusCode.INVALID_ARGUMENT,
     "size": StatusCode.INVALID_ARGUMENT,

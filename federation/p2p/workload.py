@@ -5,6 +5,7 @@ from pathlib import Path
 
 from covey.federation.p2p.section import PeerSection, resolve_section
 from covey.platform.environment import threads_give_way
+from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
 from covey.platform.runs.panels import Lines, Panel
 from covey.platform.runs.run import Run
@@ -23,6 +24,9 @@ class PeerWorkload:
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         """The job with defaults and absolute paths; the first graph is drawn to check it."""
         section = resolve_section(job.section, job.seed, base)
+        if job.deterministic and section.engine == "grpc":
+            text = "grpc is not deterministic: who is late is left out; use batched"
+            raise KeyProblem(("peer-to-peer", "engine"), text)
         return job.model_copy(update={"peer_to_peer": section})
 
     def run(self, run: Run) -> Mapping[str, float]:

@@ -60,7 +60,11 @@ def main() -> None:
         50_000
     )  # imports make many objects and no garbage: looking for it costs a tenth
     for entry in sorted(entry_points(group="covey.commands"), key=lambda entry: entry.name):
-        app.add_typer(entry.load(), name=entry.name)
+        loaded = entry.load()
+        if isinstance(loaded, typer.Typer):
+            app.add_typer(loaded, name=entry.name)
+        else:
+            app.command(entry.name)(loaded)
     try:
         app()
     except UserError as error:

@@ -27,7 +27,12 @@ def command_line() -> click.Group:
     group = typer.main.get_command(app)
     assert isinstance(group, click.Group)
     for entry in entry_points(group="covey.commands"):
-        group.add_command(typer.main.get_command(entry.load()), entry.name)
+        loaded = entry.load()
+        if not isinstance(loaded, typer.Typer):
+            alone = typer.Typer(add_completion=False)
+            alone.command()(loaded)
+            loaded = alone
+        group.add_command(typer.main.get_command(loaded), entry.name)
     return group
 
 

@@ -9,19 +9,12 @@ from typing import Any
 
 import pytest
 from loopback import Peers, Wire
+from peer_jobs import peer_job
 
 from covey.platform.driver import run_attempt
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
-
-
-def peer_job(rounds: int = 3, peers: int = 6, **rest: Any) -> dict[str, Any]:
-    """A job as plain data: `rest` goes into the section, `job=` to the top level."""
-    job = {"name": "test", "workload": "peer-to-peer", "seed": 5, "stop": {"rounds": rounds}}
-    section = {"app": "logistic", "data": {"name": "digits"}, "peers": peers}
-    local = {"steps": 2, "batch_size": 10, "learning_rate": 0.1}
-    return {**job, **rest.pop("job", {}), "peer-to-peer": {**section, "local": local, **rest}}
 
 
 class PeerRun:

@@ -57,7 +57,11 @@ def test_the_step_of_choco_follows_its_compression(parse, compression, gamma):
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
-        ({"engine": "grpc"}, "peer-to-peer.engine: grpc is not there yet"),
+        ({"engine": "grpc", "job": {"deterministic": True}}, "engine: grpc is not deterministic"),
+        (
+            {"engine": "grpc", "method": "sgp"},
+            "peer-to-peer.engine: method sgp cannot bear a lost message",
+        ),
         ({"app": "mpl"}, "peer-to-peer.app: found 'mpl', allowed is logistic, mlp"),
         ({"hidden": 3}, "peer-to-peer.hidden: is for app mlp, and app is logistic"),
         ({"method": "gossipp"}, "peer-to-peer.method: found 'gossipp'"),

@@ -1,0 +1,56 @@
+"""`covey peer`: one peer, of those that learn from each other on different machines."""
+
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from covey.platform.cli.output import Json, note, print_json
+from covey.platform.cli.result import print_result
+from covey.platform.errors import UserError
+
+
+def peer(
+    config: Annotated[
+        Path,
+        typer.Option(help="The peer's file, as `covey peers init` makes it.", metavar="FILE"),
+    ],
+    job: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="JOB",
+            help="The job file, the same for all peers. Default: what the peer's file names.",
+        ),
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Run one peer; started again, it goes on from its checkpoint, or where its neighbours are."""
+    from covey.platform.environment import silence_grpc, threads_give_way
+
+    silence_grpc()
+    threads_give_way()
+    from covey.federation.p2p.peer_config import load_peer_config
+    from covey.federation.p2p.peer_run import check_peer, open_run, run_peer
+    from covey.platform.cli.progress import show_progress
+    from covey.platform.driver import run_attempt
+    from covey.platform.jobfile.load import load_job_file
+    from covey.platform.runs.result import read_result
+
+    loaded = load_peer_config(config)
+    if job is None and loaded.job is None:
+        raise UserError(f"{config}: names no job; write job: FILE there, or give --job FILE")
+    checked = load_job_file(job or Path(loaded.job or ""))
+    number = check_peer(checked, loaded)
+    path = Path(loaded.run_dir)
+    open_run(path, checked)
+    note(f"{loaded.peer} listens on {loaded.listen}, run folder: {path}")
+    with show_progress(checked) as on_report:
+        end = run_attempt(path, on_report=on_report, work=lambda run: run_peer(run, loaded, number))
+    result = read_result(path)
+    if end.state == "superseded" or not result:
+        raise UserError(end.error or f"{path}: the peer left no result.json; see log.txt there")
+    if as_json:
+        print_json(result)
+    else:
+        print_result(result)
+    raise typer.Exit(end.exit_status)

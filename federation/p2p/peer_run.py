@@ -1,0 +1,135 @@
+"""Run one real peer: open its wire, find its neighbours, begin where they are, train, leave."""
+
+import json
+from collections.abc import Mapping
+from hashlib import sha256
+from pathlib import Path
+
+from covey.federation.data import missing_data
+from covey.federation.p2p.built_in import BuiltInPeers
+from covey.federation.p2p.engine_section import why_not_real
+from covey.federation.p2p.job import threads
+from covey.federation.p2p.peer_config import PeerConfig
+from covey.federation.p2p.peer_files import PeerList, read_model
+from covey.federation.p2p.peer_mail import Mail, around, name_of, number_of
+from covey.federation.p2p.peer_rounds import PeerRounds
+from covey.federation.p2p.peer_start import FIRST, ROUND, agree, first_form
+from covey.federation.p2p.rounds import Schedule
+from covey.federation.p2p.section import NAME, PeerSection
+from covey.federation.p2p.task import Task
+from covey.federation.p2p.wire_exchange import VECTOR, Exchange
+from covey.federation.p2p.wire_header import Form
+from covey.federation.p2p.wire_talk import Greeting
+from covey.platform.errors import UserError
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import Run, live_writer
+from covey.platform.runs.shelf import newest_whole
+
+
+def run_peer(run: Run, config: PeerConfig, number: int) -> Mapping[str, float]:
+    """Train the job's peer of that number up to the job's stop. Returns the last round's
+    metrics.
+    """
+    section: PeerSection = run.job.section
+    task = Task.of(run.job)
+    if reason := missing_data(task.settings.data):
+        raise UserError(reason)
+    with threads(max(1, int(run.job.resources.cpus))):
+        checkpoint = run.restore()
+        schedule = Schedule(section, task.seed, task.sizes)
+        rounds = PeerRounds(run, number, BuiltInPeers(task, [number]), schedule, checkpoint)
+        if run.stop_reason(rounds.round, rounds.metrics) is not None:
+            return rounds.metrics
+        forms = {
+            VECTOR: Form(str(task.dtype), (task.vector_size,)),
+            FIRST: first_form(rounds.params),
+        }
+        with Exchange(config, forms, run.event, {"job": digest(run.job)}) as exchange:
+            mail = Mail(exchange, number, config.timeout_s)
+            _train(_Peer(run, config, number, schedule), rounds, exchange, mail)
+    return rounds.metrics
+
+
+def check_peer(job: JobFile, config: PeerConfig) -> int:
+    """The peer's number in the job; UserError where the two do not go together."""
+    if job.workload != NAME:
+        raise UserError(f"the job's workload is {job.workload}, a peer needs {NAME}")
+    section: PeerSection = job.section
+    if why := why_not_real(section.method, section.app):
+        raise UserError(why)
+    listed = read_model(Path(config.peers), PeerList).peers
+    wanted = [name_of(number) for number in range(section.peers)]
+    if missing := [name for name in wanted if name not in listed]:
+        raise UserError(f"{config.peers}: the job's {missing[0]} is not listed")
+    if config.peer not in wanted:
+        raise UserError(f"{config.peer} is none of the job's peers, {wanted[0]} to {wanted[-1]}")
+    return number_of(config.peer)
+
+
+def open_run(path: Path, job: JobFile) -> None:
+    """Make the peer's run folder, or give the one that is there the job with its newest stop."""
+    if not path.is_dir() or not any(path.iterdir()):
+        RunFolder.create(path, job)
+        return
+    folder = RunFolder.open(path)
+    if not folder.is_a_runs:
+        raise UserError(f"{path} is no peer's run folder; name another as run_dir")
+    if writer := live_writer(path):
+        raise UserError(f"{path} is being written by process {writer}: that peer still runs")
+    if newest_whole(folder.checkpoints) and digest(folder.job()) != digest(job):
+        raise UserError(f"{path} holds the checkpoints of another job; name another as run_dir")
+    folder.replace_job(job)
+
+
+def digest(job: JobFile) -> str:
+    """Of all that peers must have in common; paths may differ from machine to machine."""
+    mine = {"engine", "viewer", "evaluate_every", "evaluate_samples"}
+    common = job.section.model_dump(mode="json", exclude=mine)
+    common["data"].pop("path")
+    common["topology"].pop("path")
+    text = json.dumps([job.seed, common], sort_keys=True)
+    return sha256(text.encode()).hexdigest()[:16]
+
+
+class _Peer:
+    """Who begins, and where."""
+
+    def __init__(self, run: Run, config: PeerConfig, number: int, schedule: Schedule) -> None:
+        self.run, self.config, self.number, self.schedule = run, config, number, schedule
+        self.graph = schedule.topology.whole()
+        self.neighbours = [name_of(peer) for peer in sorted(around(self.graph, number))]
+
+
+def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> None:
+    section: PeerSection = peer.run.job.section
+    agrees = rounds.round == 0 and section.start == "max-norm"
+    first = ROUND if agrees else rounds.round + 1
+    if rounds.round:
+        exchange.publish(first, rounds.params[0])  # others may have to begin with it
+    exchange.start(first)
+    try:
+        answers = exchange.greet(peer.neighbours, peer.config.wait_s)
+        _check_answers(peer.run.job, answers)
+        peer.run.started()
+        # Neighbours that have not found all of theirs yet begin as much later.
+        mail.timeout_s += peer.config.wait_s
+        if exchange.round > first:
+            farthest = sorted(answers, key=lambda name: -answers[name].round)
+            rounds.catch_up(exchange, exchange.round, farthest, peer.config.timeout_s)
+        elif agrees:
+            best, exchanges = agree(mail, rounds.params, peer.graph, peer.number)
+            owner = int(best["owner"][0, 0])
+            text = f"begins with the weights of {name_of(owner)} after {exchanges} exchanges"
+            peer.run.event("synchronised", text, exchanges=exchanges, owner=owner)
+            rounds.begin_with(best["vector"])
+        exchange.publish(rounds.round + 1, rounds.params[0])
+        rounds.run(exchange, mail)
+    finally:
+        exchange.leave()
+
+
+def _check_answers(job: JobFile, answers: Mapping[str, Greeting]) -> None:
+    for name, answer in answers.items():
+        if answer.facts.get("job") != digest(job):
+            raise UserError(f"{name} runs another job than this; give all peers the same job file")

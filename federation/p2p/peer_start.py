@@ -1,0 +1,58 @@
+"""How real peers agree on the weights to begin with: the longest vector goes from peer to peer.
+
+What `mixing.max_norm_sync` does with all vectors at hand, by messages.
+"""
+
+import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
+
+from covey.federation.p2p.links import Rows
+from covey.federation.p2p.messages import Message
+from covey.federation.p2p.mixing import lengths
+from covey.federation.p2p.peer_mail import Mail
+from covey.federation.p2p.wire_header import Form
+
+FIRST = "first"
+"""The kind of these messages."""
+ROUND = 0
+"""Of the wire; those of training are counted from 1."""
+
+
+def first_form(vector: Rows) -> Form:
+    """What such a message looks like, for vectors [1, D]: a number and the vector, as bytes."""
+    return Form("uint8", (np.dtype(np.int64).itemsize + vector.nbytes,))
+
+
+def agree(mail: Mail, vector: Rows, graph: nx.Graph, number: int) -> tuple[Message, int]:
+    """Take over the longest vector, vectors being [1, D], as often as it takes it to come from the
+    farthest peer. Returns {"vector", "owner"}, whose vector was that peer's, and the exchanges.
+    """
+    best: Message = {"owner": np.array([[number]]), "vector": vector}
+    exchanges = reach(graph, number)
+    for step in range(exchanges):
+        theirs = mail.swap(ROUND, step, best, graph, FIRST)
+        for peer, message in theirs.items():
+            try:
+                best = longer(best, message)
+            except ValueError as error:
+                mail.refuse(peer, str(error))
+    return best, exchanges
+
+
+def longer(one: Message, other: Message) -> Message:
+    """The one that wins: by the norm in float64, then the lower owner. ValueError for a norm that
+    is not finite.
+    """
+    norms = lengths(np.concatenate([one["vector"], other["vector"]]))
+    owners = int(one["owner"][0, 0]), int(other["owner"][0, 0])
+    return other if (-norms[1], owners[1]) < (-norms[0], owners[0]) else one
+
+
+def reach(graph: nx.Graph, number: int) -> int:
+    """The longest of all shortest ways in the part of the graph that a peer is linked with: the
+    same for every peer there, so that all make as many exchanges.
+    """
+    both = graph.to_undirected(as_view=True) if graph.is_directed() else graph
+    part = graph.subgraph(nx.node_connected_component(both, number))
+    ways = nx.all_pairs_shortest_path_length(part)
+    return int(max(max(found.values()) for _, found in ways))

@@ -1,0 +1,184 @@
+"""Engine `grpc`: a process for each of a job's peers, on this machine's loopback.
+
+Each has its own run folder, RUN_DIR/peers/peer-K, with its own checkpoints: a job that is started
+again starts them again, and they go on by themselves. What they tell is gathered here.
+"""
+
+import contextlib
+import json
+import socket
+import time
+from collections.abc import Mapping
+
+import numpy as np
+
+from covey.federation.p2p.batched import MODEL, PROGRESS
+from covey.federation.p2p.learners import vectors_of
+from covey.federation.p2p.measuring import disagreement, spread
+from covey.federation.p2p.peer_folder import make_folder
+from covey.federation.p2p.peer_mail import name_of
+from covey.federation.p2p.peer_process import PeerProcess
+from covey.federation.p2p.peers_table import PEERS, PeersTable
+from covey.federation.p2p.rounds import Schedule
+from covey.federation.p2p.task import Task, views
+from covey.platform.errors import UserError
+from covey.platform.jobfile.load import dump_job_file
+from covey.platform.jobfile.model import JobFile, Stop
+from covey.platform.runs.durable import write_whole
+from covey.platform.runs.run import Checkpoint, Run
+
+LOOK_S = 0.2
+ENDLESS = 10**9
+"""Rounds of peers that are stopped from here."""
+SPREAD = ("accuracy", "accuracy_local")
+MEANS = (
+    "train_loss",
+    "bytes_per_peer",
+    "messages_per_peer",
+    "heard",
+    "disagreement_heard",
+    "exchange_s",
+    "round_s",
+)
+
+
+class RealPeers:
+    """The processes of one attempt. `metrics` are the newest round's."""
+
+    def __init__(
+        self, run: Run, task: Task, schedule: Schedule, checkpoint: Checkpoint | None
+    ) -> None:
+        self.metrics: dict[str, float] = {}
+        self._reported = -1
+        if checkpoint is not None:
+            self._reported = checkpoint.step
+            self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
+        self._run, self._task, self._schedule = run, task, schedule
+        self._names = [name_of(number) for number in range(task.section.peers)]
+        self._peers: dict[str, PeerProcess] = {}
+        self._failed: set[str] = set()
+        self._table = PeersTable()
+
+    def run(self) -> None:
+        """Start all, tell of their rounds, gather their models. A peer that fails is an event, and
+        the others go on; UserError when all do.
+        """
+        self._run.started()
+        try:
+            self._start()
+            self._follow()
+        finally:
+            for peer in self._peers.values():
+                peer.kill()
+        self._gather()
+
+    def _start(self) -> None:
+        home = self._run.path / "peers"
+        home.mkdir(exist_ok=True)
+        write_whole(home / "job.yaml", dump_job_file(_of_peers(self._run.job)).encode())
+        # Keys are made anew for each attempt: another process may have the ports of the last.
+        keys = home / f"attempt-{self._run.attempt}"
+        wait_s = 60 + 5 * len(self._names)  # they share this machine's cores as they begin
+
+        def settings(name: str) -> Mapping[str, object]:
+            return {"run_dir": f"../../{name}", "job": "../../job.yaml", "wait_s": wait_s}
+
+        make_folder(keys, [f"127.0.0.1:{port}" for port in _free_ports(len(self._names))], settings)
+        for name in self._names:
+            self._peers[name] = PeerProcess(keys / name / "peer.yaml", home / name)
+        self._run.event("peers", f"{len(self._names)} peers are started; {keys} has their files")
+
+    def _follow(self) -> None:
+        """Until all have ended."""
+        reason = None
+        while running := [peer for peer in self._peers.values() if not peer.ended]:
+            time.sleep(LOOK_S)
+            self._tell_of_the_failed()
+            for peer in self._peers.values():
+                peer.read()
+            last = min((peer.round for peer in running), default=-1)
+            while self._reported + 1 < last and reason is None:
+                self._report(self._reported + 1)
+                reason = self._run.stop_reason(self._reported, self.metrics)
+            if reason is None and self._run.stop_requested:
+                reason = self._run.stop_reason(max(0, self._reported), self.metrics)
+            if reason is not None:
+                self._stop(running)
+                return
+        self._tell_of_the_failed()
+
+    def _stop(self, running: list[PeerProcess]) -> None:
+        until = time.monotonic() + self._run.job.grace_s / 2
+        for peer in running:
+            peer.request_stop()
+        while not all(peer.ended for peer in running) and time.monotonic() < until:
+            time.sleep(LOOK_S)
+
+    def _tell_of_the_failed(self) -> None:
+        for name, peer in self._peers.items():
+            if name not in self._failed and peer.ended and (why := peer.why_failed()):
+                self._failed.add(name)
+                self._run.event("peer_failed", f"{name}: {why}", peer=name, round=peer.round)
+        if self._failed == set(self._names):
+            name, peer = next(iter(self._peers.items()))
+            kind = RuntimeError if peer.killed else UserError  # a mistake is not tried again
+            raise kind(f"all peers have failed, {name}: {peer.why_failed()}")
+
+    def _report(self, round_: int, more: Mapping[str, float] | None = None) -> None:
+        """Of those that have been through the round."""
+        told = [peer.figures.get(round_, {}) for peer in self._peers.values()]
+        figures = {"peers": float(sum(map(bool, told)))}
+        for name in (*SPREAD, *MEANS):
+            values = np.array([one[name] for one in told if name in one])
+            if len(values):
+                figures |= spread(values, name) if name in SPREAD else {name: values.mean()}
+        self._reported, self.metrics = round_, {**figures, **(more or {})}
+        self._run.report(round_, self.metrics)
+        found = np.array([one.get("accuracy", np.nan) for one in told])
+        if np.isfinite(found).all():
+            whole = self._schedule.topology.whole(max(1, round_))
+            self._table.see(round_, "", found, self._task.sizes, whole)
+
+    def _gather(self) -> None:
+        """What is left to tell, and the peers' models as one checkpoint, as `batched` writes it."""
+        for peer in self._peers.values():
+            peer.read()
+        there = [peer for name, peer in self._peers.items() if name not in self._failed]
+        kept = {peer: one for peer in there if (one := peer.newest_checkpoint())}
+        if not kept:
+            return  # stopped before it had begun
+        # Told to stop, they end within a round of each other.
+        last = max(self._reported, min(peer.round for peer in kept))
+        while self._reported + 1 < last:
+            self._report(self._reported + 1)
+        shapes = self._task.shapes
+        params = np.concatenate([vectors_of(one.arrays(MODEL), shapes) for one in kept.values()])
+        if self._reported < last:
+            self._report(last, {"disagreement": disagreement(params)})
+        if self._run.reason is None:
+            self._run.stop_reason(last, self.metrics)
+        arrays = {name: array.numpy() for name, array in views(params, shapes).items()}
+        progress = json.dumps({"metrics": self.metrics}).encode()
+        self._run.checkpoint(last, {MODEL: arrays, PROGRESS: progress})
+        if self._table.seen:
+            self._run.table(PEERS, self._table.encode())
+
+
+def _of_peers(job: JobFile) -> JobFile:
+    """The job that each peer is given: it ends at the last round, or when it is told to."""
+    cpus = max(1, int(job.resources.cpus) // job.section.peers)
+    return job.model_copy(
+        update={
+            "stop": Stop(rounds=job.stop.rounds or ENDLESS),
+            "resources": job.resources.model_copy(update={"cpus": cpus}),
+        }
+    )
+
+
+def _free_ports(count: int) -> list[int]:
+    """Of loopback, as of now."""
+    with contextlib.ExitStack() as stack:
+        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
+        for probe in probes:
+            probe.bind(("127.0.0.1", 0))
+        return [probe.getsockname()[1] for probe in probes]

@@ -1,0 +1,60 @@
+"""`covey peer` as processes on loopback, from the folder that `covey peers init` makes."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import yaml
+from loopback import free_ports
+
+from covey.federation.p2p.peer_folder import make_folder
+
+
+class LocalPeers:
+    """The peers of one job. Those that run at the end of a test are killed."""
+
+    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+        self.folder, self.job = folder, folder.with_name("job.yaml")
+        self.job.write_text(yaml.safe_dump(job))
+        count = job["peer-to-peer"]["peers"]
+        make_folder(folder, [f"127.0.0.1:{port}" for port in free_ports(count)])
+        self.names = [f"peer-{number}" for number in range(count)]
+        self.running: dict[str, subprocess.Popen[str]] = {}
+
+    def config(self, name: str) -> Path:
+        return self.folder / name / "peer.yaml"
+
+    def start(self, *names: str) -> None:
+        for name in names or self.names:
+            command = [sys.executable, "-m", "covey.platform.cli", "peer"]
+            command += [f"--config={self.config(name)}", f"--job={self.job}"]
+            self.running[name] = subprocess.Popen(
+                command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True
+            )
+
+    def end(self, name: str) -> tuple[int, str]:
+        """Wait for its exit status and what it has said."""
+        process = self.running.pop(name)
+        said, _ = process.communicate(timeout=120)
+        return process.returncode, said
+
+    def kill(self, name: str) -> None:
+        self.running[name].kill()
+        self.end(name)
+
+    def run_dir(self, name: str) -> Path:
+        return self.folder / name / "run"
+
+    def lines(self, name: str, file: str = "metrics.jsonl") -> list[dict[str, Any]]:
+        path = self.run_dir(name) / file
+        text = path.read_text() if path.exists() else ""
+        return [json.loads(line) for line in text.splitlines(keepends=True) if line[-1] == "\n"]
+
+    def rounds(self, name: str) -> int:
+        """The newest that it has told of."""
+        return max((line["step"] for line in self.lines(name)), default=-1)
+
+    def said(self, name: str, kind: str) -> list[str]:
+        return [e["message"] for e in self.lines(name, "events.jsonl") if e["kind"] == kind]
