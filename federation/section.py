@@ -180,14 +180,7 @@ def _resolve_built_in(section: FederatedSection, base: Path) -> FederatedSection
 
 
 def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
-    folder = Path(base, Path(section.app).expanduser()).absolute()
-    if not folder.is_dir():
-        near = nearest(section.app, BUILT_IN_APPS)
-        raise _problem(
-            "app",
-            f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
-            f"relative to {base}" + (f"; nearest is {near}" if near else ""),
-        )
+    folder = folder_of_app(section.app, base, "federated")
     for key in ("data", "local", "strategy", "differential_privacy", "compression"):
         if getattr(section, key) is not None:
             raise _problem(key, "is for built-in apps; an app folder says that in its own code")
@@ -195,6 +188,19 @@ def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
         raise _problem("evaluate_clients", "is for built-in apps; an app's strategy decides that")
     read_app_folder(folder).configured(section.run_config)
     return section.model_copy(update={"app": str(folder)})
+
+
+def folder_of_app(app: str, base: Path, section: str) -> Path:
+    """The absolute folder of an app that is not built in; KeyProblem if there is none."""
+    folder = Path(base, Path(app).expanduser()).absolute()
+    if not folder.is_dir():
+        near = nearest(app, BUILT_IN_APPS)
+        raise KeyProblem(
+            (section, "app"),
+            f"found {found(app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
+            f"relative to {base}" + (f"; nearest is {near}" if near else ""),
+        )
+    return folder
 
 
 def _problem(key: str, message: str) -> KeyProblem:

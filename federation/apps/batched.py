@@ -60,6 +60,18 @@ Step = Callable[[Weights, Batch, Descent], None]
 """The gradients of one step, in place."""
 
 
+def some_at_once(step: Step, most: int) -> Step:
+    """The same step, which sees so many clients at once: what it keeps of them stays small."""
+
+    def in_turn(weights: Weights, batch: Batch, way: Descent) -> None:
+        for first in range(0, len(batch.sizes), most):
+            some = slice(first, first + most)
+            theirs = {name: tensor[some] for name, tensor in weights.items()}
+            step(theirs, batch.of(some), way.of(some))
+
+    return in_turn
+
+
 def logistic_step(weights: Weights, batch: Batch, way: Descent) -> None:
     """Of multinomial logistic regression."""
     errors = last_errors(weights, batch.images.transpose(1, 2), batch)

@@ -6,6 +6,8 @@ after the other, for torch makes one convolution with groups of it, and what lie
 leaves the processor's cache; products of unfolded images take 7 times as long. This takes as long.
 """
 
+from functools import partial
+
 import torch
 from torch import Tensor
 from torch.nn.utils.rnn import pad_sequence
@@ -15,6 +17,7 @@ from covey.federation.apps.batched import (
     Step,
     Weights,
     descend_two_layers,
+    some_at_once,
     through_two_layers,
 )
 from covey.federation.apps.minibatches import Batch
@@ -31,13 +34,7 @@ TOGETHER = 8
 def cnn_step(image: ImageSize) -> Step:
     """The step of networks for images of that size."""
 
-    def step(weights: Weights, batch: Batch, way: Descent) -> None:
-        for first in range(0, len(batch.sizes), TOGETHER):
-            some = slice(first, first + TOGETHER)
-            theirs = {name: tensor[some] for name, tensor in weights.items()}
-            _step(image, theirs, batch.of(some), way.of(some))
-
-    return step
+    return some_at_once(partial(_step, image), TOGETHER)
 
 
 def _step(image: ImageSize, weights: Weights, batch: Batch, way: Descent) -> None:

@@ -2,11 +2,12 @@
 
 Everything stands with a minibatch's samples side by side, [C, channels, height, width, B]: what a
 3 by 3 patch needs is then copied in runs of B, and a convolution is a batched product of unfolded
-patches. With 10 clients' minibatches of 32 MNIST images on one core a step takes 40 % of what torch
-needs for one client's convolutions after the other.
+patches. With 10 clients' minibatches of 32 MNIST images on one core a whole step takes 5 ms, where
+torch's convolutions alone, forth and back and one client after the other, take 7.
 """
 
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -16,6 +17,7 @@ from covey.federation.apps.batched import (
     Step,
     Weights,
     descend_two_layers,
+    some_at_once,
     through_two_layers,
 )
 from covey.federation.apps.minibatches import Batch
@@ -31,13 +33,7 @@ is to stay in the processor's cache.
 def strided_step(image: ImageSize) -> Step:
     """The step of networks for images of that size."""
 
-    def step(weights: Weights, batch: Batch, way: Descent) -> None:
-        for first in range(0, len(batch.sizes), TOGETHER):
-            some = slice(first, first + TOGETHER)
-            theirs = {name: tensor[some] for name, tensor in weights.items()}
-            _step(image, theirs, batch.of(some), way.of(some))
-
-    return step
+    return some_at_once(partial(_step, image), TOGETHER)
 
 
 def _step(image: ImageSize, weights: Weights, batch: Batch, way: Descent) -> None:

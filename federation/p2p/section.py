@@ -23,11 +23,9 @@ from covey.federation.p2p.topology_section import (
     WeightKind,
     resolve_topology,
 )
-from covey.federation.section import BUILT_IN_APPS, ViewerSection
+from covey.federation.section import BUILT_IN_APPS, ViewerSection, folder_of_app
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
-from covey.platform.jobfile.nearest import nearest
-from covey.platform.jobfile.words import found
 
 NAME = "peer-to-peer"
 WEIGHTS: dict[str, WeightKind | None] = {
@@ -135,14 +133,7 @@ def _resolved_app(section: PeerSection, base: Path) -> PeerSection:
 
 
 def _resolved_folder(section: PeerSection, base: Path) -> PeerSection:
-    folder = Path(base, Path(section.app).expanduser()).absolute()
-    if not folder.is_dir():
-        near = nearest(section.app, BUILT_IN_APPS)
-        raise _problem(
-            "app",
-            f"found {found(section.app)}, allowed is {', '.join(BUILT_IN_APPS)} or a folder "
-            f"relative to {base}" + (f"; nearest is {near}" if near else ""),
-        )
+    folder = folder_of_app(section.app, base, "peer-to-peer")
     for key in ("data", "local", "affinity"):
         if getattr(section, key) is not None:
             raise _problem(key, "is for built-in apps; an app folder trains by its own code")

@@ -8,6 +8,7 @@ from pathlib import Path
 import networkx as nx
 import numpy as np
 import pytest
+from peer_jobs import METHODS, MOVING
 
 from covey.federation.p2p.batched import MODEL
 from covey.federation.p2p.learners import vectors_of
@@ -19,17 +20,6 @@ from covey.federation.p2p.training import Trainer
 from covey.platform.driver import run_attempt
 from covey.platform.runs.folder import RunFolder
 from covey.platform.workload import find_workload
-
-TOP_K = {"kind": "top-k", "fraction": 0.3}
-METHODS = {
-    "p2pl": {"affinity": 0.3, "consensus": {"steps": 2}, "topology": {"kind": "ring", "up": 0.5}},
-    "d-psgd": {"topology": {"kind": "torus"}},
-    "atc": {"robust": {"kind": "trimmed-mean"}, "topology": {"kind": "complete"}},
-    "gossip": {},
-    "sgp": {"topology": {"kind": "one-peer-exponential"}},
-    "choco": {"compression": TOP_K},
-}
-MOVING = {"steps": 2, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5}
 
 
 def vectors(path: Path) -> np.ndarray:
