@@ -31,7 +31,7 @@ class Neighbour:
     ask_round: int = 0
     """When down: the first round in which it is asked again."""
     from_round: int = 0
-    """The first round in which both sides know that the other takes part."""
+    """The first round in which it takes part, as both sides know."""
     round: int = 0
     """The latest that it was heard to be at."""
     facts: Mapping[str, int | float | str] = field(default_factory=dict)
@@ -61,25 +61,31 @@ class Neighbour:
         if self.state is State.DOWN:
             self._ask_later(round)
 
-    def sent(self) -> bool:
-        """A vector came from it: it takes part from now on. True when it was not up before."""
+    def sent(self, ours: int) -> bool:
+        """A vector came from it: it takes part, from our next round if it did not before. True when
+        it was not up before.
+        """
         was_up = self.state is State.UP
         self.state, self.failures = State.UP, 0
         if not was_up:
-            self.from_round = 0
+            self.from_round = ours
         return not was_up
 
     def greeted(self, theirs: int, ours: int, restarted: bool) -> bool:
         """It said hello or answered ours. True when it was not up before, or has started anew.
 
         Both sides then begin with the first round that neither has begun: `theirs` and `ours` are
-        those that each has not. Between two that are up nothing changes, since one of them may be a
-        round ahead; but as long as it has not begun, it may say that it begins later.
+        those that each has not.
         """
         news = self.state is not State.UP or restarted
-        if news or self.from_round >= ours:
-            self.state, self.from_round = State.UP, max(theirs, ours)
+        if news:
+            self.state, self.from_round = State.UP, ours
+        self.told(theirs)
         return news
+
+    def told(self, round: int) -> None:
+        """It sends nothing before this round."""
+        self.from_round = max(self.from_round, round)
 
     def left(self) -> None:
         """It said goodbye."""

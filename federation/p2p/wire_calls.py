@@ -1,8 +1,11 @@
 """The side of a peer that calls: a line to each of the others, and threads that wait on them."""
 
+import math
 import time
-from collections.abc import Callable, Collection
-from concurrent.futures import Future, ThreadPoolExecutor
+from collections.abc import Callable, Collection, Iterator
+from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from threading import Lock
 
 from covey.federation.p2p.peer_neighbours import Neighbours
@@ -17,6 +20,7 @@ from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 
 THREADS = 64
 ASK_TRIES = 2
+HURRY_S = 2.0
 
 
 class Calls:
@@ -32,9 +36,7 @@ class Calls:
         figures: Figures,
         note: Note,
         facts: Facts,
-        round: Callable[[], int],
     ) -> None:
-        """`round()`: the first that the peer has not begun."""
         self._name = name
         self._roster = roster
         self._credentials = credentials
@@ -43,7 +45,6 @@ class Calls:
         self._figures = figures
         self._note = note
         self._facts = facts
-        self._round = round
         self._lock = Lock()
         self._asking: set[str] = set()
         self._lines: dict[str, Line] = {}
@@ -64,17 +65,21 @@ class Calls:
         return {peer: self._pool.submit(self._send, peer, header, pieces, until) for peer in peers}
 
     def greet(self, peers: Collection[str], patience: Patience) -> dict[str, Greeting]:
-        """Say hello to several at once and wait for their answers. Others are down."""
+        """Say hello to several at once and wait for their answers. Others are down. When one that
+        answers is at a later round than this peer, and may be waiting for it, the rest get
+        `HURRY_S` more.
+        """
+        ours = self._neighbours.next_round
         asked = {
-            peer: self._pool.submit(self._greet, peer, patience) for peer in self.possible(peers)
+            self._pool.submit(self._greet, peer, patience): peer for peer in self.possible(peers)
         }
         answers: dict[str, Greeting] = {}
-        for peer, asking in asked.items():
-            answer = asking.result()
+        for asking in _until_hurried(asked, lambda answer: answer.round > ours):
+            answer = asking.result() if asking.done() else "it has not answered yet"
             if isinstance(answer, str):
-                self._neighbours.failed(peer, self._round(), answer)
+                self._neighbours.failed(asked[asking], ours, answer)
             else:
-                answers[peer] = answer
+                answers[asked[asking]] = answer
         return answers
 
     def ask(self, peers: Collection[str], round: int, until: float) -> None:
@@ -87,6 +92,20 @@ class Calls:
             self._asking.update(due)
         for peer in due:
             self._pool.submit(self._ask, peer, round, Patience(until, ASK_TRIES))
+
+    @contextmanager
+    def watching(self, peers: Collection[str], round: int, until: float) -> Iterator[None]:
+        """Within, whoever's connection is lost is asked whether it is still there, and given up
+        if it is not. For peers that were sent something in this round.
+        """
+
+        def lost(peer: str) -> None:
+            self._pool.submit(self._look_after, peer, round, Patience(until, ASK_TRIES))
+
+        with ExitStack() as stack:
+            for peer in peers:
+                stack.enter_context(self._line(peer).watched(partial(lost, peer)))
+            yield
 
     def fetch(self, peer: str, form: Form, patience: Patience) -> tuple[Header, Vector] | None:
         """What a peer has published; None, and an event, when it cannot be had."""
@@ -134,8 +153,8 @@ class Calls:
             if isinstance(error, TurnedAway):
                 self._note("refused_by", str(error), peer=peer, round=header.round)
             return str(error)
-        self._neighbours.heard(peer, receipt.round)
-        if receipt.verdict == "late":  # it is done with this round and will send nothing more
+        self._told(peer, receipt.round)
+        if receipt.verdict == "late":  # it is done with this step and will send nothing more
             self._inbox.give_up(peer)
         return None
 
@@ -148,30 +167,54 @@ class Calls:
             with self._lock:
                 self._asking.discard(peer)
 
-    def _hello(self) -> Hello:
+    def _look_after(self, peer: str, round: int, patience: Patience) -> None:
+        if isinstance(self._greet(peer, patience, round), str):
+            self._inbox.give_up(peer)
+
+    def _hello(self, round: int | None = None) -> Hello:
         return Hello(
             run=self._roster.run,
             sender=self._name,
             session=self.session,
-            round=self._round(),
+            round=self._neighbours.next_round if round is None else round,
             facts=self._facts,
         )
 
-    def _greet(self, peer: str, patience: Patience) -> Greeting | str:
-        hello = self._hello()
+    def _greet(self, peer: str, patience: Patience, round: int | None = None) -> Greeting | str:
+        hello = self._hello(round)
         try:
             greeting = self._line(peer).greet(hello, patience)
             if greeting.session > hello.session:  # this machine's clock has gone back
                 with self._lock:
                     self.session = max(self.session, greeting.session + 1)
-                return self._greet(peer, patience)
+                return self._greet(peer, patience, round)
         except (Unreachable, TurnedAway) as error:
             return str(error)
-        self._neighbours.greeted(peer, None, greeting.round, hello.round, greeting.facts)
+        self._neighbours.greeted(peer, None, greeting.round, greeting.facts)
+        self._told(peer, greeting.round)
         return greeting
+
+    def _told(self, peer: str, round: int) -> None:
+        """It sends nothing here before that round."""
+        self._neighbours.told(peer, round)
+        self._inbox.skip(peer, round)
 
     def _leave(self, peer: str, patience: Patience) -> None:
         try:
             self._line(peer).leave(self._hello(), patience)
         except (Unreachable, TurnedAway):
             pass
+
+
+def _until_hurried(
+    asked: Collection["Future[Greeting | str]"], hurries: Callable[[Greeting], bool]
+) -> Collection["Future[Greeting | str]"]:
+    """Wait for all, or for some time after an answer that leaves no time. All are returned."""
+    waiting, until = set(asked), math.inf
+    while waiting and (left_s := until - time.monotonic()) > 0:
+        timeout_s = None if math.isinf(left_s) else left_s
+        done, waiting = wait(waiting, timeout_s, FIRST_COMPLETED)
+        answers = [asking.result() for asking in done]
+        if any(not isinstance(answer, str) and hurries(answer) for answer in answers):
+            until = min(until, time.monotonic() + HURRY_S)
+    return asked

@@ -22,7 +22,7 @@ from covey.federation.p2p.peer_states import Neighbour
 from covey.federation.p2p.wire_calls import Calls
 from covey.federation.p2p.wire_figures import Figures
 from covey.federation.p2p.wire_header import Cut, Form, Header, Vector, cut
-from covey.federation.p2p.wire_inbox import Arrived, Inbox
+from covey.federation.p2p.wire_inbox import Arrived, Inbox, Place
 from covey.federation.p2p.wire_line import Patience
 from covey.federation.p2p.wire_refusal import Note, Refusals, Refused
 from covey.federation.p2p.wire_server import Server
@@ -32,6 +32,8 @@ from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 VECTOR = "vector"
 GREET_AGAIN_S = 5.0
 GRACE_S = 0.5
+LOOK_AFTER_S = 1.0
+"""After which a neighbour's connection is watched, as it may have ended after it was sent to."""
 
 
 class Exchange:
@@ -49,7 +51,6 @@ class Exchange:
         self.name = config.peer
         self._forms = forms
         self._facts = facts or {}
-        self._next_round = 0
         self._published: tuple[Header, Cut] | None = None
         self._figures = Figures()
         self._refusals = Refusals(note)
@@ -77,7 +78,6 @@ class Exchange:
             self._figures,
             note,
             self._facts,
-            lambda: self._next_round,
         )
 
     def __enter__(self) -> "Exchange":
@@ -88,7 +88,7 @@ class Exchange:
 
     def start(self, round: int = 0) -> None:
         """Listen from now on. `round` is the first that will be exchanged, after a resume not 0."""
-        self._next_round = round
+        self._neighbours.begin_at(round)
         self._inbox.begin((round, 0))
         self._server.start(self._service.handler())
 
@@ -100,8 +100,8 @@ class Exchange:
         """
         answers = self._calls.greet(peers, Patience(time.monotonic() + timeout_s, tries=None))
         latest = max((answer.round for answer in answers.values()), default=0)
-        if latest > self._next_round:
-            self._next_round = latest
+        if latest > self.round:
+            self._neighbours.begin_at(latest)
             self._inbox.begin((latest, 0))
             # So that those behind do not wait for it before. They have just answered.
             self._calls.greet(answers, Patience(time.monotonic() + GREET_AGAIN_S))
@@ -110,7 +110,7 @@ class Exchange:
     @property
     def round(self) -> int:
         """The first that this peer has not begun."""
-        return self._next_round
+        return self._neighbours.next_round
 
     def exchange(
         self,
@@ -133,7 +133,7 @@ class Exchange:
         until = time.monotonic() + timeout_s
         place = (round, step)
         header, pieces = self._ready(round, step, kind, vector)
-        self._next_round = round + 1
+        self._neighbours.begin(round)
         self._inbox.begin(place)
         incoming = neighbours if receive_from is None else receive_from
         # Asked before anything is sent: what comes in meanwhile may bring somebody back.
@@ -141,14 +141,14 @@ class Exchange:
         wait_for = self._neighbours.taking_part(self._calls.possible(incoming), round)
         self._calls.ask({*neighbours, *incoming}, round, until)
         sent = self._calls.send(send_to, header, pieces, until)
-        arrived = self._inbox.collect(wait_for, place, until)
+        arrived = self._collect(wait_for, send_to, place, until)
         problems = {peer: problem for peer, done in sent.items() if (problem := done.result())}
         missing = [peer for peer in wait_for if peer not in arrived]
         arrived |= self._inbox.collect(missing, place, 0)  # came while the others were sent to
         self._inbox.finish(place)
         theirs = self._of_kind(kind, arrived)
         for peer in wait_for:
-            if peer not in theirs:
+            if peer not in theirs and not self._inbox.is_past(peer, place):
                 why = problems.get(peer, f"nothing came from it for step {step}")
                 self._neighbours.failed(peer, round, why)
         for peer in set(send_to) - set(wait_for):  # nothing comes from these: their answers count
@@ -170,7 +170,7 @@ class Exchange:
 
     def leave(self, timeout_s: float = 2.0) -> None:
         """Say goodbye to all neighbours that are there, so that nobody waits for this peer."""
-        up = self._neighbours.taking_part(self.neighbours(), self._next_round)
+        up = self._neighbours.taking_part(self.neighbours(), self.round)
         patience = Patience(time.monotonic() + timeout_s, tries=1)
         self._calls.leave(self._calls.possible(up), patience)
 
@@ -204,15 +204,21 @@ class Exchange:
     def vector_came(self, header: Header) -> None:
         self._neighbours.sent(header.sender, header.round)
 
+    def vector_was_early(self, header: Header) -> None:
+        if not self._inbox.holds(header.sender):  # else it is only quicker
+            self._neighbours.told(header.sender, header.round)
+
+    def sends_from(self, peer: str) -> int:
+        return self._neighbours.sends_from(peer)
+
     def hello_came(self, hello: Hello) -> Greeting:
-        known = max(self._neighbours.session(hello.sender), self._inbox.session(hello.sender))
-        place, ours = self._inbox.place, self._next_round
+        sender = hello.sender
+        known = max(self._neighbours.session(sender), self._inbox.session(sender))
         if hello.session < known:
-            return Greeting(session=known, round=ours, facts=self._facts)
-        both = self._neighbours.greeted(hello.sender, hello.session, hello.round, ours, hello.facts)
-        if both > place[0]:  # not in the round that is going on, whatever was thought before
-            self._inbox.give_up(hello.sender)
-        return Greeting(session=known, round=max(both, place[0]), facts=self._facts)
+            return Greeting(session=known, round=self.round, facts=self._facts)
+        both = self._neighbours.greeted(sender, hello.session, hello.round, hello.facts)
+        self._inbox.skip(sender, both, hello.session)
+        return Greeting(session=known, round=self.sends_from(sender), facts=self._facts)
 
     def goodbye_came(self, sender: str) -> None:
         self._neighbours.left(sender, self._inbox.place[0])
@@ -220,6 +226,16 @@ class Exchange:
 
     def published(self) -> tuple[Header, Cut] | None:
         return self._published
+
+    def _collect(
+        self, wait_for: Collection[str], sent_to: Collection[str], place: Place, until: float
+    ) -> dict[str, Arrived]:
+        arrived = self._inbox.collect(wait_for, place, min(until, time.monotonic() + LOOK_AFTER_S))
+        missing = [peer for peer in wait_for if peer not in arrived]
+        if missing:
+            with self._calls.watching([p for p in missing if p in sent_to], place[0], until):
+                arrived |= self._inbox.collect(missing, place, until)
+        return arrived
 
     def _of_kind(self, kind: str, arrived: Mapping[str, Arrived]) -> dict[str, Vector]:
         for peer, other in arrived.items():

@@ -36,6 +36,8 @@ class Inbox:
         self._newest: dict[str, tuple[int, Place, str]] = {}
         """For each sender the session, place and digest of the last vector taken."""
         self._given_up: set[str] = set()
+        self._from: dict[str, tuple[int, Place]] = {}
+        """For each sender the session, and the first place at which it may still send something."""
         self._open: Place = (0, 0)
         """The first place that the peer is not done with."""
 
@@ -89,6 +91,7 @@ class Inbox:
             raise Refused(
                 "replayed", text + ("" if header.session == session else " of a new start")
             )
+        self._skip(sender, header.session, place)  # it goes through them in order
         if place < self._open:
             return "late"
         if header.round > self._open[0] + AHEAD:
@@ -115,6 +118,29 @@ class Inbox:
             self._given_up.add(sender)
             self._changed.notify_all()
 
+    def skip(self, sender: str, round: int, session: int | None = None) -> None:
+        """That one sends nothing before this round, in this session or the one known so far."""
+        with self._changed:
+            known = self._from.get(sender, (0, (0, 0)))[0]
+            self._skip(sender, known if session is None else session, (round, 0))
+
+    def _skip(self, sender: str, session: int, place: Place) -> None:
+        self._from[sender] = max(self._from.get(sender, (0, (0, 0))), (session, place))
+        self._changed.notify_all()
+
+    def holds(self, sender: str) -> bool:
+        """Whether something of that one has not been used yet."""
+        with self._changed:
+            return any(other == sender for other, _ in self._vectors)
+
+    def is_past(self, sender: str, place: Place) -> bool:
+        """Whether that one is at a later place, so that nothing more comes from it for this one."""
+        with self._changed:
+            return self._is_past(sender, place)
+
+    def _is_past(self, sender: str, place: Place) -> bool:
+        return sender in self._from and self._from[sender][1] > place
+
     def collect(self, senders: Collection[str], place: Place, until: float) -> dict[str, Arrived]:
         """The vectors of one place, once all are here that are still waited for.
 
@@ -122,7 +148,9 @@ class Inbox:
         """
         with self._changed:
             while any(
-                (sender, place) not in self._vectors and sender not in self._given_up
+                (sender, place) not in self._vectors
+                and sender not in self._given_up
+                and not self._is_past(sender, place)
                 for sender in senders
             ):
                 if not self._changed.wait(max(0.0, until - time.monotonic())):

@@ -4,6 +4,7 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -37,6 +38,11 @@ AGAIN = {
 """What a connection that breaks looks like from here."""
 BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
 """The other side says that it is too early: it lives, so the tries are not counted."""
+LOST = {
+    grpc.ChannelConnectivity.IDLE,
+    grpc.ChannelConnectivity.TRANSIENT_FAILURE,
+    grpc.ChannelConnectivity.SHUTDOWN,
+}
 FRAME = CHUNK + 64
 """The longest message within a stream, on either side."""
 Answer = TypeVar("Answer")
@@ -119,6 +125,25 @@ class Line:
         header, vector = self._try(call, patience)
         self._count(bytes_received=header.size_bytes)
         return header, vector
+
+    @contextmanager
+    def watched(self, lost: Callable[[], object]) -> Iterator[None]:
+        """Within, `lost` is called when the connection is lost or has been, by another thread."""
+
+        def changed(state: grpc.ChannelConnectivity) -> None:
+            if state in LOST:
+                lost()
+
+        with self._lock:
+            channel = self._channel
+        if channel is None:
+            yield
+            return
+        channel.subscribe(changed)
+        try:
+            yield
+        finally:
+            channel.unsubscribe(changed)
 
     def reconnect(self) -> None:
         """End the connection; the next call makes a new one."""

@@ -38,6 +38,12 @@ class Owner(Protocol):
     def vector_came(self, header: Header) -> None:
         """A vector is in the inbox."""
 
+    def vector_was_early(self, header: Header) -> None:
+        """One was held back."""
+
+    def sends_from(self, peer: str) -> int:
+        """The first round in which that peer is sent something."""
+
     def hello_came(self, hello: Hello) -> Greeting:
         """A peer has started, joined, or asks whether this one is there."""
 
@@ -96,15 +102,19 @@ class Service:
             if form is None:
                 raise Refused("kind", f"a vector of kind {header.kind}, which nobody expects")
             form.check(header)
-            with self._inbox.arriving(header) as verdict:
-                if verdict == "new":
-                    verdict = self._inbox.put(header, joined(header, _alive(chunks)))
+            try:
+                with self._inbox.arriving(header) as verdict:
+                    if verdict == "new":
+                        verdict = self._inbox.put(header, joined(header, _alive(chunks)))
+            except NotNow:
+                self._owner.vector_was_early(header)
+                raise
             if verdict == "new":
                 self._figures.count(messages_received=1, bytes_received=header.size_bytes)
                 self._owner.vector_came(header)
             else:
                 self._figures.count(**{verdict: 1})
-            return Receipt(verdict=verdict, round=self._inbox.place[0]).encoded()
+            return Receipt(verdict=verdict, round=self._owner.sends_from(caller)).encoded()
 
     def _greet(self, request: bytes, context: Any) -> bytes:
         with self._caller(context) as caller:

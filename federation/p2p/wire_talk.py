@@ -24,7 +24,7 @@ class Hello(Wired):
     sender: PeerName
     session: Whole
     round: Whole
-    """The first that the sender has not begun."""
+    """The first that the sender has not begun: before it, it sends nothing more."""
     facts: Facts = Field(default_factory=dict)
 
 
@@ -45,7 +45,7 @@ class Receipt(Wired):
 
     verdict: Verdict
     round: Whole
-    """The one that the receiver is at."""
+    """The first in which the receiver sends to the sender, or one before that."""
 
 
 Talk = TypeVar("Talk", bound=Wired)

@@ -1,0 +1,132 @@
+"""Nobody waits for what will not come: each case would otherwise take the whole deadline."""
+
+import threading
+import time
+from contextlib import contextmanager
+
+import pytest
+from loopback import send, vector, wait_for
+
+from covey.federation.p2p.peer_states import State
+from covey.federation.p2p.wire_header import cut
+
+LONG_S = 60
+
+
+@contextmanager
+def at_once(limit_s=10):
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < limit_s
+
+
+@pytest.fixture
+def two_peers(make_peers):
+    peers = make_peers(2)
+    peers.start_all()
+    peers.round(0)
+    return peers
+
+
+def in_background(peers, name, round, step=0):
+    other = next(one for one in peers.names if one != name)
+    got = []
+
+    def exchange():
+        mine = vector(round)
+        got.append(peers.running[name].exchange(round, step, mine, [other], LONG_S))
+
+    thread = threading.Thread(target=exchange)
+    thread.start()
+    return thread, got
+
+
+def test_for_one_that_is_at_a_later_round(two_peers):
+    """Its vector of that round is kept, and it takes part there."""
+    one = two_peers.running["peer-0"]
+    ahead, got = in_background(two_peers, "peer-1", 3)
+    wait_for(lambda: one.figures()["messages_received"] == 2)
+    with at_once():
+        assert one.exchange(2, 0, vector(2), ["peer-1"], LONG_S) == {}
+        assert float(one.exchange(3, 0, vector(3), ["peer-1"], LONG_S)["peer-1"][0]) == 3
+    ahead.join()
+    assert float(got[0]["peer-0"][0]) == 3
+    assert not two_peers.said("peer_down")
+
+
+def test_for_one_that_is_too_far_ahead_to_be_heard(two_peers):
+    one = two_peers.running["peer-0"]
+    behind, got = in_background(two_peers, "peer-0", 1)
+    ahead, _ = in_background(two_peers, "peer-1", 40)
+    with at_once():
+        behind.join()
+    assert got == [{}]
+    assert one.neighbours()["peer-1"].state is State.UP
+    assert one.neighbours()["peer-1"].from_round == 40
+    with at_once():
+        assert "peer-1" in one.exchange(40, 0, vector(4), ["peer-1"], LONG_S)
+        ahead.join()
+
+
+def test_for_one_that_has_begun_the_round_without_it(two_peers):
+    """It took this one for down, and is brought back by what this one sends."""
+    one, two = two_peers.running.values()
+    two._neighbours.failed("peer-0", 1, "a test")
+    with at_once():
+        assert two.exchange(1, 0, vector(1), ["peer-0"], LONG_S) == {}
+        assert one.exchange(1, 0, vector(1), ["peer-1"], LONG_S) == {}
+        got = {}
+        for round in range(2, 8):
+            got = two_peers.round(round, timeout_s=LONG_S)
+            time.sleep(0.1)  # training; what was asked in the background is answered
+        assert got == {"peer-0": {"peer-1": 701}, "peer-1": {"peer-0": 700}}
+    assert not two_peers.said("peer_down", at="peer-0")
+
+
+def test_for_one_that_asks_whether_this_one_is_back(two_peers):
+    one, two = two_peers.running.values()
+    waiting, got = in_background(two_peers, "peer-0", 1)
+    wait_for(lambda: two.figures()["messages_received"] == 2)
+    two._neighbours.begin(1)
+    with at_once():
+        two.greet(["peer-0"], 20)
+        waiting.join()
+        assert two_peers.round(2) == {"peer-0": {"peer-1": 201}, "peer-1": {"peer-0": 200}}
+    assert got == [{}] and one.figures()["refused"] == 0
+
+
+def test_for_one_that_ended_after_it_was_sent_to(two_peers):
+    two = two_peers.running["peer-1"]
+    waiting, got = in_background(two_peers, "peer-0", 1)
+    wait_for(lambda: two.figures()["messages_received"] == 2)
+    time.sleep(1.5)  # the connection is watched by then
+    with at_once():
+        two_peers.stop("peer-1")
+        waiting.join()
+    assert got == [{}]
+    assert two_peers.said("peer_down") == [
+        "peer-1 is down in round 1: nothing came from it for step 0"
+    ]
+
+
+def test_for_the_dead_when_others_are_at_a_later_round(make_peers):
+    peers = make_peers(3)
+    peers.start("peer-0", round=9)
+    late = peers.start("peer-1")
+    with at_once():
+        answers = late.greet(["peer-0", "peer-2"], LONG_S)
+    assert answers["peer-0"].round == late.round == 9
+    assert late.neighbours()["peer-2"].state is State.DOWN
+
+
+def test_an_old_start_says_nothing_of_a_new_one(two_peers):
+    """A vector of an earlier start, of a far round, is refused, and the new one waited for."""
+    one, two = two_peers.running.values()
+    ours = vector(7)
+    old = two_peers.header("peer-1", cut(ours), session=1, round=3)
+    channel = two_peers.channel("peer-0", "peer-1")
+    assert send(channel, old, cut(ours).chunks)[0] == "ALREADY_EXISTS"
+    channel.close()
+    assert two_peers.round(1) == {"peer-0": {"peer-1": 101}, "peer-1": {"peer-0": 100}}
+    assert one.refused() == {"peer-1": {"replayed": 1}}
+    assert two.figures()["refused"] == 0
