@@ -11,7 +11,7 @@ from covey.federation.p2p.learners import Learners, vectors_of
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import disagreement
 from covey.federation.p2p.messages import Message, stacked
-from covey.federation.p2p.peer_fetching import far_ahead, fetch_from
+from covey.federation.p2p.peer_fetching import Agreed, far_ahead, fetch_from, reached_by_most
 from covey.federation.p2p.peer_mail import Mail, senders
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.rounds import Schedule, make_method
@@ -20,6 +20,11 @@ from covey.federation.p2p.task import views
 from covey.federation.p2p.wire_exchange import Exchange
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Part, Run
+
+
+def agreed_by(section: PeerSection) -> Agreed:
+    """The latest round of all, or that of most where some are not to be trusted."""
+    return max if section.robust is None else reached_by_most
 
 
 class PeerRounds:
@@ -62,12 +67,16 @@ class PeerRounds:
     def catch_up(
         self, exchange: Exchange, round_: int, names: Sequence[str], patience_s: float
     ) -> None:
-        """Go on with a later round, where others are, with the weights of one of those named."""
-        fetched = fetch_from(exchange, names, patience_s)
+        """Go on with a later round, where others are, with the weights of one of those named; with
+        its own if a neighbour is not to be trusted, or none of them has any.
+        """
+        robust = self._section.robust is not None
+        fetched = None if robust else fetch_from(exchange, names, patience_s)
         self.round = round_ - 1
         where = f"goes on with round {round_}, where its neighbours are"
         if fetched is None:
-            self._run.event("caught_up", f"{where}, with its own weights: none could be fetched")
+            why = "mixing is robust" if robust else "none could be fetched"
+            self._run.event("caught_up", f"{where}, with its own weights: {why}")
             return
         name, vector = fetched
         self.begin_with(vector[None])
@@ -84,8 +93,8 @@ class PeerRounds:
             mail.timeout_s = patience_s  # in the first one neighbours may still wait for theirs
             if self._run.checkpoint_due(self.round):
                 self._save()
-            if ahead := far_ahead(exchange, self.round + 1):
-                self.catch_up(exchange, ahead[0], [ahead[1]], patience_s)
+            if ahead := far_ahead(exchange, self.round + 1, agreed_by(self._section)):
+                self.catch_up(exchange, *ahead, patience_s)
         if self._saved != self.round:
             self._save()
 

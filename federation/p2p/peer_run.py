@@ -12,7 +12,7 @@ from covey.federation.p2p.job import threads
 from covey.federation.p2p.peer_config import PeerConfig
 from covey.federation.p2p.peer_files import PeerList, read_model
 from covey.federation.p2p.peer_mail import Mail, around, name_of, number_of
-from covey.federation.p2p.peer_rounds import PeerRounds
+from covey.federation.p2p.peer_rounds import PeerRounds, agreed_by
 from covey.federation.p2p.peer_start import FIRST, ROUND, agree, first_form
 from covey.federation.p2p.rounds import Schedule
 from covey.federation.p2p.section import NAME, PeerSection
@@ -109,7 +109,7 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
         exchange.publish(first, rounds.params[0])  # others may have to begin with it
     exchange.start(first)
     try:
-        answers = exchange.greet(peer.neighbours, peer.config.wait_s)
+        answers = exchange.greet(peer.neighbours, peer.config.wait_s, agreed_by(section))
         _check_answers(peer.run.job, answers)
         peer.run.started()
         # Neighbours that have not found all of theirs yet begin as much later.

@@ -3,6 +3,8 @@
 What `mixing.max_norm_sync` does with all vectors at hand, by messages.
 """
 
+import math
+
 import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
 
@@ -14,6 +16,10 @@ from covey.federation.p2p.wire_header import Form
 
 FIRST = "first"
 """The kind of these messages."""
+LONGEST = 10.0
+"""How much longer than the own vector another's may be: all are drawn alike, so their norms are all
+but the same, and one that is made up would become everybody's.
+"""
 ROUND = 0
 """Of the wire; those of training are counted from 1."""
 
@@ -28,22 +34,25 @@ def agree(mail: Mail, vector: Rows, graph: nx.Graph, number: int) -> tuple[Messa
     farthest peer. Returns {"vector", "owner"}, whose vector was that peer's, and the exchanges.
     """
     best: Message = {"owner": np.array([[number]]), "vector": vector}
+    limit = LONGEST * float(lengths(vector)[0])
     exchanges = reach(graph, number)
     for step in range(exchanges):
         theirs = mail.swap(ROUND, step, best, graph, FIRST)
         for peer, message in theirs.items():
             try:
-                best = longer(best, message)
+                best = longer(best, message, limit)
             except ValueError as error:
                 mail.refuse(peer, str(error))
     return best, exchanges
 
 
-def longer(one: Message, other: Message) -> Message:
+def longer(one: Message, other: Message, limit: float = math.inf) -> Message:
     """The one that wins: by the norm in float64, then the lower owner. ValueError for a norm that
-    is not finite.
+    is not finite, and for another that is above the limit.
     """
     norms = lengths(np.concatenate([one["vector"], other["vector"]]))
+    if norms[1] > limit:
+        raise ValueError(f"first weights of norm {norms[1]:.3g}, where {limit:.3g} is the limit")
     owners = int(one["owner"][0, 0]), int(other["owner"][0, 0])
     return other if (-norms[1], owners[1]) < (-norms[0], owners[0]) else one
 

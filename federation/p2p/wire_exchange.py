@@ -10,7 +10,7 @@ with Exchange(load_peer_config(file), {"vector": Form("float32", (size,))}, note
 """
 
 import time
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -92,14 +92,19 @@ class Exchange:
         self._inbox.begin((round, 0))
         self._server.start(self._service.handler())
 
-    def greet(self, peers: Collection[str], timeout_s: float) -> dict[str, Greeting]:
+    def greet(
+        self,
+        peers: Collection[str],
+        timeout_s: float,
+        agreed: Callable[[Sequence[int]], int] = max,
+    ) -> dict[str, Greeting]:
         """Say hello and wait for the answers of all; whoever does not answer in time is down.
 
-        When others are at a later round, this peer goes on there: `round` tells, and the vector of
-        one of them can be fetched.
+        When others are at a later round, this peer goes on there, at the one that is `agreed` of
+        theirs: `round` tells, and the vector of one of them can be fetched.
         """
         answers = self._calls.greet(peers, Patience(time.monotonic() + timeout_s, tries=None))
-        latest = max((answer.round for answer in answers.values()), default=0)
+        latest = agreed([answer.round for answer in answers.values()]) if answers else 0
         if latest > self.round:
             self._neighbours.begin_at(latest)
             self._inbox.begin((latest, 0))

@@ -137,6 +137,8 @@ def test_the_longer_vector_wins_and_of_equally_long_ones_the_lower_owner():
     huge = {"owner": np.array([[9]]), "vector": np.full((1, 2), 1e200)}
     with pytest.raises(ValueError, match="not finite"):
         longer({"owner": short["owner"], "vector": short["vector"].astype(float)}, huge)
+    with pytest.raises(ValueError, match=r"of norm 2, where 1\.5 is the limit"):
+        longer(short, long, limit=1.5)
 
 
 @pytest.mark.parametrize(

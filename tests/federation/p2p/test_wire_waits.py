@@ -7,6 +7,7 @@ from contextlib import contextmanager
 import pytest
 from loopback import send, vector, wait_for
 
+from covey.federation.p2p.peer_fetching import far_ahead, reached_by_most
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.wire_header import cut
 
@@ -130,3 +131,28 @@ def test_an_old_start_says_nothing_of_a_new_one(two_peers):
     assert two_peers.round(1) == {"peer-0": {"peer-1": 101}, "peer-1": {"peer-0": 100}}
     assert one.refused() == {"peer-1": {"replayed": 1}}
     assert two.figures()["refused"] == 0
+
+
+def test_a_neighbour_that_lies_about_its_round_leads_nobody_astray_who_asks_for_most(make_peers):
+    peers = make_peers(4)
+    for name in ("peer-1", "peer-2"):
+        peers.start(name, round=5)
+    peers.start("peer-3", round=10**6)
+    others = ["peer-1", "peer-2", "peer-3"]
+    late = peers.start("peer-0")
+    late.greet(others, LONG_S, reached_by_most)
+    assert late.round == 5
+    assert far_ahead(late, 5, reached_by_most) is None
+    assert far_ahead(late, 5, max) == (10**6, ["peer-3"])
+    with at_once():
+        mine = threading.Thread(target=late.exchange, args=(5, 0, vector(5), others, LONG_S))
+        mine.start()
+        peers.round(5, names=["peer-1", "peer-2"])
+        mine.join()
+
+
+@pytest.mark.parametrize(
+    ("rounds", "most"), [([7], 7), ([3, 9], 3), ([3, 9, 9], 9), ([3, 3, 8, 10**6], 3)]
+)
+def test_the_round_that_most_have_reached(rounds, most):
+    assert reached_by_most(rounds) == most
