@@ -35,7 +35,7 @@ class PeerActor:
         """What `covey peer` does with the peer's file. UserError where it cannot begin."""
         from covey.federation.p2p.peer_run import open_peer
 
-        loaded, _ = open_peer(config)
+        loaded, _ = open_peer(config, supersede=True)  # one of a job that was killed just now
         self._held.close()
         path = Path(loaded.run_dir)
         return run_attempt(path, ray_address=ray_address, work=lambda run: self._train(run, loaded))

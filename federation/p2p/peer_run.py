@@ -51,16 +51,19 @@ def run_peer(run: Run, config: PeerConfig) -> Mapping[str, float]:
     return rounds.metrics
 
 
-def open_peer(config: Path, job: Path | None = None) -> tuple[PeerConfig, JobFile]:
+def open_peer(
+    config: Path, job: Path | None = None, supersede: bool = False
+) -> tuple[PeerConfig, JobFile]:
     """The peer's file, and the job in the file that is given or that the peer's names; the peer's
-    run folder holds it then. UserError for what cannot be, before anything is written.
+    run folder holds it then. UserError for what cannot be, before anything is written; also where
+    the peer still runs, unless this one is to `supersede` it.
     """
     loaded = load_peer_config(config)
     if job is None and loaded.job is None:
         raise UserError(f"{config}: names no job; write job: FILE there, or give --job FILE")
     checked = load_job_file(job or Path(loaded.job or ""))
     _check_peer(checked, loaded)
-    _open_run(Path(loaded.run_dir), checked)
+    _open_run(Path(loaded.run_dir), checked, supersede)
     return loaded, checked
 
 
@@ -78,7 +81,7 @@ def _check_peer(job: JobFile, config: PeerConfig) -> None:
         raise UserError(f"{config.peer} is none of the job's peers, {wanted[0]} to {wanted[-1]}")
 
 
-def _open_run(path: Path, job: JobFile) -> None:
+def _open_run(path: Path, job: JobFile, supersede: bool) -> None:
     """Make the peer's run folder, or give the one that is there the job with its newest stop."""
     if not path.is_dir() or not any(path.iterdir()):
         RunFolder.create(path, job)
@@ -86,7 +89,7 @@ def _open_run(path: Path, job: JobFile) -> None:
     folder = RunFolder.open(path)
     if not folder.is_a_runs:
         raise UserError(f"{path} is no peer's run folder; name another as run_dir")
-    if writer := live_writer(path):
+    if not supersede and (writer := live_writer(path)):
         raise UserError(f"{path} is being written by process {writer}: that peer still runs")
     if newest_whole(folder.checkpoints) and digest(folder.job()) != digest(job):
         raise UserError(f"{path} holds the checkpoints of another job; name another as run_dir")
