@@ -8,6 +8,7 @@ of ours submits it, `--job FILE` instead begins a run in that folder, or goes on
 import argparse
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -94,7 +95,12 @@ def _in_one_line(error: Exception) -> str:
 
 @contextmanager
 def _signals_ask_to_stop(run: Run) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a last checkpoint; a second SIGINT interrupts at once."""
+    """SIGTERM and SIGINT ask for a last checkpoint; a second SIGINT interrupts at once. Not where
+    the run has only a thread of a process: its signals are somebody else's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and run.stop_requested:
