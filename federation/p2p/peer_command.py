@@ -44,6 +44,7 @@ def peer(
     path = Path(loaded.run_dir)
     open_run(path, checked)
     note(f"{loaded.peer} listens on {loaded.listen}, run folder: {path}")
+    note(f"waiting up to {loaded.wait_s:g} s for its neighbours")
     with show_progress(checked) as on_report:
         end = run_attempt(path, on_report=on_report, work=lambda run: run_peer(run, loaded, number))
     result = read_result(path)

@@ -208,6 +208,9 @@ class Exchange:
         if not self._inbox.holds(header.sender):  # else it is only quicker
             self._neighbours.told(header.sender, header.round)
 
+    def revoked_came(self, peer: str) -> None:
+        self._inbox.give_up(peer)
+
     def sends_from(self, peer: str) -> int:
         return self._neighbours.sends_from(peer)
 

@@ -1,5 +1,6 @@
 """The port that a peer listens on: mutual TLS, bounded messages, streams and threads."""
 
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,8 +47,7 @@ class Server:
         try:
             self.port: int = self._server.add_secure_port(config.listen, credentials)
         except RuntimeError:
-            text = f"listen: {config.listen} cannot be had; another process may listen there"
-            raise UserError(f"{config.peer}: {text}, or a TLS file is wrong") from None
+            raise UserError(f"{config.peer}: {_why_not(config)}") from None
         self._door = door(refusals, self.port)
         self.credentials: Credentials = grpc.ssl_channel_credentials(root, key, certificate)
 
@@ -74,6 +74,20 @@ class Server:
         """gRPC asks for a new certificate at each handshake; there is none."""
         if self._door is not None:
             self._door.knocked()
+
+
+def _why_not(config: PeerConfig) -> str:
+    """gRPC does not tell why it cannot listen."""
+    host, _, port = config.listen.rpartition(":")
+    try:
+        socket.create_server(
+            (host.strip("[]"), int(port)),
+            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
+        ).close()
+    except (OSError, OverflowError) as error:
+        reason = getattr(error, "strerror", None) or error
+        return f"listen: {config.listen} cannot be had: {reason}"
+    return "a TLS file is wrong: the key must be the certificate's, and both be PEM, as the root"
 
 
 def _read(file: str) -> bytes:

@@ -17,7 +17,7 @@ from covey.platform.jobfile.load import parse_job_file
 
 @pytest.fixture
 def peers(tmp_path):
-    return LocalPeers(tmp_path / "peers", peer_job(peers=2))
+    return LocalPeers(tmp_path / "peers", peer_job(peers=2), {})
 
 
 def change(file, **keys):
