@@ -1,5 +1,6 @@
 """The port that a peer listens on: mutual TLS, bounded messages, streams and threads."""
 
+import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -79,15 +80,18 @@ class Server:
 def _why_not(config: PeerConfig) -> str:
     """gRPC does not tell why it cannot listen."""
     host, _, port = config.listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
     try:
-        socket.create_server(
-            (host.strip("[]"), int(port)),
-            family=socket.AF_INET6 if ":" in host else socket.AF_INET,
-        ).close()
-    except (OSError, OverflowError) as error:
-        reason = getattr(error, "strerror", None) or error
-        return f"listen: {config.listen} cannot be had: {reason}"
-    return "a TLS file is wrong: the key must be the certificate's, and both be PEM, as the root"
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+    except OverflowError as error:
+        reason = str(error)
+    else:
+        return (
+            "a TLS file is wrong: the key must be the certificate's, and both be PEM, as the root"
+        )
+    return f"listen: {config.listen} cannot be had: {reason}"
 
 
 def _read(file: str) -> bytes:

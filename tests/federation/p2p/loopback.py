@@ -196,12 +196,15 @@ class Wire:
         while True:
             try:
                 near, _ = self._listener.accept()
-                if self.is_cut:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:
                 return
+            try:
+                if self.is_cut:
+                    raise ConnectionRefusedError
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # the other side may begin to listen later
+                near.close()
+                continue
             self.connections += 1
             self._open += [near, far]
             threading.Thread(target=self._up, args=(near, far), daemon=True).start()
