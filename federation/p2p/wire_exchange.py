@@ -136,10 +136,13 @@ class Exchange:
         self._neighbours.begin(round)
         self._inbox.begin(place)
         incoming = neighbours if receive_from is None else receive_from
+        everybody = {*neighbours, *incoming}
+        for peer in everybody.difference(self._calls.possible(everybody)):
+            self._neighbours.failed(peer, round, "its certificate is revoked, or it is not listed")
         # Asked before anything is sent: what comes in meanwhile may bring somebody back.
-        send_to = self._neighbours.taking_part(self._calls.possible(neighbours), round)
-        wait_for = self._neighbours.taking_part(self._calls.possible(incoming), round)
-        self._calls.ask({*neighbours, *incoming}, round, until)
+        send_to = self._neighbours.taking_part(neighbours, round)
+        wait_for = self._neighbours.taking_part(incoming, round)
+        self._calls.ask(everybody, round, until)
         sent = self._calls.send(send_to, header, pieces, until)
         arrived = self._collect(wait_for, send_to, place, until)
         problems = {peer: problem for peer, done in sent.items() if (problem := done.result())}

@@ -208,7 +208,7 @@ def test_a_network_whose_lines_between_two_halves_fail(peers_of, make_wire, how)
     )
     assert [while_cut[number] for number in (0, 3, 4, 7)] == [1, 1, 1, 1]
     assert parted > calm and after < parted
-    assert cut_s < TIMEOUT_S
+    assert max(began_s, cut_s) < TIMEOUT_S + 10  # of silence a peer hears nothing but the clock
 
 
 def rss_mib(peers: LocalPeers, name: str) -> float:

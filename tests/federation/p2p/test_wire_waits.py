@@ -145,6 +145,17 @@ def test_for_one_that_is_revoked_meanwhile(two_peers):
     assert got == [{}] and one.refused() == {"peer-1": {"revoked": 1}}
 
 
+def test_for_one_that_was_revoked_before(two_peers):
+    one = two_peers.running["peer-0"]
+    revoke(two_peers.folder, "peer-1")
+    with at_once():
+        assert one.exchange(1, 0, vector(1), ["peer-1"], LONG_S) == {}
+    assert one.neighbours()["peer-1"].state is State.DOWN
+    assert two_peers.said("peer_down", at="peer-0") == [
+        "peer-1 is down in round 1: its certificate is revoked, or it is not listed"
+    ]
+
+
 @pytest.mark.parametrize("spoilt", ["numbers", "shape"])
 @pytest.mark.parametrize("early", [False, True])
 def test_for_a_vector_that_was_refused(two_peers, spoilt, early):
