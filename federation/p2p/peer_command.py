@@ -37,6 +37,7 @@ def peer(
     loaded, checked = open_peer(config, job)
     path = Path(loaded.run_dir)
     note(f"{loaded.peer} listens on {loaded.listen}, run folder: {path}")
+    note(f"waiting up to {loaded.wait_s:g} s for its neighbours")
     with show_progress(checked) as on_report:
         end = run_attempt(path, on_report=on_report, work=lambda run: run_peer(run, loaded))
     result = read_result(path)

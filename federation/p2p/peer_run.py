@@ -19,7 +19,6 @@ from covey.federation.p2p.section import NAME, PeerSection
 from covey.federation.p2p.task import Task
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
 from covey.federation.p2p.wire_header import Form
-from covey.federation.p2p.wire_talk import Greeting
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobfile.model import JobFile
@@ -124,7 +123,9 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
     exchange.start(first)
     try:
         answers = exchange.greet(peer.neighbours, peer.config.wait_s, agreed_by(section))
-        _check_answers(peer.run.job, answers)
+        _check_jobs(peer.run.job, exchange)
+        if peer.neighbours and not answers and not rounds.round:
+            raise UserError(_alone(peer))
         peer.run.started()
         # Neighbours that have not found all of theirs yet begin as much later.
         mail.timeout_s += peer.config.wait_s
@@ -138,12 +139,24 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
             peer.run.event("synchronised", text, exchanges=exchanges, owner=owner)
             rounds.begin_with(best["vector"])
         exchange.publish(rounds.round + 1, rounds.params[0])
-        rounds.run(exchange, mail)
+        rounds.run(exchange, mail, peer.config.timeout_s)
     finally:
         exchange.leave()
 
 
-def _check_answers(job: JobFile, answers: Mapping[str, Greeting]) -> None:
-    for name, answer in answers.items():
-        if answer.facts.get("job") != digest(job):
+def _check_jobs(job: JobFile, exchange: Exchange) -> None:
+    """UserError where a neighbour that has answered, or said hello, has another job."""
+    for name, neighbour in exchange.neighbours().items():
+        if neighbour.facts and neighbour.facts.get("job") != digest(job):
             raise UserError(f"{name} runs another job than this; give all peers the same job file")
+
+
+def _alone(peer: _Peer) -> str:
+    listed = read_model(Path(peer.config.peers), PeerList).peers
+    places = [f"{name} at {listed[name].address}" for name in peer.neighbours]
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return (
+        f"no neighbour has answered within {peer.config.wait_s:g} s (wait_s): "
+        f"{', '.join(places[:3])}{more}; start them, or see whether {peer.config.peers} and a "
+        "firewall let them be reached"
+    )

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from local_peers import LocalPeers
 from loopback import Peers, Wire
 from peer_jobs import PeerRun, peer_job
 
@@ -64,6 +65,21 @@ def make_peers(tmp_path: Path) -> Iterator[Callable[[int], Peers]]:
     for peers in made:
         for name in list(peers.running):
             peers.stop(name)
+
+
+@pytest.fixture
+def peers_of(tmp_path: Path) -> Iterator[Callable[..., LocalPeers]]:
+    """Processes of `covey peer` for `peer_job(...)`, `settings=` for the `peer.yaml` of each."""
+    made: list[LocalPeers] = []
+
+    def make(settings: dict[str, Any] | None = None, **keys: Any) -> LocalPeers:
+        made.append(LocalPeers(tmp_path / f"real{len(made)}", peer_job(**keys), settings or {}))
+        return made[-1]
+
+    yield make
+    for peers in made:
+        for name in list(peers.running):
+            peers.kill(name)
 
 
 @pytest.fixture

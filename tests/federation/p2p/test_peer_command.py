@@ -19,7 +19,7 @@ from covey.platform.runs.run import Run
 
 @pytest.fixture
 def peers(tmp_path):
-    return LocalPeers(tmp_path / "peers", peer_job(peers=2))
+    return LocalPeers(tmp_path / "peers", peer_job(peers=2), {})
 
 
 def change(file, **keys):
