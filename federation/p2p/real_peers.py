@@ -63,7 +63,7 @@ class RealPeers:
 
     def run(self) -> None:
         """Start all, tell of their rounds, gather their models. A peer that fails is an event, and
-        the others go on; UserError when all do.
+        the others go on. When all do: UserError if by a mistake, else RuntimeError.
         """
         job = self._run.job
         try:
