@@ -50,6 +50,7 @@ class PeerActor:
         from covey.federation.p2p.peer_run import run_peer
 
         self._running = run
+        run.draws = False
         if self._stop_requested:
             run.request_stop()
         return run_peer(run, config)

@@ -74,6 +74,8 @@ class Run:
         self.ray_address = ray_address
         self.reason: str | None = None
         """What `stop_reason` said last."""
+        self.draws = True
+        """Whether its end is drawn: not where it is a part of another run, which would wait."""
         self._folder = folder
         self._fence = fence
         self._on_report = on_report
@@ -267,7 +269,8 @@ class Run:
         self._journal.flush()
         with self._fence.held():
             write_whole(self._folder.result, result.encode())
-        self.draw_pictures()
+        if self.draws:
+            self.draw_pictures()
         self._fence.release()
 
     def _wait_for_writer(self, state: FinalState) -> None:
