@@ -78,6 +78,7 @@ def test_a_job_has_the_figures_of_the_batched_engine(start, train):
     assert all(0 < one - other < 400 * 4 for one, other in sizes)
     assert real.column("messages_per_peer")[1:] == batched.column("messages_per_peer") == [2] * 4
     assert (real.path / "peers.json").exists()
+    assert not list((real.path / "peers").rglob("*.png"))  # the job's own pictures show them
     listed = (real.path / "peers" / "attempt-1" / "peers.yaml").read_text()
     assert listed.count("address: 127.0.0.1:") == 4  # all are on this node
 
