@@ -58,13 +58,13 @@ def _document_faults(document: Document, crds: Path | None) -> list[Fault]:
     whole = Found()
     whole.add(document.findings)
     if document.data is not None:
-        for findings in _all_findings(document.data, crds):
+        for findings in _all_findings(document.data, crds, whole):
             whole.add(findings)
     return whole.faults(document.name)
 
 
-def _all_findings(data: Any, crds: Path | None) -> Iterator[Findings]:
-    """The findings of each check, the most telling one first."""
+def _all_findings(data: Any, crds: Path | None, whole: Found) -> Iterator[Findings]:
+    """The findings of each check, the most telling one first; `whole` holds those before."""
     if not isinstance(data, dict):
         yield iter(
             [Finding((), f"found {found(data)}, allowed is an object with apiVersion, kind")]
@@ -75,7 +75,7 @@ def _all_findings(data: Any, crds: Path | None) -> Iterator[Findings]:
     if not all(kind[1:]):
         return
     if _is_ray(kind):
-        yield from _ray_findings(data, kind[2], crds)
+        yield from _ray_findings(data, kind[2], crds, whole)
     elif schema := core_kinds().schema(kind):
         yield Strict(core_kinds().definitions).check(data, schema)
         yield metadata_findings(data)
@@ -97,18 +97,28 @@ def _head_findings(data: Mapping[str, Any]) -> Findings:
         yield Finding(("metadata", "name"), "is missing")
 
 
-def _ray_findings(data: Mapping[str, Any], kind: str, crds: Path | None) -> Iterator[Findings]:
+def _ray_findings(
+    data: Mapping[str, Any], kind: str, crds: Path | None, whole: Found
+) -> Iterator[Findings]:
     if file := crd_file(kind, crds):
         yield Strict().check(data, read_crd(file))
     core = core_kinds()
     schema = core.definitions[OBJECT_META]
     yield Strict(core.definitions).check(mapping(data, "metadata"), schema, ("metadata",))
     yield metadata_findings(data)
+    if any(_unsettles(finding) for finding in whole.findings):
+        return
     if kind == "RayJob":
         yield job_findings(data)
     else:
         annotations = texts(mapping(data, "metadata"), "annotations")
         yield cluster_findings(mapping(data, "spec"), annotations, ("spec",))
+
+
+def _unsettles(finding: Finding) -> bool:
+    """A value on which the operator's rules depend is wrong: what they said would mislead."""
+    of_a_pod = "template" in finding.key or "submitterPodTemplate" in finding.key
+    return finding.meant is None and finding.key[:1] == ("spec",) and not of_a_pod
 
 
 def _kind(data: Any) -> Kind:

@@ -92,12 +92,15 @@ def env_findings(container: Mapping[str, Any], key: Key) -> Findings:
 def resource_findings(resources: Mapping[str, Any], key: Key) -> Findings:
     """Quantities are numbers, and no request is above its limit."""
     requests, limits = mapping(resources, "requests"), mapping(resources, "limits")
+    wrong = set()
     for part, amounts in (("limits", limits), ("requests", requests)):
         for name, amount in amounts.items():
-            yield from _amount(name, amount, (*key, part, name))
+            for finding in _amount(name, amount, (*key, part, name)):
+                wrong.add(name)
+                yield finding
     for name, amount in requests.items():
         asked, limit = syntax.quantity(amount), syntax.quantity(limits.get(name))
-        if asked is None or limit is None:
+        if asked is None or limit is None or name in wrong:
             continue
         if asked > limit:
             message = f"asks for {amount}, but the limit is {limits[name]}"
@@ -106,7 +109,7 @@ def resource_findings(resources: Mapping[str, Any], key: Key) -> Findings:
             message = f"must equal the limit {limits[name]}: {name} is not shared out"
             yield Finding((*key, "requests", name), message)
     for name in requests:
-        if "/" in name and name not in limits:
+        if "/" in name and name not in limits and name not in wrong:
             yield Finding((*key, "limits", name), f"is missing: {name} needs a limit too")
 
 

@@ -27,7 +27,8 @@ class Fault:
 class Finding:
     """A fault as a rule finds it, which does not know the document.
 
-    `meant` is the key that was most likely meant instead: no other rule need miss it.
+    `meant` is set for an unknown field: the key that was most likely meant, which no other rule
+    need miss, or its own.
     """
 
     key: Key

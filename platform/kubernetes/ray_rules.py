@@ -42,7 +42,6 @@ SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 TOKEN_SINCE = "2.52.0"
 KUBERNETES_TOKEN_SINCE = "2.55.0"
 GROUP_PRIORITY_SINCE = "2.56.0"
-MAX_REPLICAS = 2**31 - 1
 
 
 def cluster_findings(cluster: Section, annotations: Mapping[str, str], key: Key) -> Findings:
@@ -117,12 +116,12 @@ def _workers(cluster: Section, group: Section, key: Key) -> Findings:
     name = text(group, "groupName")
     if name and (wrong := syntax.label_value(name) or syntax.dns_subdomain(name.lower())):
         yield Finding((*key, "groupName"), wrong)
-    # A server fills in what is missing.
+    # A server fills in what is missing: 0, and no limit.
     low, high = number(group, "minReplicas") or 0, number(group, "maxReplicas")
     for field in ("replicas", "minReplicas", "maxReplicas", "idleTimeoutSeconds"):
         if (value := number(group, field) or 0) < 0:
             yield Finding((*key, field), f"found {value}, allowed is at least 0")
-    if low > (MAX_REPLICAS if high is None else high):
+    if high is not None and low > high >= 0:
         yield Finding((*key, "minReplicas"), f"{low} is more than maxReplicas, {high}")
     if autoscales(cluster) and group.get("suspend") is True:
         yield Finding((*key, "suspend"), "a group cannot be suspended while autoscaling is enabled")

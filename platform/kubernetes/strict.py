@@ -141,11 +141,14 @@ def _words(kinds: list[str]) -> str:
 
 
 def _unknown(name: str, properties: Mapping[str, Schema], value: Schema, key: Key) -> Finding:
-    free = [each for each in properties if each not in value]
-    meant = nearest(name, free)
+    meant = nearest(name, properties)
     if meant:
-        return Finding((*key, name), f"is not known here, did you mean {meant}?", (*key, meant))
-    return Finding((*key, name), listed("is not known here, possible are ", sorted(free)))
+        instead = name if meant in value else meant
+        message = f"is not known here, did you mean {meant}?"
+        return Finding((*key, name), message, (*key, instead))
+    free = sorted(each for each in properties if each not in value)
+    message = listed("is not known here, possible are ", free)
+    return Finding((*key, name), message, (*key, name))
 
 
 def _which(what: Any, names: list[str]) -> str:
