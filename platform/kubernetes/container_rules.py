@@ -42,7 +42,7 @@ def chosen(value: object, name: str, allowed: Sequence[str], key: Key) -> Findin
 
 def one_of(value: Mapping[str, Any], what: str, key: Key, names: Collection[str]) -> Findings:
     """Exactly one of `names` is set in `value`, which stands at `key`."""
-    held = sorted(name for name in names if value.get(name) is not None)
+    held = [name for name in value if name in names and value[name] is not None]
     if len(held) > 1:
         yield Finding((*key, held[1]), f"allowed is one {what}, but {held[0]} is set too")
     elif not held:
@@ -133,10 +133,9 @@ def _ports(container: Mapping[str, Any], key: Key) -> Findings:
     ports = rows(container, "ports", key)
     yield from repeated(
         (
-            ((*path, "containerPort"), (port.get("containerPort"), port.get("protocol") or "TCP"))
+            ((*path, "containerPort"), port_and_protocol(port, "containerPort"))
             for path, port in ports
-        ),
-        lambda port: str(port[0]) if isinstance(port, tuple) else str(port),
+        )
     )
     for path, port in ports:
         if (value := number(port, "containerPort")) is not None:
@@ -146,6 +145,12 @@ def _ports(container: Mapping[str, Any], key: Key) -> Findings:
         if (name := text(port, "name")) and (wrong := syntax.port_name(name)):
             yield Finding((*path, "name"), wrong)
         yield from chosen(port, "protocol", ("TCP", "UDP", "SCTP"), path)
+
+
+def port_and_protocol(port: Mapping[str, Any], name: str) -> str | None:
+    """What makes a port, the number of which is called `name`, one of its own."""
+    value = number(port, name)
+    return f"{value}/{text(port, 'protocol') or 'TCP'}" if value is not None else None
 
 
 def _security(security: Mapping[str, Any], key: Key) -> Findings:

@@ -7,7 +7,7 @@ from typing import Any
 from covey.platform.errors import Key
 from covey.platform.jobfile.words import found
 from covey.platform.kubernetes import syntax, workload_rules
-from covey.platform.kubernetes.container_rules import chosen
+from covey.platform.kubernetes.container_rules import chosen, port_and_protocol
 from covey.platform.kubernetes.faults import (
     Finding,
     Findings,
@@ -20,6 +20,7 @@ from covey.platform.kubernetes.faults import (
 )
 
 Section = Mapping[str, Any]
+Network = ipaddress.IPv4Network | ipaddress.IPv6Network
 SPEC: Key = ("spec",)
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
 ACCESS_MODES = ("ReadWriteOnce", "ReadOnlyMany", "ReadWriteMany", "ReadWriteOncePod")
@@ -38,11 +39,8 @@ def service(data: Section) -> Findings:
     if kind != "ExternalName" and not ports and text(spec, "clusterIP") != "None":
         yield Finding((*SPEC, "ports"), "is missing, a service has at least one port")
     yield from repeated(((*path, "name"), text(port, "name")) for path, port in ports)
-    numbers = [
-        ((*path, "port"), (port.get("port"), text(port, "protocol") or "TCP"))
-        for path, port in ports
-    ]
-    yield from repeated(numbers, lambda port: str(port[0]) if isinstance(port, tuple) else "")
+    numbers = [((*path, "port"), port_and_protocol(port, "port")) for path, port in ports]
+    yield from repeated(numbers)
     for path, port in ports:
         yield from syntax.port_findings(port.get("port"), (*path, "port"))
         yield from syntax.port_findings(port.get("targetPort"), (*path, "targetPort"))
@@ -142,7 +140,7 @@ def _peer(peer: Section, key: Key) -> Findings:
     if selectors:
         yield Finding((*key, "ipBlock"), f"goes without {selectors[0]} only")
     try:
-        whole = ipaddress.ip_network(text(block, "cidr"))
+        whole = _network(text(block, "cidr"))
     except ValueError:
         message = f"found {found(block.get('cidr'))}, allowed is a network such as 10.0.0.0/8"
         yield Finding((*key, "ipBlock", "cidr"), message)
@@ -154,9 +152,16 @@ def _peer(peer: Section, key: Key) -> Findings:
             yield Finding((*key, "ipBlock", "except", place), message)
 
 
-def _is_inside(hole: str, whole: ipaddress.IPv4Network | ipaddress.IPv6Network) -> bool:
+def _network(cidr: str) -> Network:
+    """Raises ValueError for what is none; an address without a length of prefix is none."""
+    if "/" not in cidr:
+        raise ValueError(cidr)
+    return ipaddress.ip_network(cidr, strict=False)
+
+
+def _is_inside(hole: str, whole: Network) -> bool:
     try:
-        inner = ipaddress.ip_network(hole)
+        inner = _network(hole)
     except ValueError:
         return False
     # Each half of the comparison is of one family, which the types cannot say.

@@ -1,6 +1,6 @@
 """What a check finds, and how its rules reach into data that may be of any shape."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -100,11 +100,11 @@ def texts(value: object, name: str) -> dict[str, str]:
     return {k: v for k, v in mapping(value, name).items() if isinstance(v, str)}
 
 
-def repeated(items: Iterable[tuple[Key, object]], what: Callable[[object], str] = str) -> Findings:
+def repeated(items: Iterable[tuple[Key, str | None]]) -> Findings:
     """A finding at each value that an earlier key has already; empty and absent ones are none."""
-    seen: set[object] = set()
+    seen: set[str] = set()
     for key, value in items:
         if value in seen:
-            yield Finding(key, f"{what(value)} stands twice, allowed is once")
-        if value not in (None, ""):
+            yield Finding(key, f"{value} stands twice, allowed is once")
+        if value:
             seen.add(value)

@@ -39,6 +39,8 @@ GATED = {
     "tlsOptions": "RayClusterMTLS",
 }
 SERVICE_TYPES = ("ClusterIP", "NodePort", "LoadBalancer", "ExternalName")
+OWN_VOLUMES = ("ray-logs", "ray-token", "shared-mem")
+"""Volumes that the operator adds, some of them only in some cases."""
 TOKEN_SINCE = "2.52.0"
 KUBERNETES_TOKEN_SINCE = "2.55.0"
 GROUP_PRIORITY_SINCE = "2.56.0"
@@ -51,7 +53,8 @@ def cluster_findings(cluster: Section, annotations: Mapping[str, str], key: Key)
     """
     for path, group in groups(cluster, key):
         yield from _group(group, path)
-        yield from template_findings(group.get("template"), (*path, "template"))
+        template: Key = (*path, "template")
+        yield from template_findings(group.get("template"), template, claimed=OWN_VOLUMES)
     for path, group in rows(cluster, "workerGroupSpecs", key):
         yield from _workers(cluster, group, path)
     workers = rows(cluster, "workerGroupSpecs", key)
@@ -217,7 +220,8 @@ def _autoscaler(cluster: Section, key: Key) -> Findings:
     yield from env_findings(options, path)
     yield from resource_findings(mapping(options, "resources"), (*path, "resources"))
     volumes = rows(mapping(cluster, "headGroupSpec", "template", "spec"), "volumes")
-    yield from mount_findings(options, path, [text(volume, "name") for _, volume in volumes])
+    known = [*OWN_VOLUMES, *(text(volume, "name") for _, volume in volumes)]
+    yield from mount_findings(options, path, known)
 
 
 def _token(cluster: Section, key: Key) -> Findings:

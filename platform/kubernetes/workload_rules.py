@@ -53,7 +53,7 @@ def deployment(data: Section) -> Findings:
     if not wanted and not mapping(spec, "selector").get("matchExpressions"):
         yield Finding((*selector, "matchLabels"), "is missing: it names the labels of the template")
     for name, value in wanted.items():
-        if labels.get(name) != value:
+        if mapping(spec, "template") and labels.get(name) != value:
             message = f"{value} is not what spec.template.metadata.labels says"
             yield Finding((*selector, "matchLabels", name), message)
 
