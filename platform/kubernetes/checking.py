@@ -73,8 +73,8 @@ def _all_findings(data: Any, crds: Path | None, whole: Found) -> Iterator[Findin
     yield _head_findings(data)
     kind = _kind(data)
     if not all(kind[1:]):
-        return
-    if _is_ray(kind):
+        yield metadata_findings(data)
+    elif _is_ray(kind):
         yield from _ray_findings(data, kind[2], crds, whole)
     elif schema := core_kinds().schema(kind):
         yield Strict(core_kinds().definitions).check(data, schema)
@@ -88,13 +88,11 @@ def _all_findings(data: Any, crds: Path | None, whole: Found) -> Iterator[Findin
 
 
 def _head_findings(data: Mapping[str, Any]) -> Findings:
-    """What every object has."""
+    """What every object has beside its metadata."""
     for name in ("apiVersion", "kind"):
         if not text(data, name):
             wrong = "is missing" if data.get(name) is None else f"found {found(data[name])}"
             yield Finding((name,), f"{wrong}, allowed is text")
-    if not isinstance(data.get("metadata"), dict):
-        yield Finding(("metadata", "name"), "is missing")
 
 
 def _ray_findings(
