@@ -36,7 +36,7 @@ def chosen(value: object, name: str, allowed: Sequence[str], key: Key) -> Findin
     if word and word not in allowed:
         meant = nearest(word, allowed)
         hint = f", did you mean {meant}?" if meant else ""
-        words = ", ".join(each for each in allowed if each)
+        words = ", ".join(allowed)
         yield Finding((*key, name), f"found {found(word)}, allowed is one of {words}{hint}")
 
 

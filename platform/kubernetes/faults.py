@@ -39,6 +39,9 @@ class Finding:
 Findings = Iterator[Finding]
 
 
+MAX_FINDINGS = 100
+
+
 class Found:
     """The findings of one document: one for each place, the first that was found there.
 
@@ -52,6 +55,8 @@ class Found:
     def add(self, findings: Iterable[Finding]) -> None:
         """Add what is found at places of which nothing was said when this call began or since."""
         for finding in findings:
+            if len(self.findings) == MAX_FINDINGS:
+                return
             if not any(finding.key[:length] in self._covered for length in self._lengths(finding)):
                 self.findings.append(finding)
                 self._covered |= {finding.key, finding.meant or finding.key}
@@ -60,10 +65,14 @@ class Found:
         return range(1, len(finding.key) + 1)
 
     def faults(self, document: str) -> list[Fault]:
-        return [
+        faults = [
             Fault(document, show_key(finding.key), one_line(finding.message))
             for finding in self.findings
         ]
+        if len(faults) == MAX_FINDINGS:
+            more = f"no more than {MAX_FINDINGS} faults are looked for in one document"
+            faults.append(Fault(document, show_key(()), more))
+        return faults
 
 
 def mapping(value: object, *names: str | int) -> Mapping[str, Any]:

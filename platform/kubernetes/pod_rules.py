@@ -100,9 +100,8 @@ def _volumes(pod: Mapping[str, Any], key: Key) -> Findings:
             yield Finding((*path, "name"), wrong)
         yield from one_of(volume, "source", path, set(volume) - {"name"})
         empty = mapping(volume, "emptyDir")
-        yield from chosen(
-            empty, "medium", ("", "Memory", "HugePages", "HugePages-1Gi"), (*path, "emptyDir")
-        )
+        if not text(empty, "medium").startswith("HugePages-"):
+            yield from chosen(empty, "medium", ("Memory", "HugePages"), (*path, "emptyDir"))
         limit = empty.get("sizeLimit")
         if limit is not None and ((size := syntax.quantity(limit)) is None or size < 0):
             yield Finding(

@@ -7,6 +7,7 @@ mistake shows when the field has no effect.
 
 import base64
 import binascii
+import json
 import re
 from collections.abc import Mapping
 from datetime import datetime
@@ -109,16 +110,17 @@ class Strict:
             return
         names = schema.get("x-kubernetes-list-map-keys", ())
         properties = self._resolved(schema.get("items", {})).get("properties", {})
-        seen: list[Any] = []
+        seen: set[str] = set()
         for place, item in enumerate(value):
             what: Any = item
             path: Key = (*key, place)
             if kind == "map" and isinstance(item, dict):
                 what = [item.get(n, properties.get(n, {}).get("default")) for n in names]
                 path = (*path, *names[:1])
-            if what in seen:
+            mark = json.dumps(what, sort_keys=True)
+            if mark in seen:
                 yield Finding(path, f"{_which(what, names)} stands twice, allowed is once")
-            seen.append(what)
+            seen.add(mark)
 
 
 def _kinds(schema: Schema) -> list[str]:

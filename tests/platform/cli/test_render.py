@@ -1,5 +1,6 @@
 """`covey render --check-file`: exit status, lines for people, JSON for programs."""
 
+import os
 import time
 from pathlib import Path
 
@@ -9,7 +10,8 @@ from .conftest import Covey
 
 GOOD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n"
 MANIFESTS = Path(__file__).parents[1] / "kubernetes" / "manifests"
-CRDS = Path(__file__).parents[4] / "shared" / "kuberay-crds"
+BESIDE = Path(__file__).parents[4] / "shared" / "kuberay-crds"
+CRDS = Path(os.environ.get("COVEY_KUBERAY_CRDS") or BESIDE)
 
 
 @pytest.fixture

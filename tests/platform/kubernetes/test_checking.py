@@ -106,6 +106,11 @@ def test_text_that_other_readers_take_for_something_else(value: str) -> None:
     assert told(CONFIG_MAP.replace("a: b", f"a: {value}")) == []
 
 
+def test_nobody_reads_more_than_a_hundred_faults() -> None:
+    faults = told(CONFIG_MAP.replace("a: b", ", ".join(f"a{n}: {n}" for n in range(2_000))))
+    assert len(faults) == 101 and "no more than 100 faults" in faults[-1]
+
+
 def test_merged_mappings_yield_to_what_stands_beside_them() -> None:
     text = "metadata: {<<: [{name: C, labels: {a: b}}, {name: D}], name: one}"
     assert told(CONFIG_MAP.replace("metadata: {name: one}", text)) == []
