@@ -1,12 +1,14 @@
 """Run one attempt at a job from its run folder: alike for `covey run` and for a job on a cluster.
 
 As a process of its own, which the scheduler submits:
-`python -m covey.platform.driver RUN_DIR --attempt N`, which ends with an `ExitStatus`.
+`python -m covey.platform.driver RUN_DIR --attempt N`, which ends with an `ExitStatus`. Where nobody
+of ours submits it, `--job FILE` instead begins a run in that folder, or goes on with it.
 """
 
 import argparse
 import signal
 import sys
+import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -17,6 +19,8 @@ from types import FrameType
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import Superseded, UserError
 from covey.platform.exit_status import ExitStatus
+from covey.platform.jobfile.load import load_job_file
+from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
 from covey.platform.workload import find_workload
@@ -91,7 +95,12 @@ def _in_one_line(error: Exception) -> str:
 
 @contextmanager
 def _signals_ask_to_stop(run: Run) -> Iterator[None]:
-    """SIGTERM and SIGINT ask for a last checkpoint; a second SIGINT interrupts at once."""
+    """SIGTERM and SIGINT ask for a last checkpoint; a second SIGINT interrupts at once. Not where
+    the run has only a thread of a process: its signals are somebody else's.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
 
     def ask(number: int, _frame: FrameType | None) -> None:
         if number == signal.SIGINT and run.stop_requested:
@@ -106,13 +115,26 @@ def _signals_ask_to_stop(run: Run) -> Iterator[None]:
             signal.signal(number, handler)
 
 
+def _begin_or_go_on(path: Path, file: Path) -> None:
+    """Make the run folder, unless it is one of the same job."""
+    job = load_job_file(file)
+    if not path.exists():
+        RunFolder.create(path, job)
+    elif RunFolder.open(path).job() != job:
+        raise UserError(f"{path} is the run of another job: give this one another name")
+
+
 def main() -> int:
     """The entry point of an attempt on a cluster; what it prints is in the Ray job's log."""
     parser = argparse.ArgumentParser(description="Run one attempt at a job from its run folder.")
     parser.add_argument("run_dir", type=Path)
-    parser.add_argument("--attempt", type=int, required=True)
+    which = parser.add_mutually_exclusive_group(required=True)
+    which.add_argument("--attempt", type=int)
+    which.add_argument("--job", type=Path)
     arguments = parser.parse_args()
     try:
+        if arguments.job is not None:
+            _begin_or_go_on(arguments.run_dir, arguments.job)
         end = run_attempt(arguments.run_dir, arguments.attempt, ray_address="auto")
     except UserError as error:
         end = AttemptEnd("failed", error.exit_status, str(error))

@@ -3,7 +3,7 @@
 import random
 import socket
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 from covey.platform.errors import UserError
@@ -46,24 +46,24 @@ def agents_given_ports() -> Iterator[None]:
 
 
 def free_ports(count: int) -> list[int]:
-    """Ports nobody listens on now; held together until all are found, so that they differ.
+    """Ports nobody listens on now; held together until all are found, so that they differ."""
+    with ExitStack() as stack:
+        held = [stack.enter_context(held_port()) for _ in range(count)]
+        return [int(found.getsockname()[1]) for found in held]
 
-    Taken from between Ray's range for workers and the one the system draws outgoing ports from: Ray
-    binds them seconds later, and a port drawn by the system was often taken by then.
+
+def held_port() -> socket.socket:
+    """Bound to a port that nobody listens on: nobody else gets it until this socket is closed.
+
+    Taken from between Ray's range for workers and the one the system draws outgoing ports from: who
+    asks binds it seconds later, and a port drawn by the system was often taken by then.
     """
-    sockets: list[socket.socket] = []
-    try:
-        for port in random.sample(_PORTS, 200):
-            candidate = socket.socket()
-            try:
-                candidate.bind(("", port))  # Ray's own servers listen on every interface
-            except OSError:
-                candidate.close()
-                continue
-            sockets.append(candidate)
-            if len(sockets) == count:
-                return [int(found.getsockname()[1]) for found in sockets]
-    finally:
-        for found in sockets:
-            found.close()
-    raise UserError(f"no {count} free ports between {_PORTS[0]} and {_PORTS[-1]} for Ray")
+    for port in random.sample(_PORTS, 200):
+        candidate = socket.socket()
+        try:
+            candidate.bind(("", port))  # Ray's own servers listen on every interface
+        except OSError:
+            candidate.close()
+            continue
+        return candidate
+    raise UserError(f"no free port was found between {_PORTS[0]} and {_PORTS[-1]}")

@@ -29,23 +29,17 @@ def peer(
 
     silence_grpc()
     threads_give_way()
-    from covey.federation.p2p.peer_config import load_peer_config
-    from covey.federation.p2p.peer_run import check_peer, open_run, run_peer
+    from covey.federation.p2p.peer_run import open_peer, run_peer
     from covey.platform.cli.progress import show_progress
     from covey.platform.driver import run_attempt
-    from covey.platform.jobfile.load import load_job_file
     from covey.platform.runs.result import read_result
 
-    loaded = load_peer_config(config)
-    if job is None and loaded.job is None:
-        raise UserError(f"{config}: names no job; write job: FILE there, or give --job FILE")
-    checked = load_job_file(job or Path(loaded.job or ""))
-    number = check_peer(checked, loaded)
+    loaded, checked = open_peer(config, job)
     path = Path(loaded.run_dir)
-    open_run(path, checked)
     note(f"{loaded.peer} listens on {loaded.listen}, run folder: {path}")
+    note(f"waiting up to {loaded.wait_s:g} s for its neighbours")
     with show_progress(checked) as on_report:
-        end = run_attempt(path, on_report=on_report, work=lambda run: run_peer(run, loaded, number))
+        end = run_attempt(path, on_report=on_report, work=lambda run: run_peer(run, loaded))
     result = read_result(path)
     if end.state == "superseded" or not result:
         raise UserError(end.error or f"{path}: the peer left no result.json; see log.txt there")

@@ -33,8 +33,9 @@ class Roster:
         return self._list.content().peers
 
     def is_revoked(self, peer: str) -> bool:
-        """Whether the certificate that a listed peer has is no longer good."""
-        return self.peers()[peer].fingerprint in self._revoked.content()
+        """Whether a peer is listed with a certificate that is no longer good."""
+        entry = self.peers().get(peer)
+        return entry is not None and entry.fingerprint in self._revoked.content()
 
     def check(self, name: str, pem: bytes) -> None:
         """Refused unless the certificate is the one listed for that name, and still good."""

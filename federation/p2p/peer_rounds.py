@@ -82,15 +82,14 @@ class PeerRounds:
         self.begin_with(vector[None])
         self._run.event("caught_up", f"{where}, with the weights of {name}", fetched_from=name)
 
-    def run(self, exchange: Exchange, mail: Mail) -> None:
-        """All rounds up to the job's stop."""
+    def run(self, exchange: Exchange, mail: Mail, patience_s: float) -> None:
+        """All rounds up to the job's stop. In the first one the mail may be more patient."""
         if self._saved is None:
             self._report({**self._measured(""), **self._traffic(exchange)})
-        patience_s = mail.timeout_s
         while self._run.stop_reason(self.round, self.metrics) is None:
             self.round += 1
             self._one_round(exchange, mail)
-            mail.timeout_s = patience_s  # in the first one neighbours may still wait for theirs
+            mail.timeout_s = patience_s
             if self._run.checkpoint_due(self.round):
                 self._save()
             if ahead := far_ahead(exchange, self.round + 1, agreed_by(self._section)):

@@ -9,7 +9,7 @@ from covey.federation.data import missing_data
 from covey.federation.p2p.built_in import BuiltInPeers
 from covey.federation.p2p.engine_section import why_not_real
 from covey.federation.p2p.job import threads
-from covey.federation.p2p.peer_config import PeerConfig
+from covey.federation.p2p.peer_config import PeerConfig, load_peer_config
 from covey.federation.p2p.peer_files import PeerList, read_model
 from covey.federation.p2p.peer_mail import Mail, around, name_of, number_of
 from covey.federation.p2p.peer_rounds import PeerRounds, agreed_by
@@ -19,18 +19,17 @@ from covey.federation.p2p.section import NAME, PeerSection
 from covey.federation.p2p.task import Task
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
 from covey.federation.p2p.wire_header import Form
-from covey.federation.p2p.wire_talk import Greeting
 from covey.platform.errors import UserError
+from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run, live_writer
 from covey.platform.runs.shelf import newest_whole
 
 
-def run_peer(run: Run, config: PeerConfig, number: int) -> Mapping[str, float]:
-    """Train the job's peer of that number up to the job's stop. Returns the last round's
-    metrics.
-    """
+def run_peer(run: Run, config: PeerConfig) -> Mapping[str, float]:
+    """Train the job's peer of that name up to the job's stop. Returns the last round's metrics."""
+    number = number_of(config.peer)
     section: PeerSection = run.job.section
     task = Task.of(run.job)
     if reason := missing_data(task.settings.data):
@@ -51,8 +50,23 @@ def run_peer(run: Run, config: PeerConfig, number: int) -> Mapping[str, float]:
     return rounds.metrics
 
 
-def check_peer(job: JobFile, config: PeerConfig) -> int:
-    """The peer's number in the job; UserError where the two do not go together."""
+def open_peer(
+    config: Path, job: Path | None = None, supersede: bool = False
+) -> tuple[PeerConfig, JobFile]:
+    """The peer's file, and the job in the file that is given or that the peer's names; the peer's
+    run folder holds it then. UserError for what cannot be, before anything is written; also where
+    the peer still runs, unless this one is to `supersede` it.
+    """
+    loaded = load_peer_config(config)
+    if job is None and loaded.job is None:
+        raise UserError(f"{config}: names no job; write job: FILE there, or give --job FILE")
+    checked = load_job_file(job or Path(loaded.job or ""))
+    _check_peer(checked, loaded)
+    _open_run(Path(loaded.run_dir), checked, supersede)
+    return loaded, checked
+
+
+def _check_peer(job: JobFile, config: PeerConfig) -> None:
     if job.workload != NAME:
         raise UserError(f"the job's workload is {job.workload}, a peer needs {NAME}")
     section: PeerSection = job.section
@@ -64,10 +78,9 @@ def check_peer(job: JobFile, config: PeerConfig) -> int:
         raise UserError(f"{config.peers}: the job's {missing[0]} is not listed")
     if config.peer not in wanted:
         raise UserError(f"{config.peer} is none of the job's peers, {wanted[0]} to {wanted[-1]}")
-    return number_of(config.peer)
 
 
-def open_run(path: Path, job: JobFile) -> None:
+def _open_run(path: Path, job: JobFile, supersede: bool) -> None:
     """Make the peer's run folder, or give the one that is there the job with its newest stop."""
     if not path.is_dir() or not any(path.iterdir()):
         RunFolder.create(path, job)
@@ -75,7 +88,7 @@ def open_run(path: Path, job: JobFile) -> None:
     folder = RunFolder.open(path)
     if not folder.is_a_runs:
         raise UserError(f"{path} is no peer's run folder; name another as run_dir")
-    if writer := live_writer(path):
+    if not supersede and (writer := live_writer(path)):
         raise UserError(f"{path} is being written by process {writer}: that peer still runs")
     if newest_whole(folder.checkpoints) and digest(folder.job()) != digest(job):
         raise UserError(f"{path} holds the checkpoints of another job; name another as run_dir")
@@ -110,7 +123,9 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
     exchange.start(first)
     try:
         answers = exchange.greet(peer.neighbours, peer.config.wait_s, agreed_by(section))
-        _check_answers(peer.run.job, answers)
+        _check_jobs(peer.run.job, exchange)
+        if peer.neighbours and not answers and not rounds.round:
+            raise UserError(_alone(peer))
         peer.run.started()
         # Neighbours that have not found all of theirs yet begin as much later.
         mail.timeout_s += peer.config.wait_s
@@ -124,12 +139,24 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
             peer.run.event("synchronised", text, exchanges=exchanges, owner=owner)
             rounds.begin_with(best["vector"])
         exchange.publish(rounds.round + 1, rounds.params[0])
-        rounds.run(exchange, mail)
+        rounds.run(exchange, mail, peer.config.timeout_s)
     finally:
         exchange.leave()
 
 
-def _check_answers(job: JobFile, answers: Mapping[str, Greeting]) -> None:
-    for name, answer in answers.items():
-        if answer.facts.get("job") != digest(job):
+def _check_jobs(job: JobFile, exchange: Exchange) -> None:
+    """UserError where a neighbour that has answered, or said hello, has another job."""
+    for name, neighbour in exchange.neighbours().items():
+        if neighbour.facts and neighbour.facts.get("job") != digest(job):
             raise UserError(f"{name} runs another job than this; give all peers the same job file")
+
+
+def _alone(peer: _Peer) -> str:
+    listed = read_model(Path(peer.config.peers), PeerList).peers
+    places = [f"{name} at {listed[name].address}" for name in peer.neighbours]
+    more = f" and {len(places) - 3} more" if len(places) > 3 else ""
+    return (
+        f"no neighbour has answered within {peer.config.wait_s:g} s (wait_s): "
+        f"{', '.join(places[:3])}{more}; start them, or see whether {peer.config.peers} and a "
+        "firewall let them be reached"
+    )

@@ -1,31 +1,33 @@
-"""Engine `grpc`: a process for each of a job's peers, on this machine's loopback.
+"""Engine `grpc`: a Ray actor for each of a job's peers, in one placement group.
 
 Each has its own run folder, RUN_DIR/peers/peer-K, with its own checkpoints: a job that is started
 again starts them again, and they go on by themselves. What they tell is gathered here.
 """
 
-import contextlib
 import json
-import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
 from covey.federation.p2p.batched import MODEL, PROGRESS
+from covey.federation.p2p.job_peer import JobPeer
 from covey.federation.p2p.learners import vectors_of
 from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.peer_folder import make_folder
 from covey.federation.p2p.peer_mail import name_of
-from covey.federation.p2p.peer_process import PeerProcess
 from covey.federation.p2p.peers_table import PEERS, PeersTable
 from covey.federation.p2p.rounds import Schedule
 from covey.federation.p2p.task import Task, views
+from covey.platform.driver import AttemptEnd
 from covey.platform.errors import UserError
+from covey.platform.exit_status import ExitStatus
 from covey.platform.jobfile.load import dump_job_file
 from covey.platform.jobfile.model import JobFile, Stop
 from covey.platform.runs.durable import write_whole
 from covey.platform.runs.run import Checkpoint, Run
+from covey.platform.runtime.even_crew import EvenCrew
+from covey.platform.runtime.ray_cluster import StartInterrupted
 
 LOOK_S = 0.2
 ENDLESS = 10**9
@@ -43,7 +45,7 @@ MEANS = (
 
 
 class RealPeers:
-    """The processes of one attempt. `metrics` are the newest round's."""
+    """The actors of one attempt. `metrics` are the newest round's."""
 
     def __init__(
         self, run: Run, task: Task, schedule: Schedule, checkpoint: Checkpoint | None
@@ -55,43 +57,51 @@ class RealPeers:
             self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
         self._run, self._task, self._schedule = run, task, schedule
         self._names = [name_of(number) for number in range(task.section.peers)]
-        self._peers: dict[str, PeerProcess] = {}
-        self._failed: set[str] = set()
+        self._peers: dict[str, JobPeer] = {}
+        self._failed: dict[str, AttemptEnd] = {}
         self._table = PeersTable()
 
     def run(self) -> None:
         """Start all, tell of their rounds, gather their models. A peer that fails is an event, and
         the others go on; UserError when all do.
         """
-        self._run.started()
+        job = self._run.job
         try:
-            self._start()
+            crew = EvenCrew(job.resources, len(self._names), self._run.ray_address, calls=2)
+        except StartInterrupted:
+            self._run.event("stop", self._run.stop_reason(max(0, self._reported), {}) or "")
+            return
+        try:
+            self._start(crew)
             self._follow()
         finally:
-            for peer in self._peers.values():
-                peer.kill()
+            crew.close()
         self._gather()
 
-    def _start(self) -> None:
+    def _start(self, crew: EvenCrew) -> None:
         home = self._run.path / "peers"
         home.mkdir(exist_ok=True)
         write_whole(home / "job.yaml", dump_job_file(_of_peers(self._run.job)).encode())
+        for number, name in enumerate(self._names):
+            self._peers[name] = JobPeer(crew, number, home / name)
+        addresses = _reachable(crew.fetch([peer.address for peer in self._peers.values()]))
         # Keys are made anew for each attempt: another process may have the ports of the last.
         keys = home / f"attempt-{self._run.attempt}"
-        wait_s = 60 + 5 * len(self._names)  # they share this machine's cores as they begin
+        wait_s = 60 + 5 * len(self._names)  # they may share a machine's cores as they begin
 
         def settings(name: str) -> Mapping[str, object]:
             return {"run_dir": f"../../{name}", "job": "../../job.yaml", "wait_s": wait_s}
 
-        make_folder(keys, [f"127.0.0.1:{port}" for port in _free_ports(len(self._names))], settings)
-        for name in self._names:
-            self._peers[name] = PeerProcess(keys / name / "peer.yaml", home / name)
+        make_folder(keys, addresses, settings)
+        self._run.started()
+        for name, peer in self._peers.items():
+            peer.begin(keys / name / "peer.yaml", self._run.ray_address)
         self._run.event("peers", f"{len(self._names)} peers are started; {keys} has their files")
 
     def _follow(self) -> None:
         """Until all have ended."""
         reason = None
-        while running := [peer for peer in self._peers.values() if not peer.ended]:
+        while running := [peer for peer in self._peers.values() if peer.end is None]:
             time.sleep(LOOK_S)
             self._tell_of_the_failed()
             for peer in self._peers.values():
@@ -107,22 +117,23 @@ class RealPeers:
                 return
         self._tell_of_the_failed()
 
-    def _stop(self, running: list[PeerProcess]) -> None:
+    def _stop(self, running: list[JobPeer]) -> None:
         until = time.monotonic() + self._run.job.grace_s / 2
         for peer in running:
             peer.request_stop()
-        while not all(peer.ended for peer in running) and time.monotonic() < until:
+        while any(peer.end is None for peer in running) and time.monotonic() < until:
             time.sleep(LOOK_S)
 
     def _tell_of_the_failed(self) -> None:
         for name, peer in self._peers.items():
-            if name not in self._failed and peer.ended and (why := peer.why_failed()):
-                self._failed.add(name)
-                self._run.event("peer_failed", f"{name}: {why}", peer=name, round=peer.round)
-        if self._failed == set(self._names):
-            name, peer = next(iter(self._peers.items()))
-            kind = RuntimeError if peer.killed else UserError  # a mistake is not tried again
-            raise kind(f"all peers have failed, {name}: {peer.why_failed()}")
+            if name not in self._failed and (end := peer.end) and end.error:
+                self._failed[name] = end
+                self._run.event("peer_failed", f"{name}: {end.error}", peer=name, round=peer.round)
+        if len(self._failed) == len(self._names):
+            name, end = next(iter(self._failed.items()))
+            mistake = end.exit_status == ExitStatus.USER_MISTAKE  # it is not tried again
+            text = f"all peers have failed, {name}: {end.error}"
+            raise UserError(text) if mistake else RuntimeError(text)
 
     def _report(self, round_: int, more: Mapping[str, float] | None = None) -> None:
         """Of those that have been through the round."""
@@ -175,10 +186,7 @@ def _of_peers(job: JobFile) -> JobFile:
     )
 
 
-def _free_ports(count: int) -> list[int]:
-    """Of loopback, as of now."""
-    with contextlib.ExitStack() as stack:
-        probes = [stack.enter_context(socket.socket()) for _ in range(count)]
-        for probe in probes:
-            probe.bind(("127.0.0.1", 0))
-        return [probe.getsockname()[1] for probe in probes]
+def _reachable(places: Sequence[tuple[str, int]]) -> list[str]:
+    """HOST:PORT of each. Those that are all on one node have no need of its network."""
+    alone = len({host for host, _ in places}) == 1
+    return [f"{'127.0.0.1' if alone else host}:{port}" for host, port in places]

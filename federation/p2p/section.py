@@ -51,7 +51,7 @@ class PeerSection(Section):
     (Koloskova et al. 2019).
     """
     engine: Literal["batched", "grpc"] = "batched"
-    """batched: all peers in this process, as one program. grpc: a process for each, which speak
+    """batched: all peers in this process, as one program. grpc: a Ray actor for each, which speak
     over the network.
     """
     peers: Count

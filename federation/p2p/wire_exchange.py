@@ -141,10 +141,13 @@ class Exchange:
         self._neighbours.begin(round)
         self._inbox.begin(place)
         incoming = neighbours if receive_from is None else receive_from
+        everybody = {*neighbours, *incoming}
+        for peer in everybody.difference(self._calls.possible(everybody)):
+            self._neighbours.failed(peer, round, "its certificate is revoked, or it is not listed")
         # Asked before anything is sent: what comes in meanwhile may bring somebody back.
-        send_to = self._neighbours.taking_part(self._calls.possible(neighbours), round)
-        wait_for = self._neighbours.taking_part(self._calls.possible(incoming), round)
-        self._calls.ask({*neighbours, *incoming}, round, until)
+        send_to = self._neighbours.taking_part(neighbours, round)
+        wait_for = self._neighbours.taking_part(incoming, round)
+        self._calls.ask(everybody, round, until)
         sent = self._calls.send(send_to, header, pieces, until)
         arrived = self._collect(wait_for, send_to, place, until)
         problems = {peer: problem for peer, done in sent.items() if (problem := done.result())}
@@ -212,6 +215,9 @@ class Exchange:
     def vector_was_early(self, header: Header) -> None:
         if not self._inbox.holds(header.sender):  # else it is only quicker
             self._neighbours.told(header.sender, header.round)
+
+    def revoked_came(self, peer: str) -> None:
+        self._inbox.give_up(peer)
 
     def sends_from(self, peer: str) -> int:
         return self._neighbours.sends_from(peer)

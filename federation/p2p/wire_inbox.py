@@ -124,6 +124,11 @@ class Inbox:
             known = self._from.get(sender, (0, (0, 0)))[0]
             self._skip(sender, known if session is None else session, (round, 0))
 
+    def miss(self, header: Header) -> None:
+        """That vector was refused, and does not come again."""
+        with self._changed:
+            self._skip(header.sender, header.session, (header.round, header.step + 1))
+
     def _skip(self, sender: str, session: int, place: Place) -> None:
         self._from[sender] = max(self._from.get(sender, (0, (0, 0))), (session, place))
         self._changed.notify_all()

@@ -1,5 +1,7 @@
 """The port that a peer listens on: mutual TLS, bounded messages, streams and threads."""
 
+import os
+import socket
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -46,8 +48,7 @@ class Server:
         try:
             self.port: int = self._server.add_secure_port(config.listen, credentials)
         except RuntimeError:
-            text = f"listen: {config.listen} cannot be had; another process may listen there"
-            raise UserError(f"{config.peer}: {text}, or a TLS file is wrong") from None
+            raise UserError(f"{config.peer}: {_why_not(config)}") from None
         self._door = door(refusals, self.port)
         self.credentials: Credentials = grpc.ssl_channel_credentials(root, key, certificate)
 
@@ -74,6 +75,23 @@ class Server:
         """gRPC asks for a new certificate at each handshake; there is none."""
         if self._door is not None:
             self._door.knocked()
+
+
+def _why_not(config: PeerConfig) -> str:
+    """gRPC does not tell why it cannot listen."""
+    host, _, port = config.listen.rpartition(":")
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        socket.create_server((host.strip("[]"), int(port)), family=family).close()
+    except OSError as error:
+        reason = os.strerror(error.errno) if error.errno else str(error)
+    except OverflowError as error:
+        reason = str(error)
+    else:
+        return (
+            "a TLS file is wrong: the key must be the certificate's, and both be PEM, as the root"
+        )
+    return f"listen: {config.listen} cannot be had: {reason}"
 
 
 def _read(file: str) -> bytes:

@@ -21,7 +21,7 @@ import grpc
 from covey.federation.p2p.peer_roster import Roster
 from covey.federation.p2p.wire_figures import Figures
 from covey.federation.p2p.wire_header import HEADER_KEY, Cut, Form, Header, joined, parse_header
-from covey.federation.p2p.wire_inbox import Inbox
+from covey.federation.p2p.wire_inbox import Inbox, Verdict
 from covey.federation.p2p.wire_refusal import NotNow, Refusals, Refused
 from covey.federation.p2p.wire_talk import Greeting, Hello, Receipt, parse_talk
 
@@ -30,6 +30,8 @@ MAX_CALL_S = 600.0
 """The longest deadline of a call; gRPC ends it then, whatever the other side does."""
 CALLS_AT_ONCE = 4
 """Of one peer; a connection that was lost may still look alive from here."""
+FINAL = {"kind", "dtype", "shape", "size", "not-finite", "digest"}
+"""Reasons to refuse a vector after which its sender does not try again."""
 
 
 class Owner(Protocol):
@@ -40,6 +42,9 @@ class Owner(Protocol):
 
     def vector_was_early(self, header: Header) -> None:
         """One was held back."""
+
+    def revoked_came(self, peer: str) -> None:
+        """A peer has called whose certificate is revoked."""
 
     def sends_from(self, peer: str) -> int:
         """The first round in which that peer is sent something."""
@@ -98,16 +103,14 @@ class Service:
             self._check_sender(caller, header.sender, header.run)
             if self._neighbours is not None and caller not in self._neighbours:
                 raise Refused("not-a-neighbour", "it sends a vector but is no neighbour")
-            form = self._forms.get(header.kind)
-            if form is None:
-                raise Refused("kind", f"a vector of kind {header.kind}, which nobody expects")
-            form.check(header)
             try:
-                with self._inbox.arriving(header) as verdict:
-                    if verdict == "new":
-                        verdict = self._inbox.put(header, joined(header, _alive(chunks)))
+                verdict = self._taken(header, chunks)
             except NotNow:
                 self._owner.vector_was_early(header)
+                raise
+            except Refused as refused:
+                if refused.reason in FINAL:
+                    self._inbox.miss(header)
                 raise
             if verdict == "new":
                 self._figures.count(messages_received=1, bytes_received=header.size_bytes)
@@ -115,6 +118,16 @@ class Service:
             else:
                 self._figures.count(**{verdict: 1})
             return Receipt(verdict=verdict, round=self._owner.sends_from(caller)).encoded()
+
+    def _taken(self, header: Header, chunks: Iterator[bytes]) -> Verdict:
+        form = self._forms.get(header.kind)
+        if form is None:
+            raise Refused("kind", f"a vector of kind {header.kind}, which nobody expects")
+        form.check(header)
+        with self._inbox.arriving(header) as verdict:
+            if verdict == "new":
+                verdict = self._inbox.put(header, joined(header, _alive(chunks)))
+        return verdict
 
     def _greet(self, request: bytes, context: Any) -> bytes:
         with self._caller(context) as caller:
@@ -163,6 +176,8 @@ class Service:
                 yield name
         except Refused as refused:
             self._refusals.count(name, refused.reason, str(refused))
+            if self._roster.is_revoked(name):
+                self._owner.revoked_came(name)
             context.abort(refused.code, f"{refused.reason}: {refused}")
         except NotNow as early:
             self._figures.count(held_back=1)

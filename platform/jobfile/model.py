@@ -3,27 +3,27 @@
 from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from covey.platform.jobfile.kubernetes_section import KubernetesSection
+from covey.platform.jobfile.section import Count, Positive, Section
+
+__all__ = [
+    "Checkpointing",
+    "Count",
+    "JobFile",
+    "Positive",
+    "Resources",
+    "Retries",
+    "Section",
+    "StepUnit",
+    "Stop",
+    "field_name",
+]
 
 NAME_PATTERN = r"^[a-z0-9]([-a-z0-9]{0,45}[a-z0-9])?$"
 DEFAULT_EVERY_S = 60
-Positive = Annotated[float, Field(gt=0)]
-Count = Annotated[int, Field(ge=1)]
 StepUnit = Literal["env_steps", "rounds"]
-
-
-class Section(BaseModel):
-    """Base of every part of a job file: typed, frozen, no unknown keys, no silent conversions.
-
-    A field's docstring is what an editor shows when the key is completed.
-    """
-
-    model_config = ConfigDict(
-        extra="forbid",
-        frozen=True,
-        strict=True,
-        allow_inf_nan=False,
-    )
 
 
 class Resources(Section):
@@ -109,6 +109,7 @@ class JobFile(Section):
     grace_s: Positive = 30
     """Seconds between the request to stop and the kill; long enough to write a checkpoint."""
     stop: Stop
+    kubernetes: KubernetesSection | None = None
 
     @property
     def section(self) -> Any:

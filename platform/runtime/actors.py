@@ -22,10 +22,12 @@ SAMPLER = "sampler "
 
 
 class Actors:
-    """The workers of somebody who holds a placement group, all in it."""
+    """The workers of somebody who holds a placement group, all in it. `calls`: how many each of
+    them answers at a time, in threads if it is more than one.
+    """
 
-    def __init__(self, group: Any) -> None:
-        self._group = group
+    def __init__(self, group: Any, calls: int = 1) -> None:
+        self._group, self._calls = group, calls
         self._actors: dict[str, Any] = {}
         self._pids: dict[str, futures.Future[int]] = {}
 
@@ -37,7 +39,9 @@ class Actors:
         factory: Callable[..., object],
         *arguments: Any,
     ) -> Worker:
-        worker = start_actor(name, self._group, bundle, share, factory, *arguments)
+        worker = start_actor(
+            name, self._group, bundle, share, factory, *arguments, calls=self._calls
+        )
         self._actors[name] = worker.actor
         self._pids[name] = worker.actor.pid.remote().future()  # a busy one would not answer later
         return worker
@@ -229,9 +233,11 @@ def start_actor(
     factory: Callable[..., object],
     *arguments: Any,
     keeps_children: bool = False,
+    calls: int = 1,
 ) -> RayWorker:
     """An actor that holds what `factory` makes, in a bundle of a placement group, with a share of
     the bundle's CPUs and GPUs; with `keeps_children` those that it starts stay in the group.
+    `calls`: see `Actors`.
     """
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -241,6 +247,7 @@ def start_actor(
     actor: Any = ray.remote(role).options(
         num_cpus=share.get("CPU", 0),
         num_gpus=share.get("GPU", 0),
+        max_concurrency=calls,
         scheduling_strategy=PlacementGroupSchedulingStrategy(
             group, bundle, placement_group_capture_child_tasks=keeps_children
         ),

@@ -15,17 +15,18 @@ class EvenCrew(Actors):
     """One placement group of the job's resources, in as many equal parts as there are workers; the
     calling process takes none. A worker's name ends in its number, from 0.
 
-    "local" starts a private Ray, anything else joins that cluster.
+    "local" starts a private Ray, anything else joins that cluster. `calls`: how many each worker
+    answers at a time, in threads if it is more than one.
     """
 
-    def __init__(self, resources: Resources, workers: int, address: str) -> None:
+    def __init__(self, resources: Resources, workers: int, address: str, calls: int = 1) -> None:
         prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
         with keeping_signal_handlers():
             connect(resources, address)
-        self._part = {"CPU": round(resources.cpus / workers, 4)}
+        self._part = {"CPU": _part(resources.cpus, workers)}
         if resources.gpus:
-            self._part["GPU"] = round(resources.gpus / workers, 4)
-        super().__init__(place([self._part] * workers))
+            self._part["GPU"] = _part(resources.gpus, workers)
+        super().__init__(place([self._part] * workers), calls)
 
     def spawn(self, name: str, factory: Callable[..., object], *arguments: Any) -> Worker:
         number = int(name.rpartition(" ")[2])
@@ -41,3 +42,8 @@ class EvenCrew(Actors):
         super().close()
         remove_placement_group(self._group)
         ray.shutdown()
+
+
+def _part(whole: float, workers: int) -> float:
+    """In the steps of 0.0001 that Ray has, rounded down: all parts together must not be more."""
+    return int(whole * 10_000 / workers) / 10_000

@@ -63,6 +63,13 @@ def place(bundles: list[dict[str, float]]) -> Any:
     return group
 
 
+def node_address() -> str:
+    """Of the node that this process of Ray's is on, as other nodes reach it."""
+    import ray
+
+    return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
 @contextmanager
 def keeping_signal_handlers() -> Iterator[None]:
     """Ray puts a SIGTERM handler of its own, which exits, in the process's place: put back what was

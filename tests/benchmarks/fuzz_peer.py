@@ -60,12 +60,9 @@ class Fuzzer:
             "shape": list(good.shape),
             "digest": good.digest,
         }
-        pem = [(self._home / name).read_bytes() for name in ("root.pem", "peer.key", "peer.pem")]
-        options = [("grpc.ssl_target_name_override", TARGET), ("grpc.enable_retries", 0)]
-        self._channel = grpc.secure_channel(
-            f"127.0.0.1:{port}", grpc.ssl_channel_credentials(*pem), options
-        )
+        self._channel = self._connected()
         self.tried: Counter[str] = Counter()
+        self.answers: Counter[str] = Counter()
 
     def step(self) -> None:
         """One attempt, of any kind."""
@@ -74,8 +71,20 @@ class Fuzzer:
         self.tried[kind.__name__.strip("_")] += 1
         try:
             kind()
-        except (OSError, grpc.RpcError, ValueError):
+        except grpc.RpcError as error:
+            self.answers[error.code().name] += 1
+            if error.code() is grpc.StatusCode.UNAVAILABLE:
+                # After eight chunks that are too long gRPC takes no more calls on a connection.
+                self._channel.close()
+                self._channel = self._connected()
+        except (OSError, ValueError):
             pass  # what it answers is not the question
+
+    def _connected(self) -> grpc.Channel:
+        pem = [(self._home / name).read_bytes() for name in ("root.pem", "peer.key", "peer.pem")]
+        options = [("grpc.ssl_target_name_override", TARGET), ("grpc.enable_retries", 0)]
+        credentials = grpc.ssl_channel_credentials(*pem)
+        return grpc.secure_channel(f"127.0.0.1:{self._port}", credentials, options)
 
     def _bytes(self) -> None:
         with socket.create_connection(("127.0.0.1", self._port), timeout=5) as connection:
@@ -196,6 +205,7 @@ def fuzz(folder: Path, seconds: float, seed: int) -> dict[str, Any]:
         return {
             "seconds": seconds,
             "tried": dict(fuzzer.tried),
+            "answers": dict(fuzzer.answers),
             "alive": [process.poll() is None for process in processes],
             "rss_mib": curve,
             "fd_and_threads": counts,

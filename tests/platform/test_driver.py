@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from covey.platform.driver import run_attempt
+from covey.platform.driver import main, run_attempt
 from covey.platform.exit_status import ExitStatus
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.runs.folder import RunFolder
@@ -39,3 +39,22 @@ def test_how_an_attempt_ends(
     assert (end.error or "").split(" (the whole story")[0] == (error or "")
     result = json.loads((path / "result.json").read_text())
     assert (result["state"], result["error"]) == (state, end.error)
+
+
+def test_a_job_file_begins_a_run_and_goes_on_with_no_other(
+    toy_job: dict[str, Any],
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    """As a manifest's entry point calls it: again and again, whenever a pod was lost."""
+    file, path = tmp_path / "job.yaml", tmp_path / "runs" / "toy"
+    file.write_text(json.dumps(toy_job | {"toy": {"step_s": 0}}))
+    monkeypatch.setattr("sys.argv", ["driver", str(path), "--job", str(file)])
+    for attempt in (1, 2):
+        assert main() == ExitStatus.SUCCEEDED
+        assert json.loads((path / "attempt.json").read_text())["attempt"] == attempt
+    assert RunFolder.open(path).newest_checkpoint().step == 10
+    file.write_text(json.dumps(toy_job | {"seed": 8}))
+    assert main() == ExitStatus.USER_MISTAKE
+    assert f"{path} is the run of another job" in capsys.readouterr().err

@@ -2,41 +2,19 @@
 job, making its run folder, running it.
 """
 
-import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from local_peers import LocalPeers
 from loopback import Peers, Wire
-from peer_jobs import peer_job
+from peer_jobs import PeerRun, peer_job
 
 from covey.platform.driver import run_attempt
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
-
-
-class PeerRun:
-    """A finished run folder, read."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.result = json.loads((path / "result.json").read_text())
-        self.metrics = self._lines("metrics.jsonl")
-        self.events = self._lines("events.jsonl")
-
-    def said(self, kind: str) -> str:
-        return "\n".join(event["message"] for event in self.events if event["kind"] == kind)
-
-    def column(self, name: str) -> list[float]:
-        return [line[name] for line in self.metrics if name in line]
-
-    def part(self, name: str) -> bytes:
-        return (self.path / "checkpoints" / "latest" / name).read_bytes()
-
-    def _lines(self, name: str) -> list[dict[str, Any]]:
-        return [json.loads(line) for line in (self.path / name).read_text().splitlines()]
 
 
 @pytest.fixture
@@ -87,6 +65,21 @@ def make_peers(tmp_path: Path) -> Iterator[Callable[[int], Peers]]:
     for peers in made:
         for name in list(peers.running):
             peers.stop(name)
+
+
+@pytest.fixture
+def peers_of(tmp_path: Path) -> Iterator[Callable[..., LocalPeers]]:
+    """Processes of `covey peer` for `peer_job(...)`, `settings=` for the `peer.yaml` of each."""
+    made: list[LocalPeers] = []
+
+    def make(settings: dict[str, Any] | None = None, **keys: Any) -> LocalPeers:
+        made.append(LocalPeers(tmp_path / f"real{len(made)}", peer_job(**keys), settings or {}))
+        return made[-1]
+
+    yield make
+    for peers in made:
+        for name in list(peers.running):
+            peers.kill(name)
 
 
 @pytest.fixture

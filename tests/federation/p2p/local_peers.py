@@ -9,22 +9,34 @@ from typing import Any
 import yaml
 from loopback import free_ports
 
+from covey.federation.p2p.peer_files import PeerList, read_model
 from covey.federation.p2p.peer_folder import make_folder
 
 
 class LocalPeers:
     """The peers of one job. Those that run at the end of a test are killed."""
 
-    def __init__(self, folder: Path, job: dict[str, Any]) -> None:
+    def __init__(self, folder: Path, job: dict[str, Any], settings: dict[str, Any]) -> None:
+        """`settings`: more keys for the `peer.yaml` of each."""
         self.folder, self.job = folder, folder.with_name("job.yaml")
         self.job.write_text(yaml.safe_dump(job))
         count = job["peer-to-peer"]["peers"]
-        make_folder(folder, [f"127.0.0.1:{port}" for port in free_ports(count)])
+        addresses = [f"127.0.0.1:{port}" for port in free_ports(count)]
+        make_folder(folder, addresses, lambda name: settings)
         self.names = [f"peer-{number}" for number in range(count)]
         self.running: dict[str, subprocess.Popen[str]] = {}
 
     def config(self, name: str) -> Path:
         return self.folder / name / "peer.yaml"
+
+    def address(self, name: str) -> str:
+        return read_model(self.folder / "peers.yaml", PeerList).peers[name].address
+
+    def reach_through(self, wire_port: int, name: str, of: str) -> None:
+        """Have one peer look for another at a wire's near end."""
+        file = self.folder / of / "peers.yaml"
+        text = file.read_text().replace(self.address(name), f"127.0.0.1:{wire_port}")
+        file.write_text(text)
 
     def start(self, *names: str) -> None:
         for name in names or self.names:

@@ -110,13 +110,8 @@ class Peers:
         return int(self.addresses[self.names.index(name)].rpartition(":")[2])
 
     def channel(self, to: str, certificate_of: str | None) -> grpc.Channel:
-        """A connection of somebody who has that peer's certificate."""
-        home = self.folder / (certificate_of or to)
-        own = (home / "peer.key", home / "peer.pem") if certificate_of else (None, None)
-        pem = [file.read_bytes() if file else None for file in (home / "root.pem", *own)]
-        options = [("grpc.ssl_target_name_override", to), ("grpc.enable_retries", 0)]
         address = f"127.0.0.1:{self.running[to].port}"
-        return grpc.secure_channel(address, grpc.ssl_channel_credentials(*pem), options)
+        return channel(self.folder, address, to, certificate_of)
 
     def header(self, of: str, pieces: Cut, **changes: Any) -> Header:
         plain = {
@@ -133,6 +128,15 @@ class Peers:
         return Header(**{**plain, **changes})
 
 
+def channel(folder: Path, address: str, to: str, certificate_of: str | None) -> grpc.Channel:
+    """A connection to a peer of somebody who has the certificate of a peer of that folder."""
+    home = folder / (certificate_of or to)
+    own = (home / "peer.key", home / "peer.pem") if certificate_of else (None, None)
+    pem = [file.read_bytes() if file else None for file in (home / "root.pem", *own)]
+    options = [("grpc.ssl_target_name_override", to), ("grpc.enable_retries", 0)]
+    return grpc.secure_channel(address, grpc.ssl_channel_credentials(*pem), options)
+
+
 def send(
     channel: grpc.Channel, header: Header | bytes, chunks: Any, timeout_s: float | None = 10
 ) -> tuple[str, str]:
@@ -147,7 +151,7 @@ def send(
 
 
 class Wire:
-    """TCP through a port of its own to another: counted, and cut when told to."""
+    """TCP through a port of its own to another: counted, and cut or silent when told to."""
 
     def __init__(self, to_port: int) -> None:
         self._to = to_port
@@ -158,19 +162,28 @@ class Wire:
         """The first answer after this has come true is lost, and the connection with it."""
         self.is_cut = False
         self.connections = 0
+        self._flows = threading.Event()
+        self._flows.set()
         self._open: list[socket.socket] = []
         threading.Thread(target=self._accept, daemon=True).start()
 
     def close(self) -> None:
         self._listener.close()
         self._hang_up()
+        self._flows.set()
 
     def cut(self) -> None:
+        """End all connections, and any new one at once."""
         self.is_cut = True
         self._hang_up()
 
+    def silence(self) -> None:
+        """Hold back every byte, as when the line is pulled out: nobody is told."""
+        self._flows.clear()
+
     def mend(self) -> None:
         self.is_cut = False
+        self._flows.set()
 
     def _hang_up(self) -> None:
         for end in self._open:
@@ -183,12 +196,15 @@ class Wire:
         while True:
             try:
                 near, _ = self._listener.accept()
-                if self.is_cut:
-                    near.close()
-                    continue
-                far = socket.create_connection(("127.0.0.1", self._to))
             except OSError:
                 return
+            try:
+                if self.is_cut:
+                    raise ConnectionRefusedError
+                far = socket.create_connection(("127.0.0.1", self._to))
+            except OSError:  # the other side may begin to listen later
+                near.close()
+                continue
             self.connections += 1
             self._open += [near, far]
             threading.Thread(target=self._up, args=(near, far), daemon=True).start()
@@ -198,6 +214,7 @@ class Wire:
         with contextlib.suppress(OSError):
             while data := source.recv(2**16):
                 self.bytes_up += len(data)
+                self._flows.wait()
                 sink.sendall(data)
 
     def _down(self, source: socket.socket, sink: socket.socket) -> None:
@@ -207,6 +224,7 @@ class Wire:
                     self.swallow_when = lambda: False
                     self._hang_up()
                     return
+                self._flows.wait()
                 sink.sendall(data)
 
 

@@ -1,6 +1,7 @@
 """What `covey peer` says to a user's mistakes."""
 
 import json
+import os
 import socket
 
 import pytest
@@ -10,14 +11,15 @@ from local_peers import LocalPeers
 from peer_jobs import peer_job
 
 from covey.federation.p2p.peer_command import peer
-from covey.federation.p2p.peer_run import digest
+from covey.federation.p2p.peer_run import digest, open_peer
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runs.run import Run
 
 
 @pytest.fixture
 def peers(tmp_path):
-    return LocalPeers(tmp_path / "peers", peer_job(peers=2))
+    return LocalPeers(tmp_path / "peers", peer_job(peers=2), {})
 
 
 def change(file, **keys):
@@ -66,6 +68,17 @@ def test_a_port_in_use_and_a_folder_of_another_job(peers):
     change(peers.config("peer-0"), run_dir=str(strange))
     with pytest.raises(UserError, match="is no run folder"):
         peer(peers.config("peer-0"), peers.job)
+
+
+def test_a_peer_that_still_runs(peers):
+    """It is left alone, but by a newer attempt of the job that it is a part of."""
+    open_peer(peers.config("peer-0"), peers.job)
+    run = Run.claim(peers.run_dir("peer-0"))
+    with pytest.raises(UserError, match=rf"written by process {os.getpid()}: that peer still runs"):
+        peer(peers.config("peer-0"), peers.job)
+    open_peer(peers.config("peer-0"), peers.job, supersede=True)
+    run.finish("stopped", {})
+    open_peer(peers.config("peer-0"), peers.job)
 
 
 def test_jobs_are_told_apart_by_what_peers_must_share(tmp_path):

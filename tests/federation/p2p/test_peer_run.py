@@ -6,7 +6,7 @@ import signal
 import networkx as nx
 import numpy as np
 import pytest
-from local_peers import LocalPeers
+import yaml
 from loopback import wait_for
 from peer_jobs import peer_job
 
@@ -18,20 +18,6 @@ from covey.platform.runs.folder import RunFolder
 
 LOCAL = {"steps": 3, "batch_size": 10, "learning_rate": 0.1, "momentum": 0.5}
 MLP = {"app": "mlp", "hidden": 16, "local": LOCAL}
-
-
-@pytest.fixture
-def peers_of(tmp_path):
-    made = []
-
-    def make(**keys):
-        made.append(LocalPeers(tmp_path / "peers", peer_job(**keys)))
-        return made[-1]
-
-    yield make
-    for peers in made:
-        for name in list(peers.running):
-            peers.kill(name)
 
 
 def vectors(path):
@@ -124,6 +110,38 @@ def test_parts_that_have_lost_each_other_meet_again(peers_of):
     newest = peers.rounds("peer-2") + 10
     wait_for(lambda: min(map(peers.rounds, ["peer-0", "peer-1", "peer-2"])) >= newest, limit_s=60)
     assert peers.lines("peer-0")[-1]["heard"] == 1 and peers.lines("peer-1")[-1]["heard"] == 2
+
+
+def test_one_that_hangs_is_waited_for_in_each_round_no_longer_than_timeout_s(peers_of):
+    settings = {"wait_s": 240, "timeout_s": 3}  # wait_s is for the first round only
+    peers = peers_of(settings, **MLP, peers=2, rounds=100_000)
+    peers.start()
+    wait_for(lambda: peers.rounds("peer-0") >= 3, limit_s=200)
+    peers.running["peer-1"].send_signal(signal.SIGSTOP)
+    wait_for(lambda: peers.said("peer-0", "peer_down"), limit_s=100)
+
+
+def test_a_run_does_not_begin_with_nobody_else(peers_of):
+    peers = peers_of({"wait_s": 2}, peers=2)
+    peers.start("peer-0")
+    status, said = peers.end("peer-0")
+    assert status == ExitStatus.USER_MISTAKE
+    assert (
+        f"no neighbour has answered within 2 s (wait_s): peer-1 at {peers.address('peer-1')}"
+        in said
+    )
+
+
+def test_both_sides_are_told_of_different_jobs(peers_of):
+    peers = peers_of({"wait_s": 60}, peers=2)
+    peers.start("peer-0")
+    peers.job = peers.folder.with_name("other.yaml")
+    peers.job.write_text(yaml.safe_dump(peer_job(peers=2, weights="uniform")))
+    peers.start("peer-1")
+    for name, other in [("peer-0", "peer-1"), ("peer-1", "peer-0")]:
+        status, said = peers.end(name)
+        assert status == ExitStatus.USER_MISTAKE
+        assert f"{other} runs another job than this" in said
 
 
 def message(owner, values):

@@ -1,25 +1,75 @@
-"""Engine `grpc`: a job whose peers are processes, killed and started again."""
+"""Engine `grpc`: a job whose peers are Ray actors, killed and started again."""
 
 import os
 import signal
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 from loopback import wait_for
+from peer_jobs import PeerRun
 
 from covey.platform.exit_status import ExitStatus
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import live_writer
 
+pytestmark = pytest.mark.ray
 LOCAL = {"steps": 40, "batch_size": 10, "learning_rate": 0.05, "momentum": 0.5}
-MLP = {"app": "mlp", "hidden": 16, "local": LOCAL, "peers": 4, "engine": "grpc"}
+MLP = {"app": "mlp", "hidden": 16, "local": LOCAL, "peers": 4}
+LONG_S = 240
+"""For Ray and four peers to start, on a machine that has much else to do."""
 
 
-def test_a_job_has_the_figures_of_the_batched_engine(train):
-    keys = {**MLP, "rounds": 4, "precision": "float64", "evaluate_every": 2}
-    real, batched = train(**keys), train(**{**keys, "engine": "batched"})
+class JobProcess:
+    """A job's peers and their figures, from outside."""
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.homes = [path / "peers" / f"peer-{number}" for number in range(4)]
+        self.process: subprocess.Popen[bytes] | None = None
+
+    def resume(self) -> None:
+        command = [sys.executable, "-m", "covey.platform.cli", "resume", str(self.path)]
+        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+
+    def end(self) -> PeerRun:
+        said, _ = self.process.communicate(timeout=LONG_S)
+        assert self.process.returncode == ExitStatus.SUCCEEDED, said
+        return PeerRun(self.path)
+
+    def kill(self) -> None:
+        self.process.kill()
+        self.process.communicate()
+
+    def lines(self, name: str = "metrics.jsonl", peer: int | None = None) -> list[str]:
+        file = (self.path if peer is None else self.homes[peer]) / name
+        return file.read_text().splitlines() if file.exists() else []
+
+    def said(self, kind: str, peer: int | None = None) -> bool:
+        return any(f'"{kind}"' in line for line in self.lines("events.jsonl", peer))
+
+
+@pytest.fixture
+def start(create):
+    """Make the run folder of a job of this engine, and run it in a process of its own."""
+    started = []
+
+    def resume(**keys):
+        started.append(JobProcess(create(**{**MLP, "engine": "grpc", **keys})))
+        started[-1].resume()
+        return started[-1]
+
+    yield resume
+    for job in started:
+        job.kill()
+
+
+def test_a_job_has_the_figures_of_the_batched_engine(start, train):
+    keys = {"rounds": 4, "precision": "float64", "evaluate_every": 2}
+    job = start(**keys)
+    batched, real = train(**MLP, **keys), job.end()
     for name in ("accuracy", "accuracy_min", "accuracy_max", "accuracy_local", "train_loss"):
         np.testing.assert_allclose(real.column(name), batched.column(name), rtol=1e-9)
     assert real.column("disagreement") == pytest.approx(batched.column("disagreement")[-1:])
@@ -27,52 +77,43 @@ def test_a_job_has_the_figures_of_the_batched_engine(train):
     sizes = zip(real.column("bytes_per_peer"), batched.column("bytes_per_peer"), strict=True)
     assert all(0 < one - other < 400 * 4 for one, other in sizes)
     assert real.column("messages_per_peer")[1:] == batched.column("messages_per_peer") == [2] * 4
-    table = RunFolder.open(real.path).path / "peers.json"
-    assert table.exists()
+    assert (real.path / "peers.json").exists()
+    listed = (real.path / "peers" / "attempt-1" / "peers.yaml").read_text()
+    assert listed.count("address: 127.0.0.1:") == 4  # all are on this node
 
 
-def test_ends_at_an_accuracy_of_the_mean(train):
-    run = train(**MLP, job={"stop": {"rounds": 100_000, "accuracy": 0.6}})
+def test_ends_at_an_accuracy_of_the_mean(start):
+    run = start(job={"stop": {"rounds": 100_000, "accuracy": 0.6}}).end()
     assert "accuracy" in run.result["reason"] and run.metrics[-1]["accuracy"] > 0.5
     assert run.metrics[-1]["step"] < 100
 
 
-def test_a_killed_peer_and_a_killed_job(create, tmp_path):
-    path = create(**{**MLP, "rounds": 100_000, "job": {"checkpoint": {"every_rounds": 5}}})
-    homes = [path / "peers" / f"peer-{number}" for number in range(4)]
-
-    def lines(folder, name="metrics.jsonl"):
-        file = folder / name
-        return file.read_text().splitlines() if file.exists() else []
-
-    def resume():
-        command = [sys.executable, "-m", "covey.platform.cli", "resume", str(path)]
-        return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    job = resume()
-    wait_for(lambda: len(lines(path)) >= 10, limit_s=90)
-    os.kill(live_writer(homes[2]), signal.SIGKILL)
-    wait_for(lambda: "peer_failed" in "\n".join(lines(path, "events.jsonl")), limit_s=30)
-    seen = len(lines(path))
-    wait_for(lambda: len(lines(path)) >= seen + 10, limit_s=60)
-    assert '"peers": 3' in lines(path)[-1]
+def test_a_killed_peer_and_a_killed_job(start):
+    job = start(rounds=100_000, job={"checkpoint": {"every_rounds": 5}})
+    wait_for(lambda: len(job.lines()) >= 10, LONG_S)
+    os.kill(live_writer(job.homes[2]), signal.SIGKILL)
+    wait_for(lambda: job.said("peer_failed"), LONG_S)
+    seen = len(job.lines())
+    wait_for(lambda: len(job.lines()) >= seen + 10, LONG_S)
+    assert '"peers": 3' in job.lines()[-1]
     job.kill()
-    job.communicate()
-    wait_for(lambda: not any(map(live_writer, homes)), limit_s=20)  # nobody is left behind
+    wait_for(lambda: not any(map(live_writer, job.homes)), LONG_S)  # nobody is left behind
 
-    steps = [RunFolder.open(home).newest_checkpoint().step for home in homes]
+    steps = [RunFolder.open(home).newest_checkpoint().step for home in job.homes]
     assert min(steps) >= 5 and steps[2] < steps[0]
-    job = resume()
-    wait_for(lambda: '"peers": 4' in "".join(lines(path)[-1:]) and live_writer(homes[2]), 90)
-    wait_for(lambda: "caught_up" in "\n".join(lines(homes[2], "events.jsonl")), limit_s=60)
+    job.resume()
+    wait_for(
+        lambda: '"peers": 4' in "".join(job.lines()[-1:]) and live_writer(job.homes[2]), LONG_S
+    )
+    wait_for(lambda: job.said("caught_up", peer=2), LONG_S)
     newest = max(steps) + 5
-    wait_for(lambda: all(f'{{"step": {newest},' in "".join(lines(home)) for home in homes), 60)
-    job.send_signal(signal.SIGTERM)
-    said, _ = job.communicate(timeout=60)
-    assert job.returncode == ExitStatus.STOPPED, said
-    events = "\n".join(lines(homes[0], "events.jsonl"))
-    assert f"goes on from step {steps[0]}" in events
-    for home in homes:
+    reached = f'{{"step": {newest},'
+    wait_for(lambda: all(reached in "".join(job.lines(peer=k)) for k in range(4)), LONG_S)
+    job.process.send_signal(signal.SIGTERM)
+    said, _ = job.process.communicate(timeout=LONG_S)
+    assert job.process.returncode == ExitStatus.STOPPED, said
+    assert f"goes on from step {steps[0]}" in "".join(job.lines("events.jsonl", peer=0))
+    for home in job.homes:
         assert RunFolder.open(home).newest_checkpoint().step >= newest
-    arrays = RunFolder.open(path).newest_checkpoint().arrays("model.safetensors")
+    arrays = RunFolder.open(job.path).newest_checkpoint().arrays("model.safetensors")
     assert {len(array) for array in arrays.values()} == {4}

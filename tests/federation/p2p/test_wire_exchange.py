@@ -261,11 +261,16 @@ def test_a_peer_does_not_send_what_the_others_would_refuse(make_peers, wrong, sa
         one.publish(0, wrong)
 
 
-def test_a_port_that_is_taken_is_one_line(make_peers):
+def test_why_a_peer_cannot_listen_is_one_line(make_peers):
     peers = make_peers(2)
     peers.start("peer-0")
-    with pytest.raises(UserError, match=r"peer-1: listen: .* cannot be had"):
+    with pytest.raises(UserError, match=r"peer-1: listen: .* cannot be had: Address already"):
         peers.start("peer-1", listen=peers.addresses[0])
+    with pytest.raises(UserError, match=r"cannot be had: Cannot assign"):
+        peers.start("peer-1", listen="192.0.2.1:7400")  # an address that no machine has
+    key = peers.config("peer-0").tls.key
+    with pytest.raises(UserError, match=r"peer-1: a TLS file is wrong"):
+        peers.start("peer-1", tls=peers.config("peer-1").tls.model_copy(update={"key": key}))
 
 
 def test_a_restarted_service_takes_no_old_message_for_a_new_one(make_peers):

@@ -4,10 +4,12 @@ import threading
 import time
 from contextlib import contextmanager
 
+import numpy as np
 import pytest
 from loopback import send, vector, wait_for
 
 from covey.federation.p2p.peer_fetching import far_ahead, reached_by_most
+from covey.federation.p2p.peer_folder import revoke
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.wire_header import cut
 
@@ -156,3 +158,51 @@ def test_a_neighbour_that_lies_about_its_round_leads_nobody_astray_who_asks_for_
 )
 def test_the_round_that_most_have_reached(rounds, most):
     assert reached_by_most(rounds) == most
+
+
+def test_for_one_that_is_revoked_meanwhile(two_peers):
+    one, two = two_peers.running.values()
+    waiting, got = in_background(two_peers, "peer-0", 1)
+    wait_for(lambda: two.figures()["messages_received"] == 2)
+    with at_once():
+        revoke(two_peers.folder, "peer-1")
+        assert two.exchange(1, 0, vector(1), ["peer-0"], 20).keys() == {"peer-0"}
+        waiting.join()
+    assert got == [{}] and one.refused() == {"peer-1": {"revoked": 1}}
+
+
+def test_for_one_that_was_revoked_before(two_peers):
+    one = two_peers.running["peer-0"]
+    revoke(two_peers.folder, "peer-1")
+    with at_once():
+        assert one.exchange(1, 0, vector(1), ["peer-1"], LONG_S) == {}
+    assert one.neighbours()["peer-1"].state is State.DOWN
+    assert two_peers.said("peer_down", at="peer-0") == [
+        "peer-1 is down in round 1: its certificate is revoked, or it is not listed"
+    ]
+
+
+@pytest.mark.parametrize("spoilt", ["numbers", "shape"])
+@pytest.mark.parametrize("early", [False, True])
+def test_for_a_vector_that_was_refused(two_peers, spoilt, early):
+    """Whether it came while it was waited for, or before."""
+    one, two = two_peers.running.values()
+    pieces = cut(vector(np.nan if spoilt == "numbers" else 1))
+    changes = {"session": two._calls.session, "round": 1}
+    changes |= {"shape": (3,)} if spoilt == "shape" else {}
+
+    def send_it():
+        with two_peers.channel("peer-0", "peer-1") as channel:
+            header = two_peers.header("peer-1", pieces, **changes)
+            assert send(channel, header, pieces.chunks)[0] == "INVALID_ARGUMENT"
+
+    if early:
+        send_it()
+    with at_once():
+        waiting, got = in_background(two_peers, "peer-0", 1)
+        wait_for(lambda: two.figures()["messages_received"] == 2)
+        if not early:
+            send_it()
+        waiting.join()
+    assert got == [{}] and one.figures()["refused"] == 1
+    assert two_peers.round(2) == {"peer-0": {"peer-1": 201}, "peer-1": {"peer-0": 200}}

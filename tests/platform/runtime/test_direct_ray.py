@@ -29,7 +29,7 @@ def on_ray():
     from covey.platform.jobfile.model import Resources
     from covey.platform.runtime.even_crew import EvenCrew
 
-    crew = DirectCrew(EvenCrew(Resources(cpus=2), 2, "local"))
+    crew = DirectCrew(EvenCrew(Resources(cpus=2), 3, "local"))  # a third is no decimal number
     folder = Path(crew._door.path).parent
     first, second = (crew.spawn(f"desk {index}", Desk) for index in range(2))
     pid, other = crew.fetch([first.submit("process"), second.submit("process")])
