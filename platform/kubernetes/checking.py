@@ -26,6 +26,8 @@ def check(text: str, crds: Path | None) -> list[Fault]:
 
     `crds` is the folder of KubeRay's definitions: without it, or without the file of a kind, Ray's
     kinds are checked by the operator's rules alone. `not_checked` tells what was left out.
+    The operator's rules wait until the definition finds no wrong value outside the pods: what they
+    said of such a value's consequences would mislead.
     """
     try:
         documents = read_documents(text)
@@ -114,7 +116,7 @@ def _ray_findings(
 
 
 def _unsettles(finding: Finding) -> bool:
-    """A value on which the operator's rules depend is wrong: what they said would mislead."""
+    """A value on which the operator's rules may depend is wrong; unknown fields do no harm."""
     of_a_pod = "template" in finding.key or "submitterPodTemplate" in finding.key
     return finding.meant is None and finding.key[:1] == ("spec",) and not of_a_pod
 
