@@ -23,6 +23,12 @@ def data_folder() -> Path:
     return covey_home() / "data"
 
 
+def kuberay_crds() -> Path | None:
+    """The folder of KubeRay's definitions, if `COVEY_KUBERAY_CRDS` names one."""
+    folder = os.environ.get("COVEY_KUBERAY_CRDS")
+    return Path(folder).expanduser().absolute() if folder else None
+
+
 def prepare_libraries(own_ray: bool = False) -> None:
     """Settings that must stand before Ray, Flower or an environment is imported.
 

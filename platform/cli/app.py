@@ -10,7 +10,7 @@ from typing import NoReturn
 import typer
 import typer.core
 
-from covey.platform.cli import info_commands, job_commands, run_commands
+from covey.platform.cli import info_commands, job_commands, render_command, run_commands
 from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 
@@ -34,6 +34,7 @@ VERBS: tuple[Callable[..., None], ...] = (
     job_commands.logs,
     job_commands.stop,
     job_commands.scheduler,
+    render_command.render,
     info_commands.schema,
     info_commands.doctor,
 )

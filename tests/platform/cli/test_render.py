@@ -1,0 +1,89 @@
+"""`covey render --check-file`: exit status, lines for people, JSON for programs."""
+
+import os
+import time
+from pathlib import Path
+
+import pytest
+
+from .conftest import Covey
+
+GOOD = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: one}\n"
+MANIFESTS = Path(__file__).parents[1] / "kubernetes" / "manifests"
+BESIDE = Path(__file__).parents[4] / "shared" / "kuberay-crds"
+CRDS = Path(os.environ.get("COVEY_KUBERAY_CRDS") or BESIDE)
+
+
+@pytest.fixture
+def manifest(tmp_path: Path) -> Path:
+    path = tmp_path / "manifest.yaml"
+    path.write_text(GOOD)
+    return path
+
+
+def test_a_manifest_that_holds(covey: Covey, manifest: Path) -> None:
+    assert covey("render", "--check-file", manifest) == (0, f"{manifest}: nothing wrong\n", "")
+    assert covey("render", "--check-file", manifest, "--json") == (0, "[]\n", "")
+
+
+def test_a_line_for_each_fault(covey: Covey, manifest: Path) -> None:
+    manifest.write_text(f"{GOOD}date: {{}}\nimmutable: maybe\n")
+    answer = covey("render", "--check-file", manifest)
+    assert (answer.exit_status, answer.out) == (1, "")
+    assert answer.err.splitlines() == [
+        "ConfigMap/one: date: is not known here, did you mean data?",
+        "ConfigMap/one: immutable: found 'maybe', allowed is true or false",
+    ]
+    answer = covey("render", "--check-file", manifest, "--json")
+    assert answer.exit_status == 1 and answer.err == ""
+    assert answer.document[0] == {
+        "document": "ConfigMap/one",
+        "path": "date",
+        "message": "is not known here, did you mean data?",
+    }
+
+
+def test_what_is_left_out_is_one_line_on_standard_error(
+    covey: Covey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("COVEY_KUBERAY_CRDS", raising=False)
+    answer = covey("render", "--check-file", MANIFESTS / "rayjob.yaml")
+    assert answer.exit_status == 0 and len(answer.out.splitlines()) == 1
+    assert len(answer.err.splitlines()) == 1 and "COVEY_KUBERAY_CRDS is not set" in answer.err
+    monkeypatch.setenv("COVEY_KUBERAY_CRDS", "/nowhere")
+    answer = covey("render", "--check-file", MANIFESTS / "rayjob.yaml")
+    assert answer.exit_status == 0 and "in /nowhere" in answer.err
+
+
+@pytest.mark.skipif(not CRDS.is_dir(), reason=f"no KubeRay definitions in {CRDS}")
+def test_the_folder_of_definitions_is_an_option_or_a_variable(
+    covey: Covey, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    began = time.process_time()
+    given = covey("render", "--check-file", MANIFESTS / "rayjob.yaml", "--crds", CRDS)
+    took_s = time.process_time() - began
+    monkeypatch.setenv("COVEY_KUBERAY_CRDS", str(CRDS))
+    found = covey("render", "--check-file", MANIFESTS / "rayjob.yaml")
+    assert given == found and given.exit_status == 0 and given.err == ""
+    assert took_s < 5  # of this process alone: a second on an idle machine
+
+
+@pytest.mark.parametrize(
+    ("arguments", "words"),
+    [
+        ((), "give --check-file"),
+        (("--check-file", "/nowhere/x.yaml"), "/nowhere/x.yaml: No such file"),
+        (("--check-file", "/dev"), "/dev: Is a directory"),
+        (("--check-file", "MANIFEST", "--crds", "/nowhere"), "/nowhere: no folder"),
+    ],
+)
+def test_mistakes(covey: Covey, manifest: Path, arguments: tuple[str, ...], words: str) -> None:
+    answer = covey("render", *(str(manifest) if a == "MANIFEST" else a for a in arguments))
+    assert (answer.exit_status, answer.out) == (2, "")
+    assert len(answer.err.splitlines()) == 1 and words in answer.err
+
+
+def test_a_file_that_is_no_text(covey: Covey, manifest: Path) -> None:
+    manifest.write_bytes(b"\xff\xfe\x00")
+    answer = covey("render", "--check-file", manifest)
+    assert answer.exit_status == 2 and answer.err.endswith("not UTF-8 text\n")
