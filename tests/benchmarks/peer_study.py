@@ -187,7 +187,8 @@ def summary(found: Sequence[Mapping[str, Any]], reference: float) -> dict[str, A
     """Of one case's seeds. `rounds_to`: the first measured within 0.5 points of the reference."""
     ends = [one["end"]["accuracy"] for one in found]
     curve, rounds = mean_curve(found, "accuracy"), found[0]["rounds"]
-    near = np.flatnonzero(curve >= reference - BAR)
+    # The few test images of the curve may be easier than all of them, or harder.
+    near = np.flatnonzero(curve + np.mean(ends) - curve[-1] >= reference - BAR)
     row = {
         "accuracy": float(np.mean(ends)),
         "seeds": ends,
