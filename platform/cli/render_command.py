@@ -1,16 +1,30 @@
 """The verb on Kubernetes manifests: render."""
 
+import sys
+from collections.abc import Sequence
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
+import yaml
 
-from covey.platform.cli.output import Json, note, print_json, say
+from covey.platform.cli.output import Json, Overrides, note, print_json, say
 from covey.platform.environment import kuberay_crds
 from covey.platform.errors import UserError
 
+if TYPE_CHECKING:
+    from covey.platform.kubernetes.faults import Fault
+
 
 def render(
+    file: Annotated[Path | None, typer.Argument(help="The job file (YAML).")] = None,
+    target: Annotated[
+        str, typer.Option(help="rayjob: a cluster for the job; raycluster: a standing one.")
+    ] = "rayjob",
+    overrides: Overrides = None,
+    checks: Annotated[
+        bool, typer.Option("--check", help="Check the manifest too, as with --check-file.")
+    ] = False,
     check_file: Annotated[
         Path | None,
         typer.Option(metavar="MANIFEST", help="Check this manifest, as a cluster would."),
@@ -24,31 +38,49 @@ def render(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Check a Kubernetes manifest without a cluster."""
-    if check_file is None:
-        raise UserError("give --check-file MANIFEST")
-    check_text(_read(check_file), str(check_file), crds, as_json)
+    """Print the Kubernetes manifest of a job file; or check one, without a cluster."""
+    if (file is None) == (check_file is None):
+        raise UserError("give a job file, or --check-file MANIFEST")
+    if check_file is not None:
+        faults = _faults(_read(check_file), crds)
+        if as_json:
+            print_json([vars(fault) for fault in faults])
+        elif not faults:
+            say(f"{check_file}: nothing wrong")
+    else:
+        assert file is not None
+        text = _rendered(file, target, overrides or ())
+        if as_json:
+            print_json(list(yaml.safe_load_all(text)))
+        else:
+            sys.stdout.write(text)
+        faults = _faults(text, crds) if checks else []
+    if not as_json or check_file is None:
+        for fault in faults:
+            note(str(fault))
+    if faults:
+        raise typer.Exit(1)
 
 
-def check_text(text: str, source: str, crds: Path | None, as_json: bool) -> None:
-    """Tell what is wrong with a manifest; raises typer.Exit(1) where something is."""
+def _rendered(file: Path, target: str, overrides: Sequence[str]) -> str:
+    from covey.platform.jobfile.load import load_job_file
+    from covey.platform.kubernetes.rendering import TARGETS, render
+
+    if target not in TARGETS:
+        raise UserError(f"--target {target}: allowed is {' or '.join(TARGETS)}")
+    return render(load_job_file(file, overrides), target)
+
+
+def _faults(text: str, crds: Path | None) -> "list[Fault]":
+    """What is wrong with a manifest; what could not be checked is noted."""
     from covey.platform.kubernetes.checking import check, not_checked
 
     if crds is not None and not crds.is_dir():
         raise UserError(f"{crds}: no folder; --crds names that of KubeRay's definitions")
     folder = crds or kuberay_crds()
-    faults = check(text, folder)
     for line in not_checked(text, folder):
         note(line)
-    if as_json:
-        print_json([vars(fault) for fault in faults])
-    else:
-        for fault in faults:
-            note(str(fault))
-    if faults:
-        raise typer.Exit(1)
-    if not as_json:
-        say(f"{source}: nothing wrong")
+    return check(text, folder)
 
 
 def _read(file: Path) -> str:

@@ -1,10 +1,10 @@
-"""`covey render --check-file`: exit status, lines for people, JSON for programs."""
+"""`covey render`: exit status, lines for people, JSON for programs."""
 
 import os
-import time
 from pathlib import Path
 
 import pytest
+import yaml
 
 from .conftest import Covey
 
@@ -59,19 +59,19 @@ def test_what_is_left_out_is_one_line_on_standard_error(
 def test_the_folder_of_definitions_is_an_option_or_a_variable(
     covey: Covey, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    began = time.process_time()
     given = covey("render", "--check-file", MANIFESTS / "rayjob.yaml", "--crds", CRDS)
-    took_s = time.process_time() - began
     monkeypatch.setenv("COVEY_KUBERAY_CRDS", str(CRDS))
     found = covey("render", "--check-file", MANIFESTS / "rayjob.yaml")
     assert given == found and given.exit_status == 0 and given.err == ""
-    assert took_s < 5  # of this process alone: a second on an idle machine
 
 
 @pytest.mark.parametrize(
     ("arguments", "words"),
     [
-        ((), "give --check-file"),
+        ((), "give a job file, or --check-file"),
+        (("job.yaml", "--check-file", "MANIFEST"), "give a job file, or --check-file"),
+        (("job.yaml",), "job.yaml:"),
+        (("job.yaml", "--target", "flower"), "--target flower: allowed is rayjob or raycluster"),
         (("--check-file", "/nowhere/x.yaml"), "/nowhere/x.yaml: No such file"),
         (("--check-file", "/dev"), "/dev: Is a directory"),
         (("--check-file", "MANIFEST", "--crds", "/nowhere"), "/nowhere: no folder"),
@@ -87,3 +87,18 @@ def test_a_file_that_is_no_text(covey: Covey, manifest: Path) -> None:
     manifest.write_bytes(b"\xff\xfe\x00")
     answer = covey("render", "--check-file", manifest)
     assert answer.exit_status == 2 and answer.err.endswith("not UTF-8 text\n")
+
+
+def test_a_job_file_becomes_a_manifest_that_holds(covey: Covey, job_file: Path) -> None:
+    answer = covey("render", job_file, "--check", "--set", "kubernetes.namespace=lab")
+    assert answer.exit_status == 0
+    files, job = yaml.safe_load_all(answer.out)
+    assert (files["kind"], job["kind"], job["metadata"]["namespace"]) == (
+        "ConfigMap",
+        "RayJob",
+        "lab",
+    )
+    assert covey("render", job_file, "--set", "kubernetes.namespace=lab", "--json").document == [
+        files,
+        job,
+    ]

@@ -7,8 +7,11 @@ import pytest
 import yaml
 
 from covey.platform.errors import UserError
-from covey.platform.jobfile.load import parse_job_file
+from covey.platform.jobfile.load import load_job_file, parse_job_file
+from covey.platform.kubernetes.checking import check
 from covey.platform.kubernetes.rendering import TARGETS, render
+
+from .conftest import CRDS
 
 JOB: dict[str, Any] = {"name": "toy", "workload": "toy", "stop": {"env_steps": 10}}
 
@@ -140,3 +143,16 @@ def test_more_code_than_can_be_sent(rendered, tmp_path):
     (tmp_path / "mine" / "data.bin").write_bytes(bytes(800_000))
     with pytest.raises(UserError, match=f"{Path('mine')} holds more than the 700,000 bytes"):
         rendered(code="mine")
+
+
+JOBS = sorted((Path(__file__).parents[3] / "deploy" / "jobs").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("file", JOBS[::2], ids=lambda file: file.stem)
+def test_job_files_to_copy_pass_the_check(file):
+    crds = CRDS if CRDS.is_dir() else None
+    assert len(JOBS) > 20
+    for target in TARGETS:
+        assert check(render(load_job_file(file), target), crds) == []
+    grown = load_job_file(file, ["resources.cpus=7", "kubernetes={pod_cpus: 2, max_pods: 9}"])
+    assert check(render(grown, "rayjob"), crds) == []
