@@ -65,7 +65,7 @@ def ray_job(job: JobFile) -> list[Manifest]:
 
 
 def ray_cluster(job: JobFile) -> list[Manifest]:
-    """A standing cluster of the size that the job needs, for `covey scheduler --address`."""
+    """A standing cluster of the size that the job needs, for `covey submit --address`."""
     section = _section(job)
     kind = {
         "apiVersion": "ray.io/v1",
