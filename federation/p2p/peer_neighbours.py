@@ -4,7 +4,7 @@ import threading
 from collections.abc import Collection
 from dataclasses import replace
 
-from covey.federation.p2p.peer_states import Neighbour
+from covey.federation.p2p.peer_states import Neighbour, State
 from covey.federation.p2p.wire_refusal import Note
 from covey.federation.p2p.wire_talk import Facts
 
@@ -91,7 +91,7 @@ class Neighbours:
     def sends_from(self, name: str) -> int:
         """The first round in which this peer sends to it, or may still."""
         with self._lock:
-            neighbour = self._get(name)
+            neighbour = self._known.get(name, Neighbour())
             if neighbour.takes_part(self._now):
                 return self._now
             return max(neighbour.from_round, self._next_round)
@@ -118,6 +118,11 @@ class Neighbours:
             message = f"{name} is here, at round {round}"
             self._note("peer_up", message, peer=name, round=round, facts=facts)
         return from_round
+
+    def has_left(self, name: str) -> bool:
+        """Whether it said goodbye, and no hello since."""
+        with self._lock:
+            return name in self._known and self._known[name].state is State.LEFT
 
     def left(self, name: str, round: int) -> None:
         """It said goodbye."""

@@ -2,7 +2,7 @@
 
 import math
 import time
-from collections.abc import Callable, Collection, Iterator
+from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
 from contextlib import ExitStack, contextmanager
 from functools import partial
@@ -20,7 +20,7 @@ from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 
 THREADS = 64
 ASK_TRIES = 2
-HURRY_S = 2.0
+HURRY_S, LOOK_S = 2.0, 0.5
 
 
 class Calls:
@@ -51,7 +51,7 @@ class Calls:
         self._pool = ThreadPoolExecutor(THREADS, f"{name}-line")
         self.session = time.time_ns()
         """Greater than before the last start, unless the clock went back: see `_greet`."""
-        self._hello().encoded()  # ValueError here, and not in some thread, for too many facts
+        self._hello(name).encoded()  # ValueError here, and not in some thread, for too many facts
 
     def possible(self, peers: Collection[str]) -> list[str]:
         """Those of the peers that are listed and whose certificates are good."""
@@ -67,14 +67,16 @@ class Calls:
     def greet(self, peers: Collection[str], patience: Patience) -> dict[str, Greeting]:
         """Say hello to several at once and wait for their answers. Others are down. When one that
         answers is at a later round than this peer, and may be waiting for it, the rest get
-        `HURRY_S` more.
+        `HURRY_S` more; nobody waits for one that has said goodbye.
         """
         ours = self._neighbours.next_round
         asked = {
             self._pool.submit(self._greet, peer, patience): peer for peer in self.possible(peers)
         }
         answers: dict[str, Greeting] = {}
-        for asking in _until_hurried(asked, lambda answer: answer.round > ours):
+        for asking in _until_hurried(
+            asked, lambda answer: answer.round > ours, self._neighbours.has_left
+        ):
             answer = asking.result() if asking.done() else "it has not answered yet"
             if isinstance(answer, str):
                 self._neighbours.failed(asked[asking], ours, answer)
@@ -94,13 +96,13 @@ class Calls:
             self._pool.submit(self._ask, peer, round, Patience(until, ASK_TRIES))
 
     @contextmanager
-    def watching(self, peers: Collection[str], round: int, until: float) -> Iterator[None]:
+    def watching(self, peers: Collection[str], until: float) -> Iterator[None]:
         """Within, whoever's connection is lost is asked whether it is still there, and given up
         if it is not. For peers that were sent something in this round.
         """
 
         def lost(peer: str) -> None:
-            self._pool.submit(self._look_after, peer, round, Patience(until, ASK_TRIES))
+            self._pool.submit(self._look_after, peer, Patience(until, ASK_TRIES))
 
         with ExitStack() as stack:
             for peer in peers:
@@ -110,7 +112,7 @@ class Calls:
     def fetch(self, peer: str, form: Form, patience: Patience) -> tuple[Header, Vector] | None:
         """What a peer has published; None, and an event, when it cannot be had."""
         try:
-            return self._line(peer).fetch(self._hello(), form, patience)
+            return self._line(peer).fetch(self._hello(peer), form, patience)
         except (Unreachable, TurnedAway) as error:
             self._note("fetch_failed", f"no vector from {peer}: {error}", peer=peer)
             return None
@@ -167,27 +169,27 @@ class Calls:
             with self._lock:
                 self._asking.discard(peer)
 
-    def _look_after(self, peer: str, round: int, patience: Patience) -> None:
-        if isinstance(self._greet(peer, patience, round), str):
+    def _look_after(self, peer: str, patience: Patience) -> None:
+        if isinstance(self._greet(peer, patience), str):
             self._inbox.give_up(peer)
 
-    def _hello(self, round: int | None = None) -> Hello:
+    def _hello(self, peer: str) -> Hello:
         return Hello(
             run=self._roster.run,
             sender=self._name,
             session=self.session,
-            round=self._neighbours.next_round if round is None else round,
+            round=self._neighbours.sends_from(peer),
             facts=self._facts,
         )
 
-    def _greet(self, peer: str, patience: Patience, round: int | None = None) -> Greeting | str:
-        hello = self._hello(round)
+    def _greet(self, peer: str, patience: Patience) -> Greeting | str:
+        hello = self._hello(peer)
         try:
             greeting = self._line(peer).greet(hello, patience)
             if greeting.session > hello.session:  # this machine's clock has gone back
                 with self._lock:
                     self.session = max(self.session, greeting.session + 1)
-                return self._greet(peer, patience, round)
+                return self._greet(peer, patience)
         except (Unreachable, TurnedAway) as error:
             return str(error)
         self._neighbours.greeted(peer, None, greeting.round, greeting.facts)
@@ -201,19 +203,23 @@ class Calls:
 
     def _leave(self, peer: str, patience: Patience) -> None:
         try:
-            self._line(peer).leave(self._hello(), patience)
+            self._line(peer).leave(self._hello(peer), patience)
         except (Unreachable, TurnedAway):
             pass
 
 
 def _until_hurried(
-    asked: Collection["Future[Greeting | str]"], hurries: Callable[[Greeting], bool]
+    asked: Mapping["Future[Greeting | str]", str],
+    hurries: Callable[[Greeting], bool],
+    has_left: Callable[[str], bool],
 ) -> Collection["Future[Greeting | str]"]:
-    """Wait for all, or for some time after an answer that leaves no time. All are returned."""
+    """Wait for all that have not left, or for some time after an answer that leaves no time. All
+    are returned.
+    """
     waiting, until = set(asked), math.inf
     while waiting and (left_s := until - time.monotonic()) > 0:
-        timeout_s = None if math.isinf(left_s) else left_s
-        done, waiting = wait(waiting, timeout_s, FIRST_COMPLETED)
+        done, waiting = wait(waiting, min(left_s, LOOK_S), FIRST_COMPLETED)
+        waiting = {asking for asking in waiting if not has_left(asked[asking])}
         answers = [asking.result() for asking in done]
         if any(not isinstance(answer, str) and hurries(answer) for answer in answers):
             until = min(until, time.monotonic() + HURRY_S)

@@ -244,7 +244,7 @@ class Exchange:
         arrived = self._inbox.collect(wait_for, place, min(until, time.monotonic() + LOOK_AFTER_S))
         missing = [peer for peer in wait_for if peer not in arrived]
         if missing:
-            with self._calls.watching([p for p in missing if p in sent_to], place[0], until):
+            with self._calls.watching([p for p in missing if p in sent_to], until):
                 arrived |= self._inbox.collect(missing, place, until)
         return arrived
 

@@ -24,7 +24,7 @@ class Hello(Wired):
     sender: PeerName
     session: Whole
     round: Whole
-    """The first that the sender has not begun: before it, it sends nothing more."""
+    """The first in which the sender sends to the one that it calls, or may still."""
     facts: Facts = Field(default_factory=dict)
 
 

@@ -135,7 +135,7 @@ def test_a_run_does_not_begin_with_nobody_else(peers_of):
 
 
 def test_both_sides_are_told_of_different_jobs(peers_of):
-    peers = peers_of({"wait_s": 60}, peers=2)
+    peers = peers_of({"wait_s": 200}, peers=2)
     peers.start("peer-0")
     peers.job = peers.folder.with_name("other.yaml")
     peers.job.write_text(yaml.safe_dump(peer_job(peers=2, weights="uniform")))
