@@ -91,6 +91,7 @@ def test_for_one_that_asks_whether_this_one_is_back(two_peers):
     waiting, got = in_background(two_peers, "peer-0", 1)
     wait_for(lambda: two.figures()["messages_received"] == 2)
     two._neighbours.begin(1)
+    two._neighbours.failed("peer-0", 1, "a test")
     with at_once():
         two.greet(["peer-0"], 20)
         waiting.join()
