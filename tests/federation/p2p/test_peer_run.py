@@ -94,6 +94,7 @@ def test_kill_9_a_return_and_an_end_on_request(peers_of):
         assert RunFolder.open(peers.run_dir(name)).newest_checkpoint().step == peers.rounds(name)
 
 
+@pytest.mark.slow
 def test_parts_that_have_lost_each_other_meet_again(peers_of):
     """A ring of four without two opposite ones: the others go on alone, one of them slower."""
     local = {**LOCAL, "steps": 60}
@@ -114,6 +115,7 @@ def test_parts_that_have_lost_each_other_meet_again(peers_of):
     assert peers.lines("peer-0")[-1]["heard"] == 1 and peers.lines("peer-1")[-1]["heard"] == 2
 
 
+@pytest.mark.slow
 def test_one_that_hangs_is_waited_for_in_each_round_no_longer_than_timeout_s(peers_of):
     settings = {"wait_s": 240, "timeout_s": 3}  # wait_s is for the first round only
     peers = peers_of(settings, **MLP, peers=2, rounds=100_000)

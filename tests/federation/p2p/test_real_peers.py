@@ -83,6 +83,7 @@ def test_a_job_has_the_figures_of_the_batched_engine(start, train):
     assert listed.count("address: 127.0.0.1:") == 4  # all are on this node
 
 
+@pytest.mark.slow
 def test_ends_at_an_accuracy_of_the_mean(start):
     run = start(job={"stop": {"rounds": 100_000, "accuracy": 0.6}}).end()
     assert "accuracy" in run.result["reason"] and run.metrics[-1]["accuracy"] > 0.5
