@@ -58,6 +58,7 @@ def test_they_agree_with_the_batched_engine(peers_of, train, count, precision, a
     assert max(messages[1:]) == 4 and min(messages[1:]) < 4  # two neighbours, two steps; links up
 
 
+@pytest.mark.slow
 def test_kill_9_a_return_and_an_end_on_request(peers_of):
     local = {**LOCAL, "steps": 60}
     peers = peers_of(
