@@ -33,7 +33,7 @@ def train(run: Run) -> Mapping[str, float]:
         if checkpoint is None and starts_early(run):
             early = stack.enter_context(Beforehand(run, spaces))
         try:
-            crew = make_crew(job, run.ray_address)
+            crew = make_crew(job)
         except StartInterrupted:
             return stopped(run, early)
         team = Team(crew, job, spaces, run.event, lives=lives_of(job, state, early is not None))
@@ -94,11 +94,11 @@ def starts_early(run: Run) -> bool:
     return on_ray and not run.job.deterministic and section.coded is None
 
 
-def make_crew(job: JobFile, ray_address: str) -> Crew:
+def make_crew(job: JobFile) -> Crew:
     """Inline without samplers, else Ray actors."""
     samplers = number_of_samplers(job.section)
     if samplers == 0:
         return InlineCrew()
     from covey.platform.runtime.actors import RayCrew
 
-    return RayCrew(job.resources, samplers, ray_address)
+    return RayCrew(job.resources, samplers)

@@ -11,7 +11,12 @@ from covey.algorithms.saved import SamplerState, StreamRows
 from covey.algorithms.section import RLSection
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime import segment
+from covey.platform.runtime.actors import RELAY
 from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
+from covey.platform.runtime.ends import Ends, Far
+from covey.platform.runtime.ray_cluster import node_id
+from covey.platform.runtime.ray_results import share
+from covey.platform.runtime.relay import Relay
 from covey.platform.runtime.sampler import Sampler
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
@@ -54,6 +59,7 @@ class Samplers:
         self._section = section
         self._shared = number_of_samplers(section) > 0
         self._weights: SharedWeights | None = None
+        self._far: Far | None = None
         count = max(1, number_of_samplers(section))
         spec = section.algorithm.stream_spec(self.columns, count, spaces)
         segment.check_fits("the rings of all samplers", count * spec.layout.size_bytes)
@@ -118,8 +124,8 @@ class Samplers:
     def connect(self, weights: SharedWeights) -> None:
         """Open their ends of the channels."""
         self._weights = weights
-        for member in self.members:
-            self._connect(member)
+        for index in range(len(self.members)):
+            self._connect(index)
         for member in self.members:
             self._tolerate(member.connected)
 
@@ -131,11 +137,24 @@ class Samplers:
             if self._job.deterministic:
                 raise
 
-    def _connect(self, member: Member) -> None:
-        assert self._weights is not None
-        member.connected = member.worker.submit(
-            "connect", *opened(self._shared, member.stream, self._weights)
-        )
+    def _connect(self, index: int) -> None:
+        member, weights = self.members[index], self._weights
+        assert weights is not None
+        if not self._shared:
+            member.connected = member.worker.submit("connect", lambda: (member.stream, weights))
+            return
+        member.stream.term = member.lives
+        handles = member.stream.handle, weights.handle
+        ends = Ends(*handles, index, member.lives, self._way_from_elsewhere(weights))
+        member.connected = member.worker.submit("connect", ends.open)
+
+    def _way_from_elsewhere(self, weights: SharedWeights) -> Far | None:
+        """For samplers on other nodes, once there are any."""
+        if self._far is None and self._crew.spans_nodes():
+            handles = [stream.handle for stream in self.streams]
+            relay = self._crew.spawn(RELAY, Relay, handles, weights.handle, share)
+            self._far = Far(node_id(), relay)
+        return self._far
 
     def go_on(self) -> None:
         """Let them run (again)."""
@@ -211,7 +230,7 @@ class Samplers:
         self._note(why)
         member.stream.heartbeat_s = time.monotonic()
         member.worker = self._spawn(index, member.lives)
-        self._connect(member)
+        self._connect(index)
         member.running = None if member.stream.stop else member.worker.submit("run")
 
     def close(self) -> None:

@@ -1,6 +1,6 @@
 """`workload: rl` as the platform sees it. Importing this is cheap; torch and Ray wait for `run`."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -36,6 +36,14 @@ class RLWorkload:
             check_coded(job, sampling, coded)
         resolved = {"sampling": sampling, "coded": coded}
         return job.model_copy(update={"rl": section.model_copy(update=resolved)})
+
+    def bundles(self, job: JobFile) -> Sequence[Mapping[str, float]]:
+        samplers = job.section.sampling.samplers
+        if not samplers:
+            return ()
+        from covey.platform.runtime.actors import bundles
+
+        return bundles(job.resources, samplers)
 
     def run(self, run: "Run") -> Mapping[str, float]:
         from covey.algorithms.attempt import train

@@ -23,7 +23,7 @@ from covey.platform.jobfile.load import load_job_file
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
-from covey.platform.workload import find_workload
+from covey.platform.workload import Hosted, find_workload
 
 
 @dataclass(frozen=True)
@@ -124,6 +124,18 @@ def _begin_or_go_on(path: Path, file: Path) -> None:
         raise UserError(f"{path} is the run of another job: give this one another name")
 
 
+def _run_on_cluster(path: Path, attempt: int | None) -> AttemptEnd:
+    """Run an attempt on the cluster that this process was submitted to."""
+    job = RunFolder.open(path).job()
+    workload = find_workload(job.workload)
+    bundles = workload.bundles(job) if isinstance(workload, Hosted) else []
+    if not bundles:
+        return run_attempt(path, attempt, ray_address="auto")
+    from covey.platform.hosting import run_hosted
+
+    return run_hosted(path, attempt, bundles)
+
+
 def main() -> int:
     """The entry point of an attempt on a cluster; what it prints is in the Ray job's log."""
     parser = argparse.ArgumentParser(description="Run one attempt at a job from its run folder.")
@@ -135,7 +147,7 @@ def main() -> int:
     try:
         if arguments.job is not None:
             _begin_or_go_on(arguments.run_dir, arguments.job)
-        end = run_attempt(arguments.run_dir, arguments.attempt, ray_address="auto")
+        end = _run_on_cluster(arguments.run_dir, arguments.attempt)
     except UserError as error:
         end = AttemptEnd("failed", error.exit_status, str(error))
     except OSError as error:  # no room even for result.json

@@ -72,6 +72,16 @@ class Illustrated(Protocol):
         """More pictures of a run, by the file names they get in its folder."""
 
 
+@runtime_checkable
+class Hosted(Protocol):
+    """What a workload may add whose workers share memory with the process that runs it."""
+
+    def bundles(self, job: JobFile) -> Sequence[Mapping[str, float]]:
+        """Of the placement group of a resolved job: on a cluster it is run in the last one of them,
+        as an actor, and finds the group there. None for a job that is all in one process.
+        """
+
+
 def workload_names() -> list[str]:
     """Every installed workload's name, sorted."""
     return sorted(entry.name for entry in entry_points(group="covey.workloads"))

@@ -60,7 +60,7 @@ def prepare(settings: Settings) -> dict[str, Measure]:
     sampler = Sampler(
         lambda: environments, partial(make_policy, spaces, section), derive(job.seed, "sampler", 0)
     )
-    sampler.connect(lambda: stream, lambda: weights)
+    sampler.connect(lambda: (stream, weights))
 
     def collect() -> float:
         sampler.sample()

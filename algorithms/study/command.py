@@ -90,7 +90,7 @@ def private_ray() -> Iterator[Callable[[], Crew]]:
     from covey.platform.runtime.actors import RayCrew
 
     cores = float(len(os.sched_getaffinity(0)))
-    crew = RayCrew(Resources(cpus=cores), 1, "local")
+    crew = RayCrew(Resources(cpus=cores), 1)
     try:
         yield crew.helpers()
     finally:

@@ -11,9 +11,16 @@ from covey.platform.environment import prepare_libraries, threads_give_way
 from covey.platform.errors import UserError
 from covey.platform.jobfile.model import Resources
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
-from covey.platform.runtime.ray_cluster import connect, keeping_signal_handlers, place
+from covey.platform.runtime.ray_cluster import (
+    connect,
+    keeping_signal_handlers,
+    own_group,
+    place,
+)
 
 LEARNER = "learner"
+RELAY = "relay"
+"""Started anew by Ray when it dies."""
 BACKGROUND = ("evaluator", "viewer")
 NICENESS = 10
 """Of those in the background: a learner on all CPUs goes before them; a tenth is left to them."""
@@ -82,6 +89,12 @@ class Actors:
         answers = [one.answer for one in pending if isinstance(one, Remote)]
         futures.wait(answers, timeout_s, futures.FIRST_COMPLETED)
 
+    def spans_nodes(self) -> bool:
+        import ray
+
+        nodes = ray.nodes()  # type: ignore[no-untyped-call]
+        return sum(bool(node["Alive"]) for node in nodes) > 1
+
     def end(self, worker: Worker) -> None:
         import ray
 
@@ -96,28 +109,24 @@ class Actors:
 
 
 class RayCrew(Actors):
-    """One placement group of the job's resources; the calling process takes no CPU of it.
+    """In a placement group of `bundles`: the one that this process was given a place in by
+    `cluster_host`, or else one of a private Ray's. The calling process takes no CPU of it.
 
-    Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is reckoned
-    to either side; the evaluator lives beside the learner. "local" starts a private Ray, anything
-    else joins that cluster.
+    The evaluator and all others who are no samplers live beside the learner.
     """
 
-    def __init__(self, resources: Resources, samplers: int, address: str) -> None:
-        prepare_libraries(own_ray=address == "local")  # before Ray is imported for the first time
-        threads_give_way()  # in the workers of a Ray that starts here
-        self._share = round(min(1.0, resources.cpus / (2 * samplers)), 4)
+    def __init__(self, resources: Resources, samplers: int) -> None:
+        group = own_group()
+        self._private = group is None
+        self._share = share_of_sampler(resources, samplers)
         self._gpus = resources.gpus
-        with keeping_signal_handlers():
-            connect(resources, address)
-        super().__init__(place(self._bundles(resources, samplers)))
-
-    def _bundles(self, resources: Resources, samplers: int) -> list[dict[str, float]]:
-        """One a sampler, then one for the learner and the evaluator."""
-        rest: dict[str, float] = {"CPU": round(resources.cpus - samplers * self._share, 4)}
-        if resources.gpus:
-            rest["GPU"] = resources.gpus
-        return [{"CPU": self._share}] * samplers + [rest]
+        if group is None:
+            prepare_libraries(own_ray=True)  # before Ray is imported for the first time
+            threads_give_way()  # in the workers of a Ray that starts here
+            with keeping_signal_handlers():
+                connect(resources, "local")
+            group = place(bundles(resources, samplers))
+        super().__init__(group)
 
     @property
     def _last(self) -> int:
@@ -141,8 +150,25 @@ class RayCrew(Actors):
         from ray.util.placement_group import remove_placement_group
 
         super().close()
-        remove_placement_group(self._group)
-        ray.shutdown()
+        if self._private:
+            remove_placement_group(self._group)
+            ray.shutdown()
+
+
+def share_of_sampler(resources: Resources, samplers: int) -> float:
+    """CPUs. Samplers and the learner of a synchronous algorithm take turns, so half of the CPUs is
+    reckoned to either side.
+    """
+    return round(min(1.0, resources.cpus / (2 * samplers)), 4)
+
+
+def bundles(resources: Resources, samplers: int) -> list[dict[str, float]]:
+    """Of a crew's placement group: one a sampler, then one for the learner and all others."""
+    share = share_of_sampler(resources, samplers)
+    rest: dict[str, float] = {"CPU": round(resources.cpus - samplers * share, 4)}
+    if resources.gpus:
+        rest["GPU"] = resources.gpus
+    return [{"CPU": share}] * samplers + [rest]
 
 
 class Helpers(Actors):
@@ -248,6 +274,7 @@ def start_actor(
         num_cpus=share.get("CPU", 0),
         num_gpus=share.get("GPU", 0),
         max_concurrency=calls,
+        max_restarts=-1 if name == RELAY else 0,
         scheduling_strategy=PlacementGroupSchedulingStrategy(
             group, bundle, placement_group_capture_child_tasks=keeps_children
         ),

@@ -16,7 +16,7 @@ LAYOUT = Layout(
 )
 _BLOCKS_WRITTEN, _FAILURES = range(2)
 _HEARTBEAT = 0
-_BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW = range(4)
+_BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW, _TERM = range(5)
 
 
 class ControlWords:
@@ -75,6 +75,15 @@ class ControlWords:
 
     def _set_stop(self, stop: bool) -> None:
         self._reader[_STOP] = stop
+
+    @property
+    def term(self) -> int:
+        """Which writer's blocks count, where a replaced one may still be alive on another node."""
+        return self._reader[_TERM]
+
+    @term.setter
+    def term(self, term: int) -> None:
+        self._reader[_TERM] = term
 
     @property
     def failures(self) -> int:

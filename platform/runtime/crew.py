@@ -45,6 +45,9 @@ class Crew(Protocol):
     def end(self, worker: Worker) -> None:
         """End one worker at once, whatever it is doing."""
 
+    def spans_nodes(self) -> bool:
+        """Whether a worker may be, or come, on another node than this process."""
+
     def helpers(self) -> Callable[[], "Crew"]:
         """For a worker, which calls it in its own process to start workers of its own."""
 
@@ -86,6 +89,9 @@ class InlineCrew:
         assert isinstance(worker, InlineWorker)
         self._workers.remove(worker)
         worker.close()
+
+    def spans_nodes(self) -> bool:
+        return False
 
     def helpers(self) -> Callable[[], Crew]:
         return InlineCrew

@@ -97,6 +97,9 @@ class DirectCrew:
         self._inner.end(worker.inner)
         self._lose(worker, f"{worker.name} died: it was ended")
 
+    def spans_nodes(self) -> bool:
+        return self._inner.spans_nodes()
+
     def helpers(self) -> Callable[[], Crew]:
         return self._inner.helpers()
 

@@ -1,7 +1,9 @@
 """A private Ray or somebody's cluster, and a job's room in it."""
 
 import signal
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
 
@@ -10,6 +12,7 @@ from covey.platform.jobfile.model import Resources
 from covey.platform.ray_start import agents_given_ports
 
 PLACEMENT_LIMIT_S = 120.0
+_LOOK_S = 0.2
 OBJECT_STORE_BYTES = 200 * 2**20
 
 
@@ -37,16 +40,23 @@ def connect(resources: Resources, address: str) -> None:
         ray.init(address=address, **common)
 
 
-def place(bundles: list[dict[str, float]]) -> Any:
+def place(bundles: list[dict[str, float]], cancelled: Callable[[], bool] = lambda: False) -> Any:
     """The placement group, once the cluster has room for all of it.
 
     After `PLACEMENT_LIMIT_S`: UserError if the cluster is too small, NoRoom if others fill it.
+    CancelledError once the caller wants it no more.
     """
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
     group = placement_group(bundles, strategy="PACK")
-    if not group.wait(PLACEMENT_LIMIT_S):
+    deadline_s = time.monotonic() + PLACEMENT_LIMIT_S
+    while not group.wait(_LOOK_S):
+        if cancelled():
+            remove_placement_group(group)
+            raise CancelledError
+        if time.monotonic() < deadline_s:
+            continue
         remove_placement_group(group)
         wanted = {kind: sum(b.get(kind, 0.0) for b in bundles) for kind in ("CPU", "GPU")}
         have = ray.cluster_resources()  # type: ignore[no-untyped-call]
@@ -63,11 +73,29 @@ def place(bundles: list[dict[str, float]]) -> Any:
     return group
 
 
+def own_group() -> Any | None:
+    """The placement group that this process is an actor in; None for any other process."""
+    import sys
+
+    if "ray" not in sys.modules:  # an actor has imported it
+        return None
+    from ray.util import get_current_placement_group
+
+    return get_current_placement_group()
+
+
 def node_address() -> str:
     """Of the node that this process of Ray's is on, as other nodes reach it."""
     import ray
 
     return str(ray.util.get_node_ip_address())  # type: ignore[no-untyped-call]
+
+
+def node_id() -> str:
+    """Of the node that this process of Ray's is on."""
+    import ray
+
+    return str(ray.get_runtime_context().get_node_id())
 
 
 @contextmanager

@@ -14,8 +14,12 @@ class RayResults:
         return results(pending, lambda actor_id: "a worker")
 
     def is_ready(self, pending: Pending) -> bool:
-        import ray
-
         assert isinstance(pending, Remote)
-        ready, _ = ray.wait([pending.reference], timeout=0)
-        return bool(ready)
+        return pending.answer.done()
+
+
+def share(value: Any) -> Pending:
+    """Lay a value down where every node can fetch it."""
+    import ray
+
+    return Remote(ray.put(value))

@@ -1,5 +1,5 @@
 """A ring of blocks of rows in some memory: what a stream is within one machine (`stream`), and what
-each side of one between two machines keeps for itself (`object_channels`).
+a sampler on another node fills (`far_end`).
 """
 
 from dataclasses import fields

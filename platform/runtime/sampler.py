@@ -44,11 +44,9 @@ class Sampler:
         self._length = np.zeros(self._environments.count, dtype=np.int64)
         self._ended: list[tuple[float, int]] = []
 
-    def connect(
-        self, stream: Callable[[], StreamWriter], weights: Callable[[], WeightsReader]
-    ) -> None:
+    def connect(self, ends: Callable[[], tuple[StreamWriter, WeightsReader]]) -> None:
         """Open this process's ends of the channels."""
-        self._stream, self._weights = stream(), weights()
+        self._stream, self._weights = ends()
         self._stream.heartbeat_s = time.monotonic()
         self._failures_before = self._stream.failures  # of samplers whose place this one takes
 

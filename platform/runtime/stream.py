@@ -2,7 +2,7 @@
 
 A stream either waits for its reader (on-policy: no block is lost) or overwrites the oldest rows
 (replay). Both lie in shared memory, or, for a sampler in the reader's own process, in plain memory.
-For two machines there is `object_channels`.
+From other nodes it is reached over a `relay`.
 """
 
 from dataclasses import dataclass

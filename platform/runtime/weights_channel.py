@@ -1,7 +1,7 @@
 """The newest weights, from one learner to any number of readers, without locks.
 
 Within one machine they lie in shared memory (or in plain memory, when learner and readers are one
-process); for two machines there is `object_channels`.
+process); from other nodes they are reached over a `relay`.
 """
 
 from collections.abc import Mapping

@@ -65,7 +65,7 @@ def alone(part: str, path: Path, sets: Sequence[str], seconds: float) -> float:
         partial(make_policy, spaces, section),
         job.seed,
     )
-    sampler.connect(lambda: stream, lambda: weights)
+    sampler.connect(lambda: (stream, weights))
 
     def sample() -> float:
         sampler.sample()

@@ -57,7 +57,7 @@ def on_ray():
     from covey.platform.jobfile.model import Resources
     from covey.platform.runtime.actors import RayCrew
 
-    crew = RayCrew(Resources(cpus=2), samplers=1, address="local")
+    crew = RayCrew(Resources(cpus=2), samplers=1)
     helpers = crew.helpers()()
     rows = np.linspace(0.0, 1.0, TASKS * 40).reshape(TASKS, 40)
     noted = []

@@ -63,6 +63,9 @@ class SamplerSide:
         self.stream = stream.attach()
         self.weights = weights.attach() if weights else None
 
+    def connect_far(self, handle):
+        self.stream = self.weights = handle.attach()
+
     def write(self, block, episodes=0):
         """False if there is no room."""
         rows = self.stream.begin()

@@ -1,5 +1,5 @@
 """One contract for channels, over shared memory between two processes, over private memory, and
-over a mailbox (inline, and on Ray).
+over a relay (inline, and on Ray).
 """
 
 import os
@@ -25,9 +25,8 @@ from channel_side import (
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.crew import InlineCrew, WorkerLost
-from covey.platform.runtime.mailbox import Mailbox
-from covey.platform.runtime.object_channels import ObjectStreamReader
-from covey.platform.runtime.object_weights import ObjectWeights
+from covey.platform.runtime.far_end import FarEnd
+from covey.platform.runtime.relay import Relay
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
 
@@ -45,6 +44,9 @@ class Inside:
 
     def weights(self):
         return SharedWeights.create(WEIGHTS, shared=False)
+
+    def connect(self, stream, weights=None):
+        self.call("connect", stream.handle, weights and weights.handle)
 
     def close(self):
         pass
@@ -70,6 +72,9 @@ class TwoProcesses:
     def weights(self):
         return SharedWeights.create(WEIGHTS)
 
+    def connect(self, stream, weights=None):
+        self.call("connect", stream.handle, weights and weights.handle)
+
     def close(self):
         self.process.stdin.close()
         assert self.process.wait() == 0
@@ -85,25 +90,45 @@ def serve():
         sys.stdout.buffer.flush()
 
 
-class Mail:
-    """The sampler's side as a worker, and a mailbox between the two."""
+class FarHandle:
+    """Opens the sampler's end of a stream over a relay."""
 
-    def __init__(self, crew, results):
-        self.crew, self.results = crew, results
+    def __init__(self, spec, relay, results, term=0):
+        self.spec, self.relay, self.results, self.term = spec, relay, results, term
+
+    def attach(self):
+        return FarEnd(self.spec, 0, self.term, self.relay, self.results)
+
+
+class Distant:
+    """The sampler's side as a worker, and a relay between the two."""
+
+    def __init__(self, crew, results, share):
+        self.crew, self.results, self.share = crew, results, share
         self.side = crew.spawn("sampler 0", SamplerSide)
-        self.boxes = [crew.spawn("mailbox", Mailbox)]
-        self.streams = 0
+        self.shared = not isinstance(crew, InlineCrew)
+        self.relays = []
 
     def call(self, method, *arguments):
         return self.crew.fetch([self.side.submit(method, *arguments)])[0]
 
     def stream(self, spec):
-        self.streams += 1
-        name = f"stream {self.streams}"
-        return ObjectStreamReader.create(spec, name, self.boxes[0], self.results)
+        return Stream.create(spec, self.shared)
 
     def weights(self):
-        return ObjectWeights.create(WEIGHTS, self.boxes[0], self.results)
+        return SharedWeights.create(WEIGHTS, self.shared)
+
+    def far(self, stream, weights=None):
+        """Over a relay of its own."""
+        if weights is None:
+            weights = self.weights()
+            weights.publish(WEIGHTS)  # without any it does not write
+        relay = self.crew.spawn("relay", Relay, [stream.handle], weights.handle, self.share)
+        self.relays.append((relay, weights))
+        return FarHandle(stream.spec, relay, self.results, stream.term)
+
+    def connect(self, stream, weights=None):
+        self.call("connect_far", self.far(stream, weights))
 
     def close(self):
         self.crew.close()
@@ -111,7 +136,7 @@ class Mail:
 
 def check_order(place):
     stream = place.stream(spec(2))
-    place.call("connect", stream.handle)
+    place.connect(stream)
     assert stream.take() is None
     written = 0
     for taken in range(9):  # four laps
@@ -136,7 +161,7 @@ def check_order(place):
 
 def check_several_at_once(place):
     stream = place.stream(spec(3))
-    place.call("connect", stream.handle)
+    place.connect(stream)
     for lap in range(3):
         for block in range(3 * lap, 3 * lap + 3):
             eventually(place.call, "write", block)
@@ -151,7 +176,7 @@ def check_permission(place):
     stream = place.stream(spec(5))
     assert stream.permitted > 10**18
     stream.permit(0)
-    place.call("connect", stream.handle)
+    place.connect(stream)
     for block in range(4):
         assert not place.call("write", block)
         stream.permit(block + 1)
@@ -162,7 +187,7 @@ def check_permission(place):
 
 def check_vitals(place):
     stream = place.stream(spec(2))
-    place.call("connect", stream.handle)
+    place.connect(stream)
     assert stream.failures == 0
     heartbeat_s = place.call("work")
     place.call("write", 0)
@@ -180,7 +205,7 @@ def check_vitals(place):
 
 def check_replay(place):
     stream = place.stream(spec(4, overwrite=True))
-    place.call("connect", stream.handle)
+    place.connect(stream)
     for block in range(11):
         eventually(place.call, "write", block)
         wait_for(stream, block + 1)
@@ -198,7 +223,7 @@ def check_replay(place):
 def check_load(place):
     for blocks in (2, 3, 7):
         stream = place.stream(spec(3, overwrite=True))
-        place.call("connect", stream.handle)
+        place.connect(stream)
         for block in range(blocks):
             eventually(place.call, "write", block)
             wait_for(stream, block + 1)
@@ -208,7 +233,7 @@ def check_load(place):
         assert later.oldest_row == max(3, stream.oldest_row)
         assert later.rows_written == blocks * T
         assert later.take() is None
-        place.call("connect", later.handle)
+        place.connect(later)
         for block in range(blocks, blocks + 4):
             check_ring(later)
             eventually(place.call, "write", block, 1)
@@ -222,12 +247,12 @@ def check_load(place):
 def check_successors(place):
     """A new writer and a new reader go on where the earlier ones were."""
     stream = place.stream(spec(3))
-    place.call("connect", stream.handle)
+    place.connect(stream)
     for block in range(2):
         eventually(place.call, "write", block)
     wait_for(stream, 2)
     place.call("write_half", 2)
-    place.call("connect", stream.handle)
+    place.connect(stream)
     check_rows(eventually(stream.take).rows, 0)
     stream.release()
     check_rows(eventually(stream.take).rows, T)  # not released: comes again
@@ -243,7 +268,7 @@ def check_successors(place):
 
 def check_weights(place):
     stream, weights = place.stream(spec(1)), place.weights()
-    place.call("connect", stream.handle, weights.handle)
+    place.connect(stream, weights)
     assert place.call("newest") == weights.newest == -1
     assert place.call("read", -1) is None
     for version in range(5):
@@ -251,7 +276,7 @@ def check_weights(place):
         assert weights.publish(arrays) == version
         arrays["w"][...] = np.nan  # the writer's arrays are its own
         for _ in range(2):
-            got, read = place.call("read", version - 1)
+            got, read = eventually(place.call, "read", version - 1)
             assert got == version
             np.testing.assert_array_equal(read["w"], np.full((20, 3), 1 - version))
             np.testing.assert_array_equal(read["b"], np.full(3, 1 + version))
@@ -281,12 +306,12 @@ CONTRACT = [
 ]
 
 
-def inline_mail():
+def inline_relay():
     crew = InlineCrew()
-    return Mail(crew, crew)
+    return Distant(crew, crew, crew.share)
 
 
-@pytest.fixture(scope="module", params=[TwoProcesses, Inside, inline_mail])
+@pytest.fixture(scope="module", params=[TwoProcesses, Inside, inline_relay])
 def place(request):
     place = request.param()
     yield place
@@ -313,15 +338,36 @@ def test_contract_on_ray(tmp_path):
 def contract_on_ray():
     from covey.platform.jobfile.model import Resources
     from covey.platform.runtime import actors
-    from covey.platform.runtime.ray_results import RayResults
+    from covey.platform.runtime.ray_results import RayResults, share
 
-    place = Mail(actors.RayCrew(Resources(cpus=2), samplers=1, address="local"), RayResults())
+    place = Distant(actors.RayCrew(Resources(cpus=2), samplers=1), RayResults(), share)
     for check in CONTRACT:
         check(place)
     with pytest.raises(UserError, match="lamp broken"):
         place.results.fetch([place.side.submit("fail")])
-    stream = place.stream(spec(1))
-    place.crew.end(place.boxes[0])
-    with pytest.raises(WorkerLost):
-        eventually(stream.take)
+    check_relay_killed(place)
     place.close()
+
+
+def check_relay_killed(place):
+    """Who sent over it hears of it; whoever comes next finds the next one."""
+    stream = place.stream(spec(3))
+    place.connect(stream)
+    eventually(place.call, "write", 0)
+    wait_for(stream, 1)
+    os.kill(place.crew.pids()["relay"], 9)
+    with pytest.raises(WorkerLost):
+        while True:
+            place.call("stopped")
+    handle = FarHandle(stream.spec, place.relays[-1][0], place.results)
+    eventually(again, place, handle)
+    eventually(place.call, "write", 1)
+    wait_for(stream, 2)
+
+
+def again(place, handle):
+    try:
+        place.call("connect_far", handle)
+    except WorkerLost:  # it is just being started
+        return False
+    return True

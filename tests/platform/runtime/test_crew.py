@@ -97,7 +97,7 @@ def ray_actors_by_themselves():
         raise AssertionError
 
     signal.signal(signal.SIGTERM, handler)
-    crew = actors.RayCrew(Resources(cpus=1.5), samplers=1, address="local")
+    crew = actors.RayCrew(Resources(cpus=1.5), samplers=1)
     assert signal.getsignal(signal.SIGTERM) is handler
     worker = check_contract(crew)
     behind = crew.spawn("viewer", Counter, 1)

@@ -92,7 +92,7 @@ def sampler(into, environments=Counting, seed=0):
     made = Sampler(environments, Coin, derive(seed, "sampler", 0))
     weights = SharedWeights.create(WEIGHTS.arrays, shared=False)
     weights.publish(WEIGHTS.arrays)
-    made.connect(lambda: into, lambda: weights)
+    made.connect(lambda: (into, weights))
     return made
 
 
@@ -171,7 +171,7 @@ def test_one_group_steps_while_the_policy_acts_for_the_other():
     )
     weights = SharedWeights.create(WEIGHTS.arrays, shared=False)
     weights.publish(WEIGHTS.arrays)
-    made.connect(lambda: into, lambda: weights)
+    made.connect(lambda: (into, weights))
     assert made.sample()
 
 

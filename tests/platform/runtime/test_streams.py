@@ -1,4 +1,4 @@
-"""Streams by themselves: over a mailbox whose writers come and go, and the ring against a list."""
+"""Streams by themselves: over a relay whose writers come and go, and the ring against a list."""
 
 from dataclasses import fields
 
@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 from channel_side import (
     SPACES,
+    WEIGHTS,
     B,
     SamplerSide,
     T,
@@ -15,42 +16,38 @@ from channel_side import (
     eventually,
     fill,
     spec,
-    wait_for,
 )
 
 from covey.platform.runtime.crew import InlineCrew
+from covey.platform.runtime.far_end import IN_FLIGHT, FarEnd
 from covey.platform.runtime.fragment import Rows
-from covey.platform.runtime.mailbox import Mailbox
-from covey.platform.runtime.object_channels import BACKLOG, IN_FLIGHT, ObjectStreamReader
+from covey.platform.runtime.relay import Relay
 from covey.platform.runtime.stream import Stream, StreamSpec
+from covey.platform.runtime.weights_channel import SharedWeights
 
 
-def mail_stream(crew, spec):
-    return ObjectStreamReader.create(spec, "stream", crew.spawn("mailbox", Mailbox), crew)
-
-
-def test_a_writer_that_was_replaced_is_not_heard():
-    stream = mail_stream(InlineCrew(), spec(3))
-    old, new = SamplerSide(), SamplerSide()
-    old.connect(stream.handle)
-    new.connect(stream.handle)
-    assert old.write(0)
-    assert new.write(0, episodes=2)
-    assert len(eventually(stream.take).episodes.returns) == 2
-    assert stream.blocks_written == 1
-
-
-def test_even_a_replay_stream_waits_when_nobody_reads_it():
-    stream = mail_stream(InlineCrew(), spec(100, overwrite=True))
+def far_side(crew, stream):
+    """Of one that reaches it over a relay."""
+    weights = SharedWeights.create(WEIGHTS, shared=False)
+    weights.publish(WEIGHTS)
+    relay = crew.spawn("relay", Relay, [stream.handle], weights.handle, crew.share)
     side = SamplerSide()
-    side.connect(stream.handle)
-    for block in range(BACKLOG):
-        assert side.write(block)
-    assert not side.write(BACKLOG)
-    wait_for(stream, BACKLOG)
-    eventually(lambda: stream.rows_written and side.write(BACKLOG))
-    wait_for(stream, BACKLOG + 1)
-    check_ring(stream)
+    side.stream = FarEnd(stream.spec, 0, stream.term, relay, crew)
+    return side
+
+
+def test_a_writer_that_was_replaced_is_not_heard_and_is_to_end():
+    stream, crew = Stream.create(spec(3), shared=False), InlineCrew()
+    old = far_side(crew, stream)
+    stream.term = 1
+    new = far_side(crew, stream)
+    assert old.write(0)
+    assert stream.blocks_written == 0
+    assert new.write(0, episodes=2)
+    assert len(stream.take().episodes.returns) == 2
+    assert stream.blocks_written == 1
+    eventually(old.stopped)
+    assert not new.stopped()
 
 
 class BusyCrew(InlineCrew):
@@ -61,8 +58,7 @@ class BusyCrew(InlineCrew):
 
 
 def test_few_blocks_are_on_their_way_at_once():
-    side = SamplerSide()
-    side.connect(mail_stream(BusyCrew(), spec(100)).handle)
+    side = far_side(BusyCrew(), Stream.create(spec(100), shared=False))
     blocks = 0
     while side.write(blocks):
         blocks += 1

@@ -72,6 +72,9 @@ class ThreadCrew:
         self.workers.setdefault(name, []).append(worker)
         return worker
 
+    def spans_nodes(self):
+        return False
+
     def helpers(self):
         def make():
             self.children.append(ThreadCrew())

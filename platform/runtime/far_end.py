@@ -1,0 +1,119 @@
+"""A sampler's end of its channels where the learner is on another node: over a `Relay` worker.
+
+It fills a small ring of its own and makes about one call a block, and while it has nothing to do
+one every `POLL_S`; it waits for an answer only once it may not go on without. What the learner
+published last comes with the answers, so that it costs no call of its own.
+"""
+
+import time
+from collections import deque
+from dataclasses import replace
+
+from covey.platform.runtime.crew import Pending, Worker
+from covey.platform.runtime.fragment import Episodes, Fragment, Rows, Weights
+from covey.platform.runtime.relay import Orders, Report, Standing
+from covey.platform.runtime.results import Results
+from covey.platform.runtime.stream import Stream
+from covey.platform.runtime.stream_spec import StreamSpec
+
+POLL_S = 0.01
+IN_FLIGHT = 4
+"""Blocks on their way to the relay, after which the writer waits."""
+
+
+class FarEnd:
+    """Both a `StreamWriter` and a `WeightsReader`: writer `term` of stream `number`."""
+
+    def __init__(
+        self, spec: StreamSpec, number: int, term: int, relay: Worker, results: Results
+    ) -> None:
+        self.heartbeat_s = time.monotonic()
+        self.failures = 0
+        self._number, self._term, self._relay, self._results = number, term, relay, results
+        self._limit = spec.blocks if not spec.overwrite else None
+        self._ring = Stream.create(replace(spec, blocks=1, overwrite=False), shared=False)
+        (standing,) = results.fetch([relay.submit("begin", number, term)])
+        assert isinstance(standing, Standing)
+        if standing.observation is not None:
+            self._ring.rows.observations[0] = standing.observation
+        self._blocks_written, self._orders = standing.blocks_written, standing.orders
+        self._sent: deque[Pending] = deque()
+        self._ask_at = 0.0
+
+    # The stream
+
+    @property
+    def stop(self) -> bool:
+        self._look()
+        if self._orders.stop:  # is it still so? And who ends has all of its blocks arrive first
+            self._send()
+            self._take_in(len(self._sent))
+        return self._orders.stop
+
+    @property
+    def fresh(self) -> bool:
+        return self._blocks_written == 0
+
+    def begin(self) -> Rows | None:
+        self._look()
+        orders, ahead = self._orders, self._blocks_written - self._orders.released
+        if self._blocks_written >= orders.permitted or orders.newest < 0:  # or it has no weights
+            return None
+        if len(self._sent) >= IN_FLIGHT or (self._limit is not None and ahead >= self._limit):
+            return None
+        return self._ring.begin()
+
+    def commit(
+        self,
+        episodes: Episodes,
+        version: int,
+        sample_s: float,
+        finished_s: float | None = None,
+    ) -> None:
+        self._ring.commit(episodes, version, sample_s, finished_s)
+        fragment = self._ring.take()
+        assert fragment is not None
+        # Two nodes share no clock but the wall's.
+        self._send(replace(fragment, finished_s=fragment.finished_s + time.time() - _now()))
+        self._ring.release()
+        self._blocks_written += 1
+
+    # The weights
+
+    @property
+    def newest(self) -> int:
+        self._look()
+        return self._orders.newest
+
+    def read(self, newer_than: int = -1) -> Weights | None:
+        self._look()
+        if self._orders.newest <= newer_than or self._orders.weights is None:
+            return None
+        (weights,) = self._results.fetch([self._orders.weights])
+        assert isinstance(weights, Weights)
+        return Weights(weights.version, {n: a.copy() for n, a in weights.arrays.items()})
+
+    def _look(self) -> None:
+        while self._sent and self._results.is_ready(self._sent[0]):
+            self._take_in(1)
+        if not self._sent and _now() >= self._ask_at:
+            self._send()
+
+    def _take_in(self, answers: int) -> None:
+        for _ in range(answers):
+            (orders,) = self._results.fetch([self._sent.popleft()])
+            assert isinstance(orders, Orders)
+            self._orders = orders
+
+    def _send(self, *blocks: Fragment) -> None:
+        report = Report(_now() - self.heartbeat_s, self.failures)
+        arguments = self._number, self._term, report, blocks
+        self._sent.append(self._relay.submit("exchange", *arguments))
+        self._ask_at = _now() + POLL_S
+
+    def close(self) -> None:
+        """Nothing to do: the relay belongs to its crew."""
+
+
+def _now() -> float:
+    return time.monotonic()

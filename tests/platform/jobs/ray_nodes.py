@@ -1,0 +1,126 @@
+"""A Ray cluster of several nodes on this machine: each a process group of its own, to be killed."""
+
+import os
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import requests
+
+from covey.platform.environment import prepare_libraries
+from covey.platform.ray_start import free_ports
+
+SOON_LOST = {
+    "RAY_health_check_initial_delay_ms": "1000",
+    "RAY_health_check_period_ms": "1000",
+    "RAY_health_check_timeout_ms": "2000",
+    "RAY_health_check_failure_threshold": "3",
+}
+"""A node is given up after 3 s without an answer: Ray's own settings take half a minute."""
+
+
+class Node:
+    """One `ray start`, with all that it starts."""
+
+    def __init__(self, folder: Path, name: str, cpus: float, *arguments: str) -> None:
+        prepare_libraries(own_ray=True)
+        self.name, self.cpus = name, cpus
+        command = [sys.executable, "-P", "-m", "covey.platform.jobs.head_process", "start"]
+        command += [*arguments, f"--num-cpus={cpus:g}", "--block", "--disable-usage-stats"]
+        command += ["--object-store-memory=200000000", "--log-color=false"]
+        command += ["--resources", f'{{"{name}": 1}}']
+        with (folder / f"{name}.log").open("wb") as log:
+            self.process = subprocess.Popen(
+                command, stdout=log, stderr=log, start_new_session=True, env=os.environ | SOON_LOST
+            )
+
+    def kill(self) -> None:
+        """As if its machine had lost its power."""
+        os.killpg(self.process.pid, signal.SIGKILL)
+        self.process.wait()
+
+    def end(self) -> None:
+        if self.process.poll() is None:
+            self.process.terminate()
+            try:
+                self.process.wait(20)
+            except subprocess.TimeoutExpired:
+                pass
+        try:
+            os.killpg(self.process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self.process.wait()
+
+
+class RayNodes:
+    """A head and others. The head's ports stay the same when another head takes its place."""
+
+    def __init__(self, folder: Path, head_cpus: float = 0) -> None:
+        self.folder = folder
+        self._gcs, self._dashboard = free_ports(2)
+        self.address = f"http://127.0.0.1:{self._dashboard}"
+        self.nodes: list[Node] = []
+        self._heads = 0
+        self.start_head(head_cpus)
+
+    def start_head(self, cpus: float = 0) -> Node:
+        self._heads += 1
+        temp_dir = tempfile.mkdtemp(prefix="covey-ray-t")
+        node = Node(
+            self.folder,
+            f"head{self._heads}",
+            cpus,
+            "--head",
+            f"--port={self._gcs}",
+            "--dashboard-host=127.0.0.1",
+            f"--dashboard-port={self._dashboard}",
+            f"--temp-dir={temp_dir}",
+            "--no-monitor",
+        )
+        self.nodes.append(node)
+        self._wait_for(len(self.nodes[-1:]))
+        return node
+
+    def add(self, name: str, cpus: float) -> Node:
+        """One more worker node; returns once it is there."""
+        known = len(self.alive())
+        node = Node(self.folder, name, cpus, f"--address=127.0.0.1:{self._gcs}")
+        self.nodes.append(node)
+        self._wait_for(known + 1)
+        return node
+
+    def alive(self) -> list[dict[str, object]]:
+        """What the head says of its living nodes."""
+        token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
+        found = requests.get(
+            f"{self.address}/api/v0/nodes",
+            params={"filter_keys": "state", "filter_predicates": "=", "filter_values": "ALIVE"},
+            headers={"Authorization": f"Bearer {token}"},
+            timeout=10,
+        )
+        found.raise_for_status()
+        rows: list[dict[str, object]] = found.json()["data"]["result"]["result"]
+        return rows
+
+    def _wait_for(self, count: int) -> None:
+        deadline_s = time.monotonic() + 180
+        while True:
+            assert self.nodes[-1].process.poll() is None, self._log()
+            try:
+                if len(self.alive()) >= count:
+                    return
+            except (requests.RequestException, KeyError, TypeError):
+                pass
+            assert time.monotonic() < deadline_s, self._log()
+            time.sleep(0.5)
+
+    def _log(self) -> str:
+        return (self.folder / f"{self.nodes[-1].name}.log").read_text()[-2000:]
+
+    def close(self) -> None:
+        for node in reversed(self.nodes):
+            node.end()
