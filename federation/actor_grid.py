@@ -26,6 +26,10 @@ AHEAD = 2
 """Calls that an actor has at a time: the next one is there when one is done."""
 DEATHS = 3
 """So many actors may die over one client before it is given up."""
+STARTS = 10
+"""So many in a row may die before they are there: with a node those die too that Ray sends there
+before it knows.
+"""
 LOOK_S = 0.25
 GIVE_UP_S = 2.0
 """After the end of the time: an actor that has not broken off its client by then is replaced."""
@@ -83,6 +87,7 @@ class ActorGrid(SimulatedGrid):
         if actors < 1:
             raise ValueError(f"actors is {actors}; at least one is needed")
         self.replaced = 0
+        self._failed_starts = 0
         self._note = note
         self._times = ClientTimes()
         self._crew = _private_crew(actors) if crew is None else crew
@@ -154,6 +159,7 @@ class ActorGrid(SimulatedGrid):
             yield from self._bereaved(number, error, waiting)
             return
         member.calls.popleft()
+        self._failed_starts = 0
         if any(one.broken_off for one in returned):
             self._end(number)
         for place, one in zip(share.places, returned, strict=True):
@@ -167,11 +173,15 @@ class ActorGrid(SimulatedGrid):
         """Another actor in the place of one that died. The clients of its oldest call are asked
         again one by one, so that only the one that kills its process is given up.
         """
+        self._failed_starts = 0 if lost.begun else self._failed_starts + 1
+        if self._failed_starts >= STARTS:
+            raise lost
         calls = self._replace(number, str(lost).splitlines()[0])
         for share, _ in reversed(list(calls)[1:]):
             waiting.appendleft(share)
         oldest = calls[0][0]
-        if len(oldest.places) == 1 and oldest.deaths + 1 >= DEATHS:
+        deaths = oldest.deaths + lost.begun
+        if len(oldest.places) == 1 and deaths >= DEATHS:
             reason = f"{DEATHS} processes died over this client"
             yield (
                 oldest.places[0],
@@ -179,7 +189,7 @@ class ActorGrid(SimulatedGrid):
             )
             return
         for place in reversed(oldest.places):
-            waiting.appendleft(Share([place], oldest.deaths + 1))
+            waiting.appendleft(Share([place], deaths))
 
     def _replace(self, number: int, why: str) -> deque[tuple[Share, Pending]]:
         """Start another actor in its place. Returns the calls that the old one had."""

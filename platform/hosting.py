@@ -18,7 +18,6 @@ from covey.platform.runs.run import STOP_REQUESTED, Run
 from covey.platform.runtime.actors import Remote, results, start_actor
 from covey.platform.runtime.crew import WorkerLost
 from covey.platform.runtime.ray_cluster import (
-    NoRoom,
     StartInterrupted,
     connect,
     keeping_signal_handlers,
@@ -75,8 +74,6 @@ def run_hosted(
                 return _run_in(group, path, attempt, stop)
         except (StartInterrupted, futures.CancelledError):
             return AttemptEnd("stopped", ExitStatus.STOPPED, STOP_REQUESTED)
-        except NoRoom as error:
-            return AttemptEnd("failed", ExitStatus.FAILED, str(error))
 
 
 def _run_in(group: Any, path: Path, attempt: int | None, stop: Stop) -> AttemptEnd:

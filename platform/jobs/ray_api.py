@@ -62,7 +62,11 @@ class RayApi:
         """CPUs and GPUs of all living nodes; None while there is no node yet."""
         nodes = self._ask(
             lambda: list_nodes(
-                address=self.url, filters=[("state", "=", "ALIVE")], limit=_MOST_NODES, timeout=10
+                address=self.url,
+                filters=[("state", "=", "ALIVE")],
+                limit=_MOST_NODES,
+                timeout=10,
+                raise_on_missing_output=False,  # it takes dead nodes, filtered out, for missing
             )
         )
         totals = [node.resources_total or {} for node in nodes]

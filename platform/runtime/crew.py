@@ -56,7 +56,14 @@ class Crew(Protocol):
 
 
 class WorkerLost(RuntimeError):
-    """A worker's process died. The attempt fails; the next one goes on from the last checkpoint."""
+    """A worker's process died. The attempt fails; the next one goes on from the last checkpoint.
+
+    `begun`: whether it may have been at work on the call; else it was not even there yet.
+    """
+
+    def __init__(self, why: str, begun: bool = True) -> None:
+        super().__init__(why)
+        self.begun = begun
 
 
 class InlineCrew:

@@ -125,6 +125,8 @@ class DirectWorker:
         self._lost = why
         if self.line is not None:
             self.line.close()
+        begun = self._asked
         self.line, self._asked = None, False
         while self._calls:
-            self._calls.popleft().settle(error=WorkerLost(why))
+            self._calls.popleft().settle(error=WorkerLost(why, begun))
+            begun = False

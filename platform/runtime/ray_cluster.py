@@ -2,7 +2,7 @@
 
 import signal
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
 from contextlib import contextmanager
 from typing import Any
@@ -40,37 +40,58 @@ def connect(resources: Resources, address: str) -> None:
         ray.init(address=address, **common)
 
 
-def place(bundles: list[dict[str, float]], cancelled: Callable[[], bool] = lambda: False) -> Any:
+def place(bundles: list[dict[str, float]], cancelled: Callable[[], bool] | None = None) -> Any:
     """The placement group, once the cluster has room for all of it.
 
-    After `PLACEMENT_LIMIT_S`: UserError if the cluster is too small, NoRoom if others fill it.
-    CancelledError once the caller wants it no more.
+    After `PLACEMENT_LIMIT_S`: UserError if the cluster is too small, NoRoom if others fill it. Who
+    can tell that the room is wanted no more, by `cancelled`, waits for others without a limit; it
+    is told so by CancelledError.
     """
     import ray
     from ray.util.placement_group import placement_group, remove_placement_group
 
     group = placement_group(bundles, strategy="PACK")
     deadline_s = time.monotonic() + PLACEMENT_LIMIT_S
-    while not group.wait(_LOOK_S):
-        if cancelled():
-            remove_placement_group(group)
-            raise CancelledError
-        if time.monotonic() < deadline_s:
-            continue
+    try:
+        while not group.wait(_LOOK_S):
+            if cancelled is not None and cancelled():
+                raise CancelledError
+            if time.monotonic() > deadline_s:
+                nodes = [n["Resources"] for n in ray.nodes() if n["Alive"]]  # type: ignore[no-untyped-call]
+                if why := too_small(bundles, nodes):
+                    raise UserError(f"this job never fits on the Ray cluster: {why}")
+                if cancelled is None:
+                    raise NoRoom(_no_room(bundles))
+    except BaseException:
         remove_placement_group(group)
-        wanted = {kind: sum(b.get(kind, 0.0) for b in bundles) for kind in ("CPU", "GPU")}
-        have = ray.cluster_resources()  # type: ignore[no-untyped-call]
-        free = ray.available_resources()  # type: ignore[no-untyped-call]
-        found = ", ".join(
-            f"{amount:g} {kind} wanted, {have.get(kind, 0):g} there, {free.get(kind, 0):g} free"
-            for kind, amount in wanted.items()
-            if amount
-        )
-        fits = all(amount <= have.get(kind, 0) for kind, amount in wanted.items())
-        raise (NoRoom if fits else UserError)(
-            f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}"
-        )
+        raise
     return group
+
+
+def too_small(bundles: Sequence[Mapping[str, float]], nodes: Sequence[Mapping[str, float]]) -> str:
+    """Why these never fit on these nodes; nothing if they may, with all of them free."""
+    for kind in ("CPU", "GPU"):
+        wanted = [bundle.get(kind, 0.0) for bundle in bundles]
+        there = [node.get(kind, 0.0) for node in nodes]
+        if sum(wanted) > sum(there):
+            return f"{sum(wanted):g} {kind} wanted, {sum(there):g} there"
+        if max(wanted) > max(there, default=0.0):
+            largest = f"{max(there, default=0.0):g} on the largest node"
+            return f"{max(wanted):g} {kind} wanted for one of its parts, {largest}"
+    return ""
+
+
+def _no_room(bundles: Sequence[Mapping[str, float]]) -> str:
+    import ray
+
+    free = ray.available_resources()  # type: ignore[no-untyped-call]
+    totals = {kind: sum(bundle.get(kind, 0.0) for bundle in bundles) for kind in ("CPU", "GPU")}
+    found = ", ".join(
+        f"{amount:g} {kind} wanted, {free.get(kind, 0):g} free"
+        for kind, amount in totals.items()
+        if amount
+    )
+    return f"no room for this job on the Ray cluster for {PLACEMENT_LIMIT_S:g} s: {found}"
 
 
 def own_group() -> Any | None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import thread_crew
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, Message, MetricRecord, RecordDict
 from flwr.clientapp import ClientApp
@@ -20,7 +21,7 @@ from covey.federation.client_actor import ClientActor, packed
 from covey.federation.client_runner import Question
 from covey.federation.grids import ActorGrid, InlineGrid
 from covey.platform.errors import UserError
-from covey.platform.runtime.crew import InlineCrew
+from covey.platform.runtime.crew import InlineCrew, WorkerLost
 
 app = ClientApp()
 
@@ -102,6 +103,18 @@ def test_what_kills_every_process_is_given_up_and_the_others_are_answered():
     assert failed(replies) == [0] and "3 processes died" in replies[0].error.reason
     assert grid.replaced == 3 and [kind for kind, _ in noted] == ["replaced"] * 3
     assert failed(grid.send_and_receive(asked(grid, 0, 1, 2))) == []
+
+
+def test_no_client_is_blamed_for_actors_that_died_before_they_were_there(monkeypatch):
+    monkeypatch.setattr(thread_crew.Worker, "begun", False)
+    crew = ThreadCrew(clients=["answer"] * (actor_grid.STARTS - 1))
+    grid = on_threads(actors=1, crew=crew)
+    assert failed(grid.send_and_receive(asked(grid, 0))) == []
+    assert grid.replaced == actor_grid.STARTS - 1
+    crew.loses["clients"] = ["answer"] * (actor_grid.STARTS + 1)
+    crew.workers["clients 0"][-1].loses = "answer"
+    with pytest.raises(WorkerLost, match="clients 0 died"):
+        grid.send_and_receive(asked(grid, 0))
 
 
 def test_who_is_lost_with_an_actor_is_asked_again():

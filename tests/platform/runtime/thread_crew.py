@@ -22,6 +22,9 @@ class Answer:
 class Worker:
     """Answers in a thread of its own, until it is lost."""
 
+    begun = True
+    """Whether those that are lost were there already."""
+
     def __init__(self, name, factory, arguments):
         self.name, self.lost, self.calls, self.asked = name, False, queue.Queue(), []
         self.loses = None
@@ -45,7 +48,7 @@ class Worker:
         if method == self.loses:
             self.lose()
         if self.lost:
-            answer.settle(error=WorkerLost(f"{self.name} died"))
+            answer.settle(error=WorkerLost(f"{self.name} died", self.begun))
         else:
             self.calls.put((method, arguments, answer))
         return answer
@@ -54,7 +57,7 @@ class Worker:
         """Nobody hears of it any more, and it cannot go on with what it was doing."""
         self.lost = True
         for answer in self.asked:
-            answer.settle(error=WorkerLost(f"{self.name} died"))
+            answer.settle(error=WorkerLost(f"{self.name} died", self.begun))
         if self.target is not None:
             vars(self.target).clear()
 

@@ -7,6 +7,7 @@ import sys
 import tempfile
 import time
 from pathlib import Path
+from typing import Any
 
 import requests
 
@@ -63,6 +64,7 @@ class RayNodes:
         self.folder = folder
         self._gcs, self._dashboard = free_ports(2)
         self.address = f"http://127.0.0.1:{self._dashboard}"
+        self.gcs = f"127.0.0.1:{self._gcs}"
         self.nodes: list[Node] = []
         self._heads = 0
         self.start_head(head_cpus)
@@ -82,18 +84,17 @@ class RayNodes:
             "--no-monitor",
         )
         self.nodes.append(node)
-        self._wait_for(len(self.nodes[-1:]))
+        self._wait_for(node)
         return node
 
     def add(self, name: str, cpus: float) -> Node:
         """One more worker node; returns once it is there."""
-        known = len(self.alive())
-        node = Node(self.folder, name, cpus, f"--address=127.0.0.1:{self._gcs}")
+        node = Node(self.folder, name, cpus, f"--address={self.gcs}")
         self.nodes.append(node)
-        self._wait_for(known + 1)
+        self._wait_for(node)
         return node
 
-    def alive(self) -> list[dict[str, object]]:
+    def alive(self) -> list[dict[str, Any]]:
         """What the head says of its living nodes."""
         token = Path(os.environ["RAY_AUTH_TOKEN_PATH"]).read_text().strip()
         found = requests.get(
@@ -103,23 +104,24 @@ class RayNodes:
             timeout=10,
         )
         found.raise_for_status()
-        rows: list[dict[str, object]] = found.json()["data"]["result"]["result"]
+        rows: list[dict[str, Any]] = found.json()["data"]["result"]["result"]
         return rows
 
-    def _wait_for(self, count: int) -> None:
+    def _wait_for(self, node: Node) -> None:
         deadline_s = time.monotonic() + 180
-        while True:
-            assert self.nodes[-1].process.poll() is None, self._log()
-            try:
-                if len(self.alive()) >= count:
-                    return
-            except (requests.RequestException, KeyError, TypeError):
-                pass
-            assert time.monotonic() < deadline_s, self._log()
+        while not self._has(node):
+            assert node.process.poll() is None, self._log(node)
+            assert time.monotonic() < deadline_s, self._log(node)
             time.sleep(0.5)
 
-    def _log(self) -> str:
-        return (self.folder / f"{self.nodes[-1].name}.log").read_text()[-2000:]
+    def _has(self, node: Node) -> bool:
+        try:
+            return any(node.name in (found["resources_total"] or {}) for found in self.alive())
+        except (requests.RequestException, KeyError, TypeError):  # it is only just there
+            return False
+
+    def _log(self, node: Node) -> str:
+        return (self.folder / f"{node.name}.log").read_text()[-2000:]
 
     def close(self) -> None:
         for node in reversed(self.nodes):
