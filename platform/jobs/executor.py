@@ -11,7 +11,7 @@ from random import Random
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.job import Attempt, Job, State
-from covey.platform.jobs.launcher import Launcher, Sighting, Start, Unreachable
+from covey.platform.jobs.launcher import CannotStart, Launcher, Sighting, Start, Unreachable
 from covey.platform.jobs.lease import LeaseLost, renew
 from covey.platform.jobs.outcome import judge, result_of
 from covey.platform.jobs.states import Ended, Instruction, Signal, StopAttempt, apply
@@ -51,11 +51,18 @@ class Executor:
         try:
             self.prepare(job, self.store.job_file(job.job_id))
         except UserError as error:
-            self.change(job, Ended(self.clock(), State.FAILED, str(error), final=True))
+            self._fail(job, error)
             return
         self.renew()  # one that was stopped just here must not start what another took over
         start = Start(attempt.submission_id, job.run_dir, attempt.number, job.grace_s)
-        self.launcher.submit(start)
+        try:
+            self.launcher.submit(start)
+        except CannotStart as error:
+            self._fail(job, error)
+
+    def _fail(self, job: Job, error: UserError) -> None:
+        """End the job: no attempt at it could begin."""
+        self.change(job, Ended(self.clock(), State.FAILED, str(error), final=True))
 
     def end(self, job: Job, sighting: Sighting | None, lost: str = "") -> None:
         """Close the last attempt; whether another follows is the state machine's business."""

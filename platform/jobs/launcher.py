@@ -9,11 +9,16 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Protocol
 
+from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 
 
 class Unreachable(Exception):
     """The cluster did not answer (yet): nothing is known about its attempts."""
+
+
+class CannotStart(UserError):
+    """Something of the job's is missing here: it could never be started."""
 
 
 class Phase(StrEnum):
@@ -75,7 +80,9 @@ class Launcher(Protocol):
         """
 
     def submit(self, start: Start) -> None:
-        """Start an attempt, unless the cluster knows its id already. Raises Unreachable."""
+        """Start an attempt, unless the cluster knows its id already. Raises Unreachable, and
+        CannotStart.
+        """
 
     def look(self, submission_id: str) -> Sighting | None:
         """What the cluster says; None when it never heard of that id. Raises Unreachable."""

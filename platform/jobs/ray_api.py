@@ -5,7 +5,7 @@ Importing this imports Ray: call `environment.prepare_libraries` first.
 
 import shlex
 import sys
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any
 
 import requests
@@ -75,8 +75,10 @@ class RayApi:
         cpus = sum(float(total.get("CPU", 0)) for total in totals)
         return Capacity(cpus, sum(float(total.get("GPU", 0)) for total in totals))
 
-    def submit(self, start: Start) -> None:
-        """See `Launcher.submit`: after any error the server is asked whether it knows the id."""
+    def submit(self, start: Start, more: Mapping[str, object] | None = None) -> None:
+        """See `Launcher.submit`: after any error the server is asked whether it knows the id.
+        `more` of the runtime environment that the driver and its actors get.
+        """
         variables = {
             "COVEY_HOME": str(covey_home()),
             "RAY_JOB_STOP_WAIT_TIME_S": str(max(1, round(start.grace_s))),
@@ -85,7 +87,7 @@ class RayApi:
             self._client.submit_job(
                 entrypoint=entrypoint(start),
                 submission_id=start.submission_id,
-                runtime_env={"env_vars": variables},
+                runtime_env={"env_vars": variables, **(more or {})},
             )
         except Exception as error:
             if self.look(start.submission_id) is None:

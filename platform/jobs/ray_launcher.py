@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 from covey.platform.errors import UserError
 from covey.platform.jobs.launcher import Cluster, Sighting, Start, Unreachable
 from covey.platform.jobs.ray_head import RayHead
+from covey.platform.jobs.shipping import shipped
 
 if TYPE_CHECKING:
     from covey.platform.jobs.ray_api import RayApi
@@ -139,7 +140,7 @@ class JoinedRay:
         return cluster_id != self._session
 
     def submit(self, start: Start) -> None:
-        self._api.submit(start)
+        self._api.submit(start, shipped(Path(start.run_dir)))
 
     def look(self, submission_id: str) -> Sighting | None:
         sighting = self._api.look(submission_id)

@@ -45,13 +45,13 @@ def slow_crew(monkeypatch):
     inline_crew, reported = attempt.make_crew, []
     crews = []
 
-    def make_crew(job, address):
+    def make_crew(job):
         deadline = time.monotonic() + 120
         while not reported or reported[-1] < make_crew.steps:
             assert time.monotonic() < deadline
             time.sleep(0.01)
         crews.append(reported[-1])
-        return inline_crew(job, address)
+        return inline_crew(job)
 
     make_crew.steps, make_crew.reported = 200, reported
     monkeypatch.setattr(attempt, "make_crew", make_crew)
@@ -90,7 +90,7 @@ def test_a_run_may_be_over_before_they_come(tmp_path, slow_crew):
 
 
 def test_what_goes_wrong_meanwhile_is_said(tmp_path, monkeypatch):
-    def refuse(job, address):
+    def refuse(job):
         raise UserError("no room")
 
     monkeypatch.setattr(attempt, "starts_early", lambda run: True)
@@ -109,10 +109,10 @@ def events_of(path):
 def test_an_environment_that_hangs_meanwhile_is_left_to_the_actors(tmp_path, monkeypatch):
     mark, inline_crew = tmp_path / "stuck", attempt.make_crew
 
-    def make_crew(job, address):
+    def make_crew(job):
         while not mark.exists():
             time.sleep(0.01)
-        return inline_crew(job, address)
+        return inline_crew(job)
 
     monkeypatch.setattr(attempt, "starts_early", lambda run: True)
     monkeypatch.setattr(attempt, "make_crew", make_crew)
@@ -152,7 +152,7 @@ def test_a_stop_while_ray_starts_keeps_what_was_learnt(tmp_path, monkeypatch):
     RunFolder.create(tmp_path, job_of(PPO, "CartPole-v1"))
     run = Run.claim(tmp_path, on_report=lambda step, metrics: reported.append(step))
 
-    def make_crew(job, address):
+    def make_crew(job):
         while not reported or reported[-1] < 100:
             time.sleep(0.01)
         run.request_stop()

@@ -50,7 +50,7 @@ def quickly(monkeypatch):
     """Workers in threads; what is said after seconds comes after less, but no pause of the machine
     takes for long.
     """
-    monkeypatch.setattr(attempt, "make_crew", lambda job, address: ThreadCrew())
+    monkeypatch.setattr(attempt, "make_crew", lambda job: ThreadCrew())
     monkeypatch.setattr(waiting, "TELL_AFTER_S", TELL_AFTER_S)
 
 
