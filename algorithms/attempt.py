@@ -5,7 +5,12 @@ from contextlib import ExitStack
 
 from covey.algorithms import saved
 from covey.algorithms.beforehand import Beforehand
-from covey.algorithms.parts import env_source, number_of_samplers, probe_spaces
+from covey.algorithms.parts import (
+    env_source,
+    least_samplers,
+    number_of_samplers,
+    probe_spaces,
+)
 from covey.algorithms.progress import Progress
 from covey.algorithms.saved import TrainingState
 from covey.algorithms.section import RLSection
@@ -96,7 +101,7 @@ def starts_early(run: Run) -> bool:
 
 def make_crew(job: JobFile) -> Crew:
     """Inline without samplers, else Ray actors."""
-    samplers = number_of_samplers(job.section)
+    samplers = least_samplers(job.section)
     if samplers == 0:
         return InlineCrew()
     from covey.platform.runtime.actors import RayCrew

@@ -26,25 +26,34 @@ class Feed:
         self.streams = streams
         self.archives = archives
         self._samplers = samplers
+        self._asked = list(streams)
 
     def allow(self, blocks: int) -> None:
-        """Let every sampler write so many blocks beyond those taken."""
-        for stream in self.streams:
+        """Let every sampler that is there write so many blocks beyond those taken. What one wrote
+        before it left is not for the next one's turn.
+        """
+        here = [stream for stream in self.streams if not stream.absent]
+        for stream in here:
+            if stream not in self._asked:
+                while stream.take() is not None:
+                    stream.release()
             stream.permit(stream.blocks_taken + blocks)
+        self._asked = here
 
     def wait(self, patience_s: float) -> list[Fragment] | None:
-        """The next block of every stream; None if they are not all there in time.
+        """The next block of every stream that was asked for one; None if they are not all there in
+        time.
 
         Call `release` when done with them.
         """
         deadline_s = time.monotonic() + patience_s
         for sample in self._samplers:
             sample()
-        while any(stream.blocks_written == stream.blocks_taken for stream in self.streams):
+        while any(stream.blocks_written == stream.blocks_taken for stream in self._asked):
             if time.monotonic() > deadline_s:
                 return None
             time.sleep(_PATIENCE_S)
-        return [self._take(stream) for stream in self.streams]
+        return [self._take(stream) for stream in self._asked]
 
     def poll(self) -> list[Fragment]:
         """All blocks that are there, each stream's in order; to be counted and released at once."""

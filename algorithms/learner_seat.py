@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.loop import LearnerLoop
 from covey.algorithms.orders import Orders, Report, Slice
-from covey.algorithms.parts import number_of_samplers
+from covey.algorithms.parts import least_samplers, number_of_samplers
 from covey.algorithms.progress import Progress
 from covey.algorithms.samplers import LOOK_S, STARTS
 from covey.algorithms.section import RLSection
@@ -194,5 +194,5 @@ def unless_gone(look: Callable[[], T | None]) -> T | None:
 def threads_of(job: JobFile) -> int:
     """The learner's: one a CPU that no sampler keeps busy while it works."""
     section: RLSection = job.section
-    busy = 0 if section.algorithm.takes_turns else number_of_samplers(section)
+    busy = 0 if section.algorithm.takes_turns else least_samplers(section)
     return max(1, int(job.resources.cpus) - busy)

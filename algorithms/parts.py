@@ -4,7 +4,7 @@ from collections.abc import Callable
 from functools import partial
 from itertools import pairwise
 
-from covey.algorithms.section import RLSection
+from covey.algorithms.section import Elastic, RLSection
 from covey.envs.make import EnvSource, make_environments
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.interfaces import ActingPolicy, Environments
@@ -58,7 +58,13 @@ def evaluation_environments(job: JobFile, episodes: int) -> Callable[[], Environ
 
 
 def number_of_samplers(section: RLSection) -> int:
-    """Sampler actors of a resolved section; 0 stands for one that works inline."""
+    """Sampler actors of a resolved section, at most; 0 stands for one that works inline."""
     samplers = section.sampling.samplers
-    assert isinstance(samplers, int)
-    return samplers
+    assert not isinstance(samplers, str)
+    return samplers.max if isinstance(samplers, Elastic) else samplers
+
+
+def least_samplers(section: RLSection) -> int:
+    """The same, at least: so many begin with the job."""
+    samplers = section.sampling.samplers
+    return samplers.min if isinstance(samplers, Elastic) else number_of_samplers(section)

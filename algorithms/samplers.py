@@ -1,4 +1,8 @@
-"""The samplers of a job and their streams: who stands in for whom is decided here."""
+"""The samplers of a job and their streams: who stands in for whom is decided here.
+
+With `samplers: {min: 2, max: 16}` there are at least two, or none of the job's work is done; others
+join while the cluster has room that nobody waits for, and are let go when somebody does.
+"""
 
 import time
 from collections.abc import Callable
@@ -6,27 +10,27 @@ from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
-from covey.algorithms.parts import make_environments_of, make_policy, number_of_samplers
+from covey.algorithms.parts import (
+    least_samplers,
+)
+from covey.algorithms.sampler_maker import SamplerMaker
 from covey.algorithms.saved import SamplerState, StreamRows
 from covey.algorithms.section import RLSection
 from covey.platform.jobfile.model import JobFile
-from covey.platform.runtime import segment
-from covey.platform.runtime.actors import RELAY
+from covey.platform.runtime.actors import share_of_sampler
 from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
-from covey.platform.runtime.ends import Ends, Far
-from covey.platform.runtime.ray_cluster import node_id
-from covey.platform.runtime.ray_results import share
-from covey.platform.runtime.relay import Relay
-from covey.platform.runtime.sampler import Sampler
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
-from covey.platform.seeds import derive
 
 STARTS = 3
 """So many deaths of one worker in a row before it has done anything are put up with."""
 START_S = 120.0
 """A new sampler is not thought to hang before so long: importing what it needs takes a while."""
+GROW_S, GIVEN_S = 5.0, 60.0
+"""So often a sampler may join where there is room; so long none does after others needed it."""
+COMES_S = 10.0
+"""So long a checkpoint waits for a sampler that has just taken another's place."""
 LOOK_S = 0.25
 """So often the driver looks for workers that died or hang while it waits."""
 
@@ -35,11 +39,11 @@ LOOK_S = 0.25
 class Member:
     """A sampler, its stream, and its endless call. `lives` counts those before it, `fruitless`
     those in a row that wrote nothing; `connected` is answered once it has begun; `state` is where
-    it stands while it is halted.
+    it stands while it is halted. `worker` is None while there is none of this number.
     """
 
     stream: Stream
-    worker: Worker
+    worker: Worker | None
     lives: int
     running: Pending | None = None
     connected: Pending | None = None
@@ -49,36 +53,48 @@ class Member:
 
 
 class Samplers:
-    """All samplers of one job. `note` hears why one is replaced."""
+    """All samplers of one job. `note` hears why one is replaced, `tell` of those that come and
+    go.
+    """
 
     def __init__(
-        self, crew: Crew, job: JobFile, spaces: Spaces, note: Callable[[str], None], lives: int
+        self,
+        crew: Crew,
+        job: JobFile,
+        spaces: Spaces,
+        note: Callable[[str], None],
+        tell: Callable[[str, str], None],
+        lives: int,
     ) -> None:
-        self._crew, self._job, self._spaces, self._note = crew, job, spaces, note
+        self._crew, self._job = crew, job
+        self._note, self._tell = note, tell
         section: RLSection = job.section
         self._section = section
-        self._shared = number_of_samplers(section) > 0
         self._weights: SharedWeights | None = None
-        self._far: Far | None = None
-        count = max(1, number_of_samplers(section))
-        spec = section.algorithm.stream_spec(self.columns, count, spaces)
-        segment.check_fits("the rings of all samplers", count * spec.layout.size_bytes)
-        self.members = [
-            Member(Stream.create(spec, self._shared), self._spawn(index, lives), lives)
-            for index in range(count)
-        ]
+        self._least = max(1, least_samplers(section))
+        self._share = share_of_sampler(job.resources, self._least)
+        self._grow_at_s = 0.0
+        self._maker = SamplerMaker(crew, job, spaces)
+        self.members = [Member(stream, None, lives) for stream in self._maker.streams]
+        for index, member in enumerate(self.members):
+            member.stream.absent = index >= self._least
+            if not member.stream.absent:
+                member.worker = self._maker.spawn(index, lives)
 
     @property
     def columns(self) -> int:
         """Of each sampler's stream: agents of environments."""
-        environments = self._section.sampling.envs_per_sampler
-        assert isinstance(environments, int)
-        return environments * self._spaces.agents
+        return self._maker.columns
 
     @property
     def streams(self) -> list[Stream]:
         """One a sampler; they outlive it."""
-        return [member.stream for member in self.members]
+        return self._maker.streams
+
+    @property
+    def count(self) -> int:
+        """Of those that are at work, or are just beginning."""
+        return sum(member.worker is not None for member in self.members)
 
     @property
     def lives(self) -> int:
@@ -91,43 +107,39 @@ class Samplers:
         workers = (member.worker for member in self.members)
         return [worker.target.sample for worker in workers if isinstance(worker, InlineWorker)]
 
-    def _spawn(self, index: int, lives: int) -> Worker:
-        """Sampler number `index`. After `lives` others it plays other episodes than they did."""
-        environments = self._section.sampling.envs_per_sampler
-        assert isinstance(environments, int)
-        role = "environment" if lives == 0 else f"environment of life {lives}"
-        return self._crew.spawn(
-            f"sampler {index}",
-            Sampler,
-            make_environments_of(self._job, environments, index * environments, role),
-            partial(make_policy, self._spaces, self._section),
-            derive(self._job.seed, "sampler", index, *([lives] if lives else [])),
-        )
-
     def wait_until_made(self) -> None:
         """Return when all have been made; who dies before is replaced."""
         for index, member in enumerate(self.members):
             for _ in range(STARTS):
                 try:
-                    self._crew.fetch([member.worker.submit("ready")])
+                    if member.worker is not None:
+                        self._crew.fetch([member.worker.submit("ready")])
                     break
                 except WorkerLost as error:
                     self._note(str(error))
-                    member.worker = self._spawn(index, member.lives)
+                    member.worker = self._maker.spawn(index, member.lives)
 
     def restore(self, states: tuple[SamplerState, ...]) -> None:
         """Have them go on from where others stood."""
-        parts = zip(self.members, states, strict=True)
-        for pending in [m.worker.submit("restore", *state) for m, state in parts]:
+        workers = [member.worker for member in self.members]
+        parts = [(worker, s) for worker, s in zip(workers, states, strict=True) if worker]
+        for pending in [worker.submit("restore", *state) for worker, state in parts]:
             self._tolerate(pending)
 
     def connect(self, weights: SharedWeights) -> None:
         """Open their ends of the channels."""
         self._weights = weights
-        for index in range(len(self.members)):
-            self._connect(index)
+        for index, member in enumerate(self.members):
+            if member.worker is not None:
+                self._connect(index)
         for member in self.members:
             self._tolerate(member.connected)
+
+    def _connect(self, index: int) -> None:
+        member = self.members[index]
+        assert member.worker is not None and self._weights is not None
+        connect = self._maker.connect
+        member.connected = connect(member.worker, index, member.lives, self._weights)
 
     def _tolerate(self, pending: Pending | None) -> None:
         """Wait for an answer; who dies over it is found to be lost when it is to run."""
@@ -137,85 +149,120 @@ class Samplers:
             if self._job.deterministic:
                 raise
 
-    def _connect(self, index: int) -> None:
-        member, weights = self.members[index], self._weights
-        assert weights is not None
-        if not self._shared:
-            member.connected = member.worker.submit("connect", lambda: (member.stream, weights))
-            return
-        member.stream.term = member.lives
-        handles = member.stream.handle, weights.handle
-        ends = Ends(*handles, index, member.lives, self._way_from_elsewhere(weights))
-        member.connected = member.worker.submit("connect", ends.open)
-
-    def _way_from_elsewhere(self, weights: SharedWeights) -> Far | None:
-        """For samplers on other nodes, once there are any."""
-        if self._far is None and self._crew.spans_nodes():
-            handles = [stream.handle for stream in self.streams]
-            relay = self._crew.spawn(RELAY, Relay, handles, weights.handle, share)
-            self._far = Far(node_id(), relay)
-        return self._far
-
     def go_on(self) -> None:
         """Let them run (again)."""
         for member in self.members:
             member.stream.stop = False
             member.stream.heartbeat_s = time.monotonic()
             member.state = None
-            if self._shared:
+            if self._maker.shared and member.worker is not None:
                 member.running = member.worker.submit("run")
 
     def halt(self) -> None:
-        """Return when all have stopped between two blocks."""
+        """Return when all that have begun have stopped between two blocks."""
         for member in self.members:
             member.stream.stop = True
-        while any(not self._crew.is_ready(one) for one in self.running()):
-            self._crew.wait(self.running(), LOOK_S)
+        while any(not self._crew.is_ready(one) for one in self._running()):
+            self._crew.wait(self._running(), LOOK_S)
             self.heal()
         self.heal()
 
-    def running(self) -> list[Pending]:
+    def _running(self) -> list[Pending]:
         """The endless calls; one is ready when its sampler has stopped, or died."""
-        return [member.running for member in self.members if member.running is not None]
+        return [m.running for m in self.members if m.running is not None and self._counts(m)]
+
+    def _counts(self, member: Member) -> bool:
+        """Whether it is waited for: one that is to replace another may itself wait for a node."""
+        return self._has_begun(member) or self._job.deterministic
 
     def states(self) -> tuple[SamplerState, ...]:
-        """Of all, once they are halted."""
-        return tuple(map(self._state, range(len(self.members))))
+        """Of all that have begun, once they are halted."""
+        states = map(self._state, range(len(self.members)))
+        return tuple(state for state in states if state is not None)
 
-    def _state(self, index: int) -> SamplerState:
+    def _state(self, index: int) -> SamplerState | None:
         member = self.members[index]
-        while member.state is None:  # `_replace` puts an end to it
+        while member.state is None and member.worker is not None:
+            if not self._counts(member) and not self._comes(member):
+                return None
             try:
                 (member.state,) = self._crew.fetch([member.worker.submit("state")])
             except WorkerLost as error:
-                self._replace(index, str(error))
+                self._lose(index, str(error))
         return member.state
+
+    def _comes(self, member: Member) -> bool:
+        if member.connected is not None:
+            self._crew.wait([member.connected], COMES_S)
+        return self._has_begun(member)
+
+    def _has_begun(self, member: Member) -> bool:
+        return member.connected is None or self._crew.is_ready(member.connected)
 
     def rows(self) -> tuple[StreamRows, ...]:
         """Copies of what their streams hold, once they are halted."""
         return tuple(StreamRows.of(stream) for stream in self.streams)
 
     def heal(self) -> None:
-        """Replace samplers that died, and end and replace those that hang."""
+        """Replace samplers that died, and end and replace those that hang; let others join or go
+        where their number is not fixed.
+        """
         for index, member in enumerate(self.members):
             if member.running is None:
                 continue
+            if member.stream.absent and self._has_begun(member):
+                member.stream.absent = False
             if self._crew.is_ready(member.running):
                 try:
                     (member.state,) = self._crew.fetch([member.running])
                     member.running = None
                 except WorkerLost as error:
-                    self._replace(index, str(error))
+                    self._lose(index, str(error))
                 continue
             silent_s = time.monotonic() - member.stream.heartbeat_s
             if silent_s > self._patience_s(member):
+                assert member.worker is not None
                 self._crew.end(member.worker)
-                self._replace(index, f"sampler {index} gave no sign for {silent_s:.0f} s")
+                self._lose(index, f"sampler {index} gave no sign for {silent_s:.0f} s")
+        if len(self.members) > self._least and time.monotonic() >= self._grow_at_s:
+            self._grow_at_s = time.monotonic() + GROW_S
+            self._grow_or_give_room()
 
     def _patience_s(self, member: Member) -> float:
         limit_s: float = self._section.sampling.hang_s
-        begun = member.connected is None or self._crew.is_ready(member.connected)
-        return limit_s if begun else max(limit_s, START_S)
+        return limit_s if self._has_begun(member) else max(limit_s, START_S)
+
+    def _grow_or_give_room(self) -> None:
+        """One sampler more if there is room for it; none but the least if others wait for room."""
+        free = self._crew.free_cpus()
+        extra = range(self._least, len(self.members))
+        if free < 0:
+            for index in extra:
+                if (worker := self.members[index].worker) is not None:
+                    self._crew.end(worker)
+                    self._dismiss(index, f"sampler {index} gives room to others that wait")
+            self._grow_at_s = time.monotonic() + GIVEN_S
+            return
+        absent = [index for index in extra if self.members[index].worker is None]
+        if absent and free >= self._share and not self.members[absent[0]].stream.stop:
+            self._begin_another(absent[0])
+            self._told(f"sampler {absent[0]} joins")
+
+    def _lose(self, index: int, why: str) -> None:
+        """One is no more: another takes its place at once, or when there is room for one."""
+        if index < self._least:
+            self._replace(index, why)
+        else:
+            self._dismiss(index, why.splitlines()[0])
+
+    def _dismiss(self, index: int, why: str) -> None:
+        member = self.members[index]
+        member.stream.absent = True
+        member.worker = member.running = member.connected = member.state = None
+        self._told(why)
+
+    def _told(self, what: str) -> None:
+        self._tell("samplers", f"{what}: {self.count} of {self._least} to {len(self.members)}")
 
     def _replace(self, index: int, why: str) -> None:
         member = self.members[index]
@@ -226,10 +273,14 @@ class Samplers:
             raise WorkerLost(why)
         if member.fruitless >= STARTS:
             raise RuntimeError(f"{why}; {STARTS} in a row wrote nothing before")
-        member.lives += 1
         self._note(why)
+        self._begin_another(index)
+
+    def _begin_another(self, index: int) -> None:
+        member = self.members[index]
+        member.lives += 1
         member.stream.heartbeat_s = time.monotonic()
-        member.worker = self._spawn(index, member.lives)
+        member.worker = self._maker.spawn(index, member.lives)
         self._connect(index)
         member.running = None if member.stream.stop else member.worker.submit("run")
 

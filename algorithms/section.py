@@ -10,12 +10,20 @@ from covey.envs.section import EnvSection
 from covey.platform.jobfile.model import Count, Positive, Section
 
 
+class Elastic(Section):
+    """A number of samplers that follows the room that a cluster has."""
+
+    min: Count
+    max: Count
+
+
 class Sampling(Section):
     """Who collects, and on how many environments each."""
 
-    samplers: Literal["auto"] | Annotated[int, Field(ge=0)] = Field(
+    samplers: Literal["auto"] | Annotated[int, Field(ge=0)] | Elastic = Field(
         default="auto",
-        description="sampler actors; 0: everything in one process, without Ray; auto: one a CPU",
+        description="sampler actors; 0: everything in one process, without Ray; auto: one a CPU; "
+        "{min: 2, max: 16}: as many as the cluster has room for",
     )
     envs_per_sampler: Literal["auto"] | Count = Field(
         default="auto",

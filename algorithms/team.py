@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from covey.algorithms.learner_seat import LearnerSeat
 from covey.algorithms.orders import Report, Slice
-from covey.algorithms.parts import number_of_samplers
+from covey.algorithms.parts import least_samplers, number_of_samplers
 from covey.algorithms.samplers import Samplers, opened
 from covey.algorithms.saved import StreamRows, TrainingState
 from covey.algorithms.section import RLSection
@@ -57,7 +57,7 @@ class Team:
         """Start everybody's process. Returns when all have been made."""
         self._learner.spawn()
         self._samplers = Samplers(
-            self.crew, self.job, self.spaces, self._count_lost, lives=self.lives
+            self.crew, self.job, self.spaces, self._count_lost, self.note, lives=self.lives
         )
         self._learner.first_weights()
         self.samplers.wait_until_made()
@@ -87,8 +87,11 @@ class Team:
     def counts(self) -> dict[str, float]:
         """Workers and environments that were replaced so far."""
         failures = sum(stream.failures for stream in self.samplers.streams)
-        found = {"replaced_workers": self._replaced, "replaced_envs": failures}
-        return {name: count + self.before.get(name, 0.0) for name, count in found.items()}
+        lost = {"replaced_workers": self._replaced, "replaced_envs": failures}
+        found = {name: count + self.before.get(name, 0.0) for name, count in lost.items()}
+        if least_samplers(self._section) < number_of_samplers(self._section):
+            found["samplers"] = self.samplers.count
+        return found
 
     def close(self) -> None:
         """Let go of all channels."""

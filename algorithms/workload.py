@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covey.algorithms.coded import Coded, Inject
-from covey.algorithms.section import RLSection, Sampling
+from covey.algorithms.section import Elastic, RLSection, Sampling
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
@@ -29,6 +29,11 @@ class RLWorkload:
         check_env_id(section.env.id)
         section.algorithm.check(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
+        if job.deterministic and isinstance(sampling.samplers, Elastic):
+            raise KeyProblem(
+                ("rl", "sampling", "samplers"),
+                "a job that repeats needs a fixed number: what it learns depends on it",
+            )
         coded = section.coded
         if coded is None and section.learners is not None:
             coded = Coded(code="uncoded")
@@ -38,10 +43,12 @@ class RLWorkload:
         return job.model_copy(update={"rl": section.model_copy(update=resolved)})
 
     def bundles(self, job: JobFile) -> Sequence[Mapping[str, float]]:
-        samplers = job.section.sampling.samplers
+        from covey.algorithms.parts import least_samplers
+        from covey.platform.runtime.actors import bundles
+
+        samplers = least_samplers(job.section)
         if not samplers:
             return ()
-        from covey.platform.runtime.actors import bundles
 
         return bundles(job.resources, samplers)
 
@@ -143,8 +150,13 @@ def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
     samplers = sampling.samplers
     if samplers == "auto":
         samplers = int(cpus) if cpus >= 2 else 0
+    least = samplers.min if isinstance(samplers, Elastic) else samplers
+    if isinstance(samplers, Elastic) and least > samplers.max:
+        raise KeyProblem(
+            ("rl", "sampling", "samplers", "max"), f"is {samplers.max}, less than min: {least}"
+        )
     asked = sampling.envs_per_sampler
-    environments = max(4, 8 // max(1, samplers)) if asked == "auto" else asked
+    environments = max(4, 8 // max(1, least)) if asked == "auto" else asked
     if environments < sampling.groups:
         raise KeyProblem(
             ("rl", "sampling", "groups"),

@@ -41,7 +41,7 @@ class Actors:
     def _start(
         self,
         name: str,
-        bundle: int,
+        bundle: int | None,
         share: Mapping[str, float],
         factory: Callable[..., object],
         *arguments: Any,
@@ -88,6 +88,16 @@ class Actors:
     def wait(self, pending: Sequence[Pending], timeout_s: float) -> None:
         answers = [one.answer for one in pending if isinstance(one, Remote)]
         futures.wait(answers, timeout_s, futures.FIRST_COMPLETED)
+
+    def free_cpus(self) -> float:
+        import ray
+        from ray.util import placement_group_table
+
+        states = [row["state"] for row in placement_group_table().values()]
+        if "PENDING" in states or "RESCHEDULING" in states:
+            return -1.0
+        free = ray.available_resources()  # type: ignore[no-untyped-call]
+        return float(free.get("CPU", 0.0))
 
     def spans_nodes(self) -> bool:
         import ray
@@ -140,6 +150,8 @@ class RayCrew(Actors):
         if name in BACKGROUND:
             factory, arguments = behind_others, (packed(factory, *arguments),)
         bundle = int(name.removeprefix(SAMPLER)) if collects else self._last
+        if collects and bundle >= self._last:  # one that has joined: wherever there is room
+            return self._start(name, None, share, factory, *arguments)
         return self._start(name, bundle, share, factory, *arguments)
 
     def helpers(self) -> Callable[[], Crew]:
@@ -254,16 +266,16 @@ class RayWorker:
 def start_actor(
     name: str,
     group: Any,
-    bundle: int,
+    bundle: int | None,
     share: Mapping[str, float],
     factory: Callable[..., object],
     *arguments: Any,
     keeps_children: bool = False,
     calls: int = 1,
 ) -> RayWorker:
-    """An actor that holds what `factory` makes, in a bundle of a placement group, with a share of
-    the bundle's CPUs and GPUs; with `keeps_children` those that it starts stay in the group.
-    `calls`: see `Actors`.
+    """An actor that holds what `factory` makes, in a bundle of a placement group (None: outside of
+    it, on any node), with a share of the bundle's CPUs and GPUs; with `keeps_children` those that
+    it starts stay in the group. `calls`: see `Actors`.
     """
     import ray
     from ray.util.scheduling_strategies import PlacementGroupSchedulingStrategy
@@ -275,7 +287,9 @@ def start_actor(
         num_gpus=share.get("GPU", 0),
         max_concurrency=calls,
         max_restarts=-1 if name == RELAY else 0,
-        scheduling_strategy=PlacementGroupSchedulingStrategy(
+        scheduling_strategy="SPREAD"
+        if bundle is None
+        else PlacementGroupSchedulingStrategy(
             group, bundle, placement_group_capture_child_tasks=keeps_children
         ),
     )

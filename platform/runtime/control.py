@@ -16,7 +16,7 @@ LAYOUT = Layout(
 )
 _BLOCKS_WRITTEN, _FAILURES = range(2)
 _HEARTBEAT = 0
-_BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW, _TERM = range(5)
+_BLOCKS_RELEASED, _PERMITTED, _STOP, _OLDEST_ROW, _TERM, _ABSENT = range(6)
 
 
 class ControlWords:
@@ -84,6 +84,15 @@ class ControlWords:
     @term.setter
     def term(self, term: int) -> None:
         self._reader[_TERM] = term
+
+    @property
+    def absent(self) -> bool:
+        """Whether nobody writes it now: its reader need not wait for it."""
+        return bool(self._reader[_ABSENT])
+
+    @absent.setter
+    def absent(self, absent: bool) -> None:
+        self._reader[_ABSENT] = absent
 
     @property
     def failures(self) -> int:

@@ -45,6 +45,9 @@ class Crew(Protocol):
     def end(self, worker: Worker) -> None:
         """End one worker at once, whatever it is doing."""
 
+    def free_cpus(self) -> float:
+        """Of the whole cluster, that nobody uses; negative while somebody waits for room."""
+
     def spans_nodes(self) -> bool:
         """Whether a worker may be, or come, on another node than this process."""
 
@@ -96,6 +99,9 @@ class InlineCrew:
         assert isinstance(worker, InlineWorker)
         self._workers.remove(worker)
         worker.close()
+
+    def free_cpus(self) -> float:
+        return 0.0
 
     def spans_nodes(self) -> bool:
         return False

@@ -97,6 +97,9 @@ class DirectCrew:
         self._inner.end(worker.inner)
         self._lose(worker, f"{worker.name} died: it was ended")
 
+    def free_cpus(self) -> float:
+        return self._inner.free_cpus()
+
     def spans_nodes(self) -> bool:
         return self._inner.spans_nodes()
 

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 from thread_crew import ThreadCrew
 
-from covey.algorithms import learner_seat
+from covey.algorithms import learner_seat, samplers
 from covey.algorithms.orders import Slice
 from covey.algorithms.parts import env_source, probe_spaces
 from covey.algorithms.samplers import STARTS
@@ -70,6 +70,14 @@ def learn(made, env_steps):
     return report
 
 
+def until(made, condition):
+    """Learn until then."""
+    deadline_s = time.monotonic() + 120
+    while not condition():
+        assert time.monotonic() < deadline_s
+        made.learn(Slice(seconds=0.05))
+
+
 @pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
 @pytest.mark.parametrize("role", ["learner", "sampler 0"])
 def test_who_dies_is_replaced_wherever_it_happens(begin, algorithm, env, role):
@@ -108,6 +116,41 @@ def test_a_sampler_that_hangs_is_replaced(begin, tmp_path):
     assert report.metrics["env_steps"] >= 100
     assert any("gave no sign" in message for _, message in made.noted)
     assert made.counts()["replaced_workers"] == 1
+
+
+@pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
+def test_samplers_join_where_there_is_room_and_leave_when_others_need_it(
+    begin, monkeypatch, algorithm, env
+):
+    monkeypatch.setattr(samplers, "GROW_S", 0.0)
+    monkeypatch.setattr(samplers, "GIVEN_S", 0.0)
+    monkeypatch.setattr(learner_seat, "LOOK_S", 0.01)
+    crew = ThreadCrew()
+    made = begin(crew, algorithm, env, samplers={"min": 1, "max": 3})
+    learn(made, 50)
+    assert made.counts()["samplers"] == 1 and len(made.samplers.members) == 3
+    crew.free = 9.0
+    until(made, lambda: all(stream.blocks_written > 2 for stream in made.samplers.streams))
+    assert made.counts()["samplers"] == 3
+    crew.newest("sampler 2").lose()
+    until(made, lambda: crew.workers["sampler 2"][1:] and made.counts()["samplers"] == 3)
+    crew.free = -1.0
+    until(made, lambda: made.counts()["samplers"] == 1)
+    assert all(crew.newest(f"sampler {number}").lost for number in (1, 2))
+    learn(made, 100)
+    assert len(made.pause().samplers) == 1
+    made.go_on()
+    crew.free = 9.0
+    until(made, lambda: made.counts()["samplers"] == 3)
+    learn(made, 100)
+    state = made.pause()
+    assert len(state.samplers) == 3
+    assert made.counts()["replaced_workers"] == 0
+    told = [message for kind, message in made.noted if kind == "samplers"]
+    assert told[0] == "sampler 1 joins: 2 of 1 to 3"
+    assert "sampler 1 gives room to others that wait: 2 of 1 to 3" in told
+    after = begin(ThreadCrew(), algorithm, env, state, lives=1, samplers={"min": 1, "max": 3})
+    assert learn(after, 50).metrics["env_steps"] >= state.progress["env_steps"] + 50
 
 
 @pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])

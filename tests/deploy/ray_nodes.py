@@ -11,6 +11,7 @@ from typing import Any
 
 import requests
 
+from covey.platform import errors
 from covey.platform.environment import prepare_libraries
 from covey.platform.ray_start import free_ports
 
@@ -26,16 +27,22 @@ SOON_LOST = {
 class Node:
     """One `ray start`, with all that it starts."""
 
-    def __init__(self, folder: Path, name: str, cpus: float, *arguments: str) -> None:
+    def __init__(
+        self, folder: Path, name: str, cpus: float, *arguments: str, without_covey: bool = False
+    ) -> None:
         prepare_libraries(own_ray=True)
+        environment = os.environ | SOON_LOST
         self.name, self.cpus = name, cpus
         command = [sys.executable, "-P", "-m", "covey.platform.jobs.head_process", "start"]
+        if without_covey:
+            command[3:4] = ["ray.scripts.scripts"]
+            environment["PYTHONPATH"] = str(hiding(folder))
         command += [*arguments, f"--num-cpus={cpus:g}", "--block", "--disable-usage-stats"]
         command += ["--object-store-memory=200000000", "--log-color=false"]
         command += ["--resources", f'{{"{name}": 1}}']
         with (folder / f"{name}.log").open("wb") as log:
             self.process = subprocess.Popen(
-                command, stdout=log, stderr=log, start_new_session=True, env=os.environ | SOON_LOST
+                command, stdout=log, stderr=log, start_new_session=True, env=environment
             )
 
     def kill(self) -> None:
@@ -55,6 +62,15 @@ class Node:
         except ProcessLookupError:
             pass
         self.process.wait()
+
+
+def hiding(folder: Path) -> Path:
+    """A folder for PYTHONPATH: Python finds the Covey that is installed no more."""
+    installed = Path(errors.__file__).parents[2]
+    site = folder / "without-covey"
+    site.mkdir(exist_ok=True)
+    (site / "sitecustomize.py").write_text(f"import sys\nsys.path.remove({str(installed)!r})\n")
+    return site
 
 
 class RayNodes:
@@ -87,9 +103,10 @@ class RayNodes:
         self._wait_for(node)
         return node
 
-    def add(self, name: str, cpus: float) -> Node:
+    def add(self, name: str, cpus: float, without_covey: bool = False) -> Node:
         """One more worker node; returns once it is there."""
-        node = Node(self.folder, name, cpus, f"--address={self.gcs}")
+        address = f"--address={self.gcs}"
+        node = Node(self.folder, name, cpus, address, without_covey=without_covey)
         self.nodes.append(node)
         self._wait_for(node)
         return node

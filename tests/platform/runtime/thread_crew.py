@@ -67,6 +67,7 @@ class ThreadCrew:
 
     def __init__(self, **loses):
         self.loses, self.workers, self.children = loses, {}, []
+        self.free = 0.0
 
     def spawn(self, name, factory, *arguments):
         worker = Worker(name, factory, arguments)
@@ -74,6 +75,9 @@ class ThreadCrew:
         worker.loses = self.loses[kind].pop(0) if self.loses.get(kind) else None
         self.workers.setdefault(name, []).append(worker)
         return worker
+
+    def free_cpus(self):
+        return self.free
 
     def spans_nodes(self):
         return False
