@@ -74,7 +74,7 @@ def client(home: Path, nodes: RayNodes) -> Iterator[Client]:
 
 
 def job(tmp_path: Path, **more: Any) -> dict[str, Any]:
-    """Needs both nodes: a sampler of 0.5 CPUs, and the learner's 1.5."""
+    """Needs both nodes: two samplers of 0.75 CPUs, and the learner's 1.5."""
     code = tmp_path / "code"
     code.mkdir()
     (code / "our_bandits.py").write_text(ENVIRONMENT)
@@ -127,19 +127,15 @@ def test_a_job_over_both_stops_with_a_checkpoint_and_goes_on(client: Client, tmp
     assert f'"step": {checkpoint.step}' in events and "restored" in events
 
 
-def test_killed_samplers_on_both_nodes_are_replaced(
+def test_killed_samplers_far_from_the_learner_are_replaced(
     client: Client, nodes: RayNodes, tmp_path: Path
 ):
     job_id = client.submit(job(tmp_path))
     until(client, job_id, 10_000)
-    groups = [node.process.pid for node in nodes.nodes]
-    victims = {
-        os.getpgid(process.pid): process
-        for process in psutil.process_iter()
-        if named(process).startswith("ray::sampler") and os.getpgid(process.pid) in groups
-    }
-    assert len(victims) == 2  # one on each node
-    for process in victims.values():
+    samplers, (learner,) = workers(nodes, "sampler"), workers(nodes, "learner")
+    assert len(samplers) == 2
+    assert all(os.getpgid(one.pid) != os.getpgid(learner.pid) for one in samplers)
+    for process in samplers:
         process.kill()
     before = told(job_id, client)[-1]["step"]
     until(client, job_id, int(before) + 20_000)
@@ -156,6 +152,13 @@ def test_code_that_is_gone_is_told_in_one_line(client: Client, tmp_path: Path):
     (tmp_path / "gone").rmdir()
     failed = client.wait(job_id, LIMIT_S)
     assert failed.state is State.FAILED and "gone is no folder (any more)" in failed.reason
+
+
+def workers(nodes: RayNodes, role: str) -> list[psutil.Process]:
+    """The processes of that role on any node."""
+    groups = [node.process.pid for node in nodes.nodes]
+    found = [one for one in psutil.process_iter() if named(one).startswith(f"ray::{role}")]
+    return [one for one in found if os.getpgid(one.pid) in groups]
 
 
 def named(process: psutil.Process) -> str:

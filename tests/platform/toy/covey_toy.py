@@ -26,6 +26,8 @@ class ToySection(Section):
     trouble: Literal["none", "crash", "mistake", "exit", "end", "stop"] = "none"
     #: a file without which the first attempt goes no further than five steps
     wait_for: str | None = None
+    #: CPUs of the parts that it takes on a cluster, all of them or none
+    parts: tuple[float, ...] = ()
 
 
 class Toy:
@@ -39,6 +41,9 @@ class Toy:
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         return job
+
+    def bundles(self, job: JobFile) -> list[dict[str, float]]:
+        return [{"CPU": part} for part in job.section.parts]
 
     def run(self, run: Run) -> Mapping[str, float]:
         checkpoint = run.restore()
