@@ -74,7 +74,7 @@ class Batched:
         due = self._round % every == 0 or self._round == self._run.job.stop.rounds
         method.begin()
         losses = self._learners.train(method.params, self._round, method.pull())
-        self._schedule.weigh(self._learners.sizes)
+        self._schedule.weigh(dict(enumerate(self._learners.sizes)))
         figures = {"train_loss": float(losses.mean())} if len(losses) else {}
         figures |= self._measured("_local") if due else {}
         figures |= self._exchanged(self._schedule.links(self._round))

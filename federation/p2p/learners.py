@@ -12,6 +12,8 @@ from covey.federation.p2p.links import Rows
 from covey.platform.runs.run import Checkpoint, Part
 
 Floats = NDArray[np.float64]
+OWN = "own.safetensors"
+"""The part of a checkpoint with the arrays [n, ...] that are not exchanged, if there are any."""
 
 
 class Learners(Protocol):
@@ -20,7 +22,7 @@ class Learners(Protocol):
     shapes: dict[str, tuple[int, ...]]
     """Of the model's arrays, in the order that they have in a vector."""
     sizes: list[int]
-    """How many samples each peer has, as far as is known."""
+    """[n]: how many samples they have, 1 as long as nobody has told."""
 
     def first(self) -> Rows:
         """The vectors to begin with."""
