@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from covey.federation.live_view import LiveView
-from covey.federation.p2p.learners import Learners, vectors_of
+from covey.federation.p2p.learners import Learners, rate_of, vectors_of
 from covey.federation.p2p.links import Links, Rows
 from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.messages import message_bytes
@@ -108,7 +108,7 @@ class Batched:
             gamma = " or gamma" if self._section.gamma is not None else ""
             raise UserError(
                 f"round {self._round}: the weights of peer {astray[0]}{also} are no longer finite "
-                f"numbers; lower local.learning_rate{gamma}"
+                f"numbers; lower {rate_of(self._section)}{gamma}"
             )
 
     def _measured(self, at: str) -> dict[str, float]:

@@ -9,11 +9,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from covey.federation.p2p.links import Rows
+from covey.federation.p2p.section import PeerSection
 from covey.platform.runs.run import Checkpoint, Part
 
 Floats = NDArray[np.float64]
 OWN = "own.safetensors"
 """The part of a checkpoint with the arrays [n, ...] that are not exchanged, if there are any."""
+
+
+def rate_of(section: PeerSection) -> str:
+    """What to lower where training goes astray."""
+    return "the app's learning rate" if section.local is None else "local.learning_rate"
 
 
 class Learners(Protocol):

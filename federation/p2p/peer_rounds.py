@@ -8,7 +8,7 @@ import numpy as np
 
 from covey.federation.p2p.batched import MODEL, PROGRESS, STATE
 from covey.federation.p2p.engine_section import tell_samples
-from covey.federation.p2p.learners import Learners, vectors_of
+from covey.federation.p2p.learners import Learners, rate_of, vectors_of
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import disagreement
 from covey.federation.p2p.messages import SAMPLES, Message, stacked
@@ -142,7 +142,7 @@ class PeerRounds:
         if not np.isfinite(self.params).all():
             raise UserError(
                 f"round {self.round}: the weights are no longer finite numbers; lower "
-                "local.learning_rate"
+                f"{rate_of(self._section)}"
             )
 
     def _measured(self, at: str) -> dict[str, float]:

@@ -126,6 +126,10 @@ def test_a_job_whose_app_fails_at_one_peer_goes_on_and_at_all_ends(start_job, tm
             "\nserver = ServerApp()\n@server.main()\ndef main(grid, context):\n    pass\n",
             "never called",
         ),
+        (
+            FAILS_AT_ONE.replace("SIZE, number", "3, np.nan"),
+            "no longer finite numbers; lower the app's learning rate",
+        ),
         ("\nserver = None\n", "is no ServerApp of Flower"),
         ("\n1 / 0\n", "division by zero"),
     ],
