@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from covey.federation.live_view import LiveView
-from covey.federation.p2p.learners import Learners, rate_of, vectors_of
+from covey.federation.p2p.learners import MODEL, Learners, rate_of, vectors_in
 from covey.federation.p2p.links import Links, Rows
 from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.messages import message_bytes
@@ -19,7 +19,7 @@ from covey.federation.p2p.task import views
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Part, Run
 
-MODEL, STATE, PROGRESS = "model.safetensors", "method.safetensors", "progress.json"
+STATE, PROGRESS = "method.safetensors", "progress.json"
 
 
 class Batched:
@@ -38,7 +38,7 @@ class Batched:
         if checkpoint is None:
             params = self._first()
         else:
-            params = vectors_of(checkpoint.arrays(MODEL), learners.shapes)
+            params = vectors_in(checkpoint, learners.shapes)
             self._round = checkpoint.step
             self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
             learners.restore(checkpoint)

@@ -6,9 +6,9 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from covey.federation.p2p.batched import MODEL, PROGRESS, STATE
+from covey.federation.p2p.batched import PROGRESS, STATE
 from covey.federation.p2p.engine_section import tell_samples
-from covey.federation.p2p.learners import Learners, rate_of, vectors_of
+from covey.federation.p2p.learners import MODEL, Learners, rate_of, vectors_in
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import disagreement
 from covey.federation.p2p.messages import SAMPLES, Message, stacked
@@ -48,7 +48,7 @@ class PeerRounds:
         if checkpoint is None:
             self.begin_with(learners.first())
             return
-        self.begin_with(vectors_of(checkpoint.arrays(MODEL), learners.shapes))
+        self.begin_with(vectors_in(checkpoint, learners.shapes))
         if STATE in checkpoint:
             self._method.restore(checkpoint.arrays(STATE))
         learners.restore(checkpoint)
@@ -120,16 +120,14 @@ class PeerRounds:
         graph = self._schedule.graph(self.round)
         links = self._schedule.links(self.round, self._number)
         heard, apart = len(senders(graph, self._number)), 0.0
-        told = tell_samples(self._section)
+        tell = tell_samples(self._section)
         for step in range(self._method.exchanges):
-            own = self._method.send(links, self.round)
-            if told:
-                own = {**own, SAMPLES: np.array([self._learners.sizes], np.int64)}
-            kind = WEIGHED if told else VECTOR
+            own, kind = self._method.send(links, self.round), VECTOR
+            if tell:
+                own, kind = {**own, SAMPLES: np.array([self._learners.sizes], np.int64)}, WEIGHED
             messages = {self._number: own, **mail.swap(self.round, step, own, graph, kind)}
-            if told:
-                sizes = {peer: int(one[SAMPLES][0, 0]) for peer, one in messages.items()}
-                self._schedule.weigh(sizes)
+            if tell:
+                self._schedule.weigh({peer: one[SAMPLES].item() for peer, one in messages.items()})
                 links = self._schedule.links(self.round, self._number)
             heard = min(heard, len(messages) - 1)
             there = links.only(messages.keys())

@@ -12,9 +12,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from covey.federation.p2p.batched import MODEL, PROGRESS
+from covey.federation.p2p.batched import PROGRESS
 from covey.federation.p2p.job_peer import JobPeer
-from covey.federation.p2p.learners import OWN, vectors_of
+from covey.federation.p2p.learners import MODEL, OWN, vectors_of
 from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.messages import SAMPLES
 from covey.federation.p2p.peer_folder import make_folder

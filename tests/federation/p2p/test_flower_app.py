@@ -58,6 +58,18 @@ def test_an_app_folder_resumes_with_the_same_bytes(train, create, finish, name):
         assert again.part(part) == whole.part(part)
 
 
+def test_an_app_whose_model_has_changed_does_not_resume(create, finish, tmp_path):
+    folder = Path(small_app(tmp_path, FAILS_AT_ONE.replace("SIZE", "3")))
+    path = create(rounds=1, **{**app("pure"), "app": str(folder)})
+    finish(path)
+    text = (path / "job.yaml").read_text()
+    (path / "job.yaml").write_text(text.replace("rounds: 1", "rounds: 2"))
+    code = folder / "small_app" / "apps.py"
+    code.write_text(code.read_text().replace("zeros(3", "zeros(40"))
+    outcome = run_attempt(path)
+    assert outcome.error is not None and "is of another model than the app's" in outcome.error
+
+
 def test_a_run_config_reaches_the_app(train):
     one, other = (train(rounds=1, **app("pure", run_config=config)) for config in
                   ({}, {"local-epochs": 1}))  # fmt: skip

@@ -11,8 +11,7 @@ from local_peers import LocalPeers
 from peer_jobs import peer_job
 from small_apps import DESCENDS, FAILS_AT_ONE, small_app
 
-from covey.federation.p2p.batched import MODEL
-from covey.federation.p2p.learners import OWN
+from covey.federation.p2p.learners import MODEL, OWN
 from covey.federation.p2p.peer_run import digest, facts_of, open_peer, run_peer
 from covey.platform.driver import run_attempt
 from covey.platform.errors import JobFileError
