@@ -69,8 +69,8 @@ class FlowerPeers:
                 failed, why = failed + 1, " ".join(str(error).split())
                 self._run.event("peer-failed", f"peer {peer}: {why}", peer=peer, round=round_)
                 if failed == len(params):
-                    at = "at every peer" if failed > 1 else "here"
-                    text = f"round {round_}: the ClientApp failed {at}: {why}"
+                    at = " at every peer" if failed > 1 else ""
+                    text = f"round {round_}: the ClientApp failed{at}: {why}"
                     raise UserError(text) from None
                 continue
             params[row] = vectors_of(
