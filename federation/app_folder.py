@@ -6,6 +6,7 @@ import tomllib
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from hashlib import sha256
 from pathlib import Path
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
@@ -75,6 +76,18 @@ def read_app_folder(path: Path) -> AppFolder:
     config = _flat(_table(app, "config"), "", file)
     cohort = _cohort(_table(project, "tool", "covey"), file)
     return AppFolder(path, components["serverapp"], components["clientapp"], config, cohort)
+
+
+def code_digest(app: AppFolder) -> str:
+    """Of its pyproject.toml and the Python files of its packages, wherever the folder lies."""
+    digest = sha256((app.path / "pyproject.toml").read_bytes())
+    for package in sorted(
+        {name.split(".")[0].split(":")[0] for name in (app.server_app, app.client_app)}
+    ):
+        for file in sorted([*app.path.glob(f"{package}.py"), *app.path.glob(f"{package}/**/*.py")]):
+            name = file.relative_to(app.path).as_posix()
+            digest.update(f"{name} {file.stat().st_size}\n".encode() + file.read_bytes())
+    return digest.hexdigest()[:16]
 
 
 @contextmanager

@@ -2,6 +2,7 @@
 `Strategy.start`, its peers begin.
 """
 
+from collections.abc import Mapping, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -13,38 +14,36 @@ from covey.federation.flower_internals import RUN_ID, SUPERLINK_NODE_ID
 from covey.federation.generators import seed_all
 from covey.federation.grids import InlineGrid
 from covey.federation.job import flower_logs_to, working_folder
-from covey.federation.p2p.batched import Batched
 from covey.federation.p2p.flower_app import FlowerPeers
-from covey.federation.p2p.rounds import Schedule
+from covey.federation.p2p.local_trainers import Work
 from covey.federation.p2p.section import PeerSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.federation.start import Start, resumable_start
 from covey.platform.errors import UserError
-from covey.platform.runs.run import Checkpoint, Run
+from covey.platform.runs.run import Run
 
 
 class AppRounds:
-    """One run of an app folder. `metrics` are the newest round's once it has begun."""
+    """One run of an app folder, for these of the job's peers."""
 
-    def __init__(self, run: Run, schedule: Schedule, checkpoint: Checkpoint | None) -> None:
+    def __init__(self, run: Run, peers: Sequence[int], work: Work) -> None:
         self.called = False
-        self.metrics: dict[str, float] = {}
-        self._run, self._schedule, self._checkpoint = run, schedule, checkpoint
+        self._run, self._peers, self._work = run, peers, work
+        self._metrics: Mapping[str, float] = {}
         self._grid: SimulatedGrid
 
     def start(self, asked: Start) -> Result:
         """All rounds. What the ServerApp gets has no arrays: there is no global model."""
         self.called = True
-        learners = FlowerPeers(self._run, self._grid, asked)
-        engine = Batched(self._run, learners, self._schedule, self._checkpoint)
-        engine.run()
-        self.metrics = engine.metrics
+        self._metrics = self._work(FlowerPeers(self._run, self._grid, asked, self._peers))
         result = Result()
         result.arrays = asked.initial_arrays
         return result
 
-    def run(self) -> None:
-        """Run the ServerApp, which calls `start`. UserError if it does not."""
+    def run(self) -> Mapping[str, float]:
+        """Run the ServerApp, which calls `start`. Returns what the work does. UserError if it does
+        not call it.
+        """
         section: PeerSection = self._run.job.section
         folder = read_app_folder(Path(section.app))
         config = folder.configured(section.run_config)
@@ -67,3 +66,4 @@ class AppRounds:
                 f"the ServerApp in {section.app} never called Strategy.start: nothing says with "
                 "which weights its peers begin"
             )
+        return self._metrics

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 import numpy as np
 
 from covey.federation.live_view import LiveView
-from covey.federation.p2p.learners import Learners, vectors_of
+from covey.federation.p2p.learners import MODEL, Learners, rate_of, vectors_in
 from covey.federation.p2p.links import Links, Rows
 from covey.federation.p2p.measuring import disagreement, spread
 from covey.federation.p2p.messages import message_bytes
@@ -19,7 +19,7 @@ from covey.federation.p2p.task import views
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Part, Run
 
-MODEL, STATE, PROGRESS = "model.safetensors", "method.safetensors", "progress.json"
+STATE, PROGRESS = "method.safetensors", "progress.json"
 
 
 class Batched:
@@ -38,7 +38,7 @@ class Batched:
         if checkpoint is None:
             params = self._first()
         else:
-            params = vectors_of(checkpoint.arrays(MODEL), learners.shapes)
+            params = vectors_in(checkpoint, learners.shapes)
             self._round = checkpoint.step
             self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
             learners.restore(checkpoint)
@@ -74,7 +74,7 @@ class Batched:
         due = self._round % every == 0 or self._round == self._run.job.stop.rounds
         method.begin()
         losses = self._learners.train(method.params, self._round, method.pull())
-        self._schedule.weigh(self._learners.sizes)
+        self._schedule.weigh(dict(enumerate(self._learners.sizes)))
         figures = {"train_loss": float(losses.mean())} if len(losses) else {}
         figures |= self._measured("_local") if due else {}
         figures |= self._exchanged(self._schedule.links(self._round))
@@ -108,7 +108,7 @@ class Batched:
             gamma = " or gamma" if self._section.gamma is not None else ""
             raise UserError(
                 f"round {self._round}: the weights of peer {astray[0]}{also} are no longer finite "
-                f"numbers; lower local.learning_rate{gamma}"
+                f"numbers; lower {rate_of(self._section)}{gamma}"
             )
 
     def _measured(self, at: str) -> dict[str, float]:

@@ -16,7 +16,8 @@ class BuiltInPeers(Trainer):
 
     def __init__(self, task: Task, peers: Sequence[int]) -> None:
         super().__init__(task, peers)
-        self.shapes, self.sizes = task.shapes, task.sizes
+        self.shapes = task.shapes
+        self.sizes = [task.sizes[peer] for peer in peers]
         self._tests = task.test_data()
 
     def first(self) -> Rows:

@@ -1,6 +1,11 @@
 """What must hold between `engine: grpc` and the other keys of a `peer-to-peer:` section."""
 
+from typing import TYPE_CHECKING
+
 from covey.federation.section import BUILT_IN_APPS
+
+if TYPE_CHECKING:
+    from covey.federation.p2p.section import PeerSection
 
 LOSES_NONE = {
     "choco": "neighbours would know another estimate of a peer than it has itself",
@@ -9,10 +14,21 @@ LOSES_NONE = {
 """Methods that cannot bear a lost message, and why."""
 
 
-def why_not_real(method: str, app: str) -> str | None:
+def why_not_real(section: "PeerSection") -> str | None:
     """Why peers cannot be processes that speak over a network; None where they can."""
-    if app not in BUILT_IN_APPS:
-        return f"real peers train {', '.join(BUILT_IN_APPS)} so far, not an app folder"
-    if why := LOSES_NONE.get(method):
-        return f"method {method} cannot bear a lost message: {why}"
+    if why := LOSES_NONE.get(section.method):
+        return f"method {section.method} cannot bear a lost message: {why}"
+    robust = section.robust
+    if robust is not None and robust.kind == "self-centred-clipping" and tell_samples(section):
+        return (
+            "self-centred-clipping bears those who send what they like, and with weights: "
+            "data-size they would tell their own weight; write weights: uniform"
+        )
     return None
+
+
+def tell_samples(section: "PeerSection") -> bool:
+    """Whether real peers tell each other how many samples they have: who trains by an app folder
+    cannot know it of others. Of a section with its `weights`.
+    """
+    return section.weights == "data-size" and section.app not in BUILT_IN_APPS

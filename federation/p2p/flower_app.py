@@ -2,6 +2,7 @@
 weights to begin with, the configs and the evaluation.
 """
 
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -11,8 +12,9 @@ from numpy.typing import NDArray
 from covey.federation.figures import ACCURACY_NAMES
 from covey.federation.generators import preserved
 from covey.federation.numpy_array import NumpyArray, numbers_of
-from covey.federation.p2p.learners import Floats, vectors_of
+from covey.federation.p2p.learners import OWN, Floats, vectors_of
 from covey.federation.p2p.links import Rows
+from covey.federation.p2p.messages import MOST_SAMPLES
 from covey.federation.p2p.task import views
 from covey.federation.records import array_record
 from covey.federation.simulated_grid import SimulatedGrid
@@ -21,18 +23,18 @@ from covey.federation.start import Start
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Part, Run
 
-CLIENTS, OWN = "clients.bin", "own.safetensors"
+CLIENTS = "clients.bin"
 LOSS_NAMES = ("train_loss", "loss")
-SAMPLES = "num-examples"
+TOLD_SAMPLES = "num-examples"
 
 
 class FlowerPeers:
-    """See `Learners`. Floating-point arrays are what peers exchange; others (counts of batches,
-    say) stay with each.
+    """See `Learners`; messages go to the nodes of these peers alone. Floating-point arrays are what
+    peers exchange; others (counts of batches, say) stay with each.
     """
 
-    def __init__(self, run: Run, grid: SimulatedGrid, asked: Start) -> None:
-        self._run, self._grid, self._asked = run, grid, asked
+    def __init__(self, run: Run, grid: SimulatedGrid, asked: Start, peers: Sequence[int]) -> None:
+        self._run, self._grid, self._asked, self._peers = run, grid, asked, peers
         # What Flower's strategies call the two records of a message.
         self._arrays = str(getattr(asked.strategy, "arrayrecord_key", "arrays"))
         self._config = str(getattr(asked.strategy, "configrecord_key", "config"))
@@ -42,37 +44,42 @@ class FlowerPeers:
             raise UserError("the ServerApp's initial arrays have no floating-point numbers")
         self.shapes: dict[str, tuple[int, ...]] = {n: array.shape for n, array in floats.items()}
         self._looks = {name: (array.dtype, array.shape) for name, array in first.items()}
-        peers = grid.num_clients
-        self.sizes = [1] * peers
+        self.sizes = [1] * len(peers)
         self._own = {
-            name: np.stack([array] * peers) for name, array in first.items() if name not in floats
+            name: np.stack([array] * len(peers))
+            for name, array in first.items()
+            if name not in floats
         }
         self._first = vectors_of({name: array[None] for name, array in floats.items()}, self.shapes)
 
     def first(self) -> Rows:
         """The ServerApp's model, for everybody."""
-        return np.repeat(self._first.astype(np.float32), self._grid.num_clients, axis=0)
+        return np.repeat(self._first.astype(np.float32), len(self._peers), axis=0)
 
     def train(self, params: Rows, round_: int, pull: Rows | None) -> Floats:
-        """Every peer's ClientApp trains its own model. Who fails keeps what it had."""
+        """Every peer's ClientApp trains its own model. Who fails keeps what it had. UserError if
+        all do.
+        """
         sizes, losses, failed = list(self.sizes), [], 0
         replies = self._asked_all("train", params, round_, self._asked.train_config)
-        for peer, reply in enumerate(replies):
+        for row, (peer, reply) in enumerate(zip(self._peers, replies, strict=True)):
             try:
                 arrays, metrics = self._trained(reply)
             except ValueError as error:
-                failed += 1
-                self._run.event("peer-failed", f"peer {peer}: {error}", peer=peer, round=round_)
+                failed, why = failed + 1, " ".join(str(error).split())
+                self._run.event("peer-failed", f"peer {peer}: {why}", peer=peer, round=round_)
+                if failed == len(params):
+                    at = " at every peer" if failed > 1 else ""
+                    text = f"round {round_}: the ClientApp failed{at}: {why}"
+                    raise UserError(text) from None
                 continue
-            params[peer] = vectors_of(
+            params[row] = vectors_of(
                 {name: arrays[name][None] for name in self.shapes}, self.shapes
             )[0]
             for name, own in self._own.items():
-                own[peer] = arrays[name]
-            sizes[peer] = int(metrics.get(SAMPLES, sizes[peer]))
+                own[row] = arrays[name]
+            sizes[row] = int(metrics.get(TOLD_SAMPLES, sizes[row]))
             losses += [metrics[name] for name in LOSS_NAMES if name in metrics][:1]
-        if failed == len(params):
-            raise UserError(f"round {round_}: the ClientApp failed at every peer; see events.jsonl")
         self.sizes = sizes
         return np.array(losses, float)
 
@@ -80,7 +87,7 @@ class FlowerPeers:
         """By the ServerApp's evaluation if it has one, else by each peer's ClientApp."""
         if (evaluate := self._asked.evaluate_fn) is not None:
             with preserved():
-                told = [evaluate(round_, self._record(params, peer)) for peer in range(len(params))]
+                told = [evaluate(round_, self._record(params, row)) for row in range(len(params))]
         else:
             replies = self._asked_all("evaluate", params, round_, self._asked.evaluate_config)
             told = [None if reply.has_error() else _metrics(reply) for reply in replies]
@@ -105,22 +112,23 @@ class FlowerPeers:
         self, kind: str, params: Rows, round_: int, config: ConfigRecord | None
     ) -> list[Message]:
         told = ConfigRecord({**(config or {}), "server-round": round_})
+        nodes = self._grid.get_node_ids()
         messages = [
             Message(
-                RecordDict({self._arrays: self._record(params, peer), self._config: told}),
-                node,
+                RecordDict({self._arrays: self._record(params, row), self._config: told}),
+                nodes[peer],
                 kind,
             )
-            for peer, node in enumerate(self._grid.get_node_ids())
+            for row, peer in enumerate(self._peers)
         ]
         return list(self._grid.send_and_receive(messages))
 
-    def _record(self, params: Rows, peer: int) -> ArrayRecord:
+    def _record(self, params: Rows, row: int) -> ArrayRecord:
         """A peer's model as its ClientApp gets it; a copy."""
-        mine = views(params[peer : peer + 1].copy(), self.shapes)
+        mine = views(params[row : row + 1].copy(), self.shapes)
         arrays = {}
         for name, (kind, _) in self._looks.items():
-            own = mine[name][0].numpy() if name in mine else self._own[name][peer]
+            own = mine[name][0].numpy() if name in mine else self._own[name][row]
             arrays[name] = NumpyArray(np.array(own, kind))
         return array_record(arrays)
 
@@ -137,8 +145,8 @@ class FlowerPeers:
                 raise ValueError(f"its reply has {name} of shape {array.shape}")
         told = _metrics(reply) or MetricRecord()
         numbers = {name: float(v) for name, v in told.items() if isinstance(v, int | float)}
-        if not 0 <= numbers.get(SAMPLES, 0) < 2**53:
-            raise ValueError(f"its reply tells of {numbers[SAMPLES]} samples")
+        if not 0 <= numbers.get(TOLD_SAMPLES, 0) <= MOST_SAMPLES:
+            raise ValueError(f"its reply tells of {numbers[TOLD_SAMPLES]} samples")
         return arrays, numbers
 
 

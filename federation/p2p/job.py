@@ -6,18 +6,15 @@ from contextlib import contextmanager
 import networkx as nx  # type: ignore[import-untyped]
 import torch
 
-from covey.federation.data import missing_data
 from covey.federation.p2p.batched import Batched
-from covey.federation.p2p.built_in import BuiltInPeers
+from covey.federation.p2p.learners import Learners
+from covey.federation.p2p.local_trainers import schedule_of, task_of, with_learners
 from covey.federation.p2p.mixing import second_eigenvalue
 from covey.federation.p2p.rounds import Schedule
 from covey.federation.p2p.section import PeerSection
-from covey.federation.p2p.task import Task
 from covey.federation.partition_report import report_partition
 from covey.federation.partition_table import table_of
-from covey.federation.section import BUILT_IN_APPS
-from covey.platform.errors import UserError
-from covey.platform.runs.run import Checkpoint, Run
+from covey.platform.runs.run import Run
 from covey.platform.runtime.memory import keep_freed_memory
 
 MOST_FOR_GAP = 1000
@@ -31,43 +28,25 @@ def run_job(run: Run) -> Mapping[str, float]:
     section: PeerSection = run.job.section
     checkpoint = run.restore()
     with threads(max(1, int(run.job.resources.cpus))):
-        if section.app in BUILT_IN_APPS:
-            return _run_built_in(run, section, checkpoint)
-        return _run_folder(run, section, checkpoint)
+        task = task_of(run.job)
+        if task is not None:
+            report_partition(run, table_of(task.settings, section.peers))
+        schedule = schedule_of(run.job, task)
+        if checkpoint is None:
+            _report_graph(run, schedule)
+        if section.engine == "grpc":
+            from covey.federation.p2p.real_peers import RealPeers
 
+            peers = RealPeers(run, schedule, checkpoint)
+            peers.run()
+            return peers.metrics
 
-def _run_built_in(
-    run: Run, section: PeerSection, checkpoint: Checkpoint | None
-) -> Mapping[str, float]:
-    task = Task.of(run.job)
-    if reason := missing_data(task.settings.data):
-        raise UserError(reason)
-    report_partition(run, table_of(task.settings, section.peers))
-    schedule = Schedule(section, task.seed, task.sizes)
-    if checkpoint is None:
-        _report_graph(run, schedule)
-    if section.engine == "grpc":
-        from covey.federation.p2p.real_peers import RealPeers
+        def rounds(learners: Learners) -> Mapping[str, float]:
+            engine = Batched(run, learners, schedule, checkpoint)
+            engine.run()
+            return engine.metrics
 
-        peers = RealPeers(run, task, schedule, checkpoint)
-        peers.run()
-        return peers.metrics
-    engine = Batched(run, BuiltInPeers(task, range(section.peers)), schedule, checkpoint)
-    engine.run()
-    return engine.metrics
-
-
-def _run_folder(
-    run: Run, section: PeerSection, checkpoint: Checkpoint | None
-) -> Mapping[str, float]:
-    from covey.federation.p2p.app_rounds import AppRounds
-
-    schedule = Schedule(section, run.job.seed, [1] * section.peers)
-    if checkpoint is None:
-        _report_graph(run, schedule)
-    rounds = AppRounds(run, schedule, checkpoint)
-    rounds.run()
-    return rounds.metrics
+        return with_learners(run, task, range(section.peers), rounds)
 
 
 def _report_graph(run: Run, schedule: Schedule) -> None:

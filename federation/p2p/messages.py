@@ -6,11 +6,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 Message = dict[str, NDArray[Any]]
+SAMPLES = "samples"
+"""[n, 1] int64: how many the senders have, where nobody else can know. Beside their vectors."""
+MOST_SAMPLES = 2**53 - 1
+"""The greatest whole number up to which a float has them all."""
 
 
 def check_message(message: Message, own: Message) -> None:
     """ValueError unless what a neighbour has sent looks like what this peer sends, in names, shapes
-    and types, and all its numbers are finite.
+    and types, all its numbers are finite, and it tells of no impossible samples.
     """
     if message.keys() != own.keys():
         raise ValueError(f"arrays called {sorted(message)[:4]} where {sorted(own)} are to be")
@@ -23,6 +27,8 @@ def check_message(message: Message, own: Message) -> None:
             )
         if array.dtype.kind == "f" and not np.isfinite(array).all():
             raise ValueError(f"{name} with numbers that are not finite")
+        if name == SAMPLES and not (0 <= array.min() and array.max() <= MOST_SAMPLES):
+            raise ValueError(f"{array.min()} to {array.max()} samples")
 
 
 def message_bytes(message: Message) -> int:

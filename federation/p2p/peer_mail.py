@@ -3,10 +3,15 @@
 from collections.abc import Collection
 
 import networkx as nx  # type: ignore[import-untyped]
+import numpy as np
 
+from covey.federation.p2p.links import Rows
 from covey.federation.p2p.messages import Message, in_one, out_of_one
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
+from covey.federation.p2p.wire_header import Form
 
+WEIGHED = "weighed"
+"""The kind of messages with a vector and a number of samples."""
 PREFIX = "peer-"
 """Before the number, in the names that `covey peers init` gives."""
 
@@ -22,6 +27,13 @@ def number_of(name: str) -> int:
     if name != name_of(number):
         raise ValueError(name)
     return number
+
+
+def form_with_a_number(vector: Rows) -> Form:
+    """What messages look like that have a vector [1, D] and a whole number: bytes, as `in_one`
+    writes them.
+    """
+    return Form("uint8", (np.dtype(np.int64).itemsize + vector.nbytes,))
 
 
 class Mail:

@@ -6,18 +6,19 @@ from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from covey.federation.p2p.batched import MODEL, PROGRESS, STATE
-from covey.federation.p2p.learners import Learners, vectors_of
+from covey.federation.p2p.batched import PROGRESS, STATE
+from covey.federation.p2p.engine_section import tell_samples
+from covey.federation.p2p.learners import MODEL, Learners, rate_of, vectors_in
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import disagreement
-from covey.federation.p2p.messages import Message, stacked
+from covey.federation.p2p.messages import SAMPLES, Message, stacked
 from covey.federation.p2p.peer_fetching import Agreed, far_ahead, fetch_from, reached_by_most
-from covey.federation.p2p.peer_mail import Mail, senders
+from covey.federation.p2p.peer_mail import WEIGHED, Mail, senders
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.rounds import Schedule, make_method
 from covey.federation.p2p.section import PeerSection
 from covey.federation.p2p.task import views
-from covey.federation.p2p.wire_exchange import Exchange
+from covey.federation.p2p.wire_exchange import VECTOR, Exchange
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Checkpoint, Part, Run
 
@@ -47,7 +48,7 @@ class PeerRounds:
         if checkpoint is None:
             self.begin_with(learners.first())
             return
-        self.begin_with(vectors_of(checkpoint.arrays(MODEL), learners.shapes))
+        self.begin_with(vectors_in(checkpoint, learners.shapes))
         if STATE in checkpoint:
             self._method.restore(checkpoint.arrays(STATE))
         learners.restore(checkpoint)
@@ -85,7 +86,7 @@ class PeerRounds:
     def run(self, exchange: Exchange, mail: Mail, patience_s: float) -> None:
         """All rounds up to the job's stop. In the first one the mail may be more patient."""
         if self._saved is None:
-            self._report({**self._measured(""), **self._traffic(exchange)})
+            self._report({**self._measured(""), **self._traffic(exchange), **self._samples()})
         while self._run.stop_reason(self.round, self.metrics) is None:
             self.round += 1
             self._one_round(exchange, mail)
@@ -103,7 +104,7 @@ class PeerRounds:
         due |= self.round == self._run.job.stop.rounds
         self._method.begin()
         losses = self._learners.train(self.params, self.round, self._method.pull())
-        figures = {"train_loss": float(losses.mean())}
+        figures = {"train_loss": float(losses.mean())} if len(losses) else {}
         figures |= self._measured("_local") if due else {}
         self._check_finite()
         waited = time.perf_counter()
@@ -111,16 +112,23 @@ class PeerRounds:
         figures["exchange_s"] = time.perf_counter() - waited
         exchange.publish(self.round + 1, self.params[0])
         figures |= self._measured("") if due else {}
-        self._report({**figures, **self._traffic(exchange), "round_s": time.perf_counter() - began})
+        figures |= self._traffic(exchange) | self._samples()
+        self._report({**figures, "round_s": time.perf_counter() - began})
 
     def _exchanged(self, mail: Mail) -> dict[str, float]:
         """All exchanges of the round."""
         graph = self._schedule.graph(self.round)
         links = self._schedule.links(self.round, self._number)
         heard, apart = len(senders(graph, self._number)), 0.0
+        tell = tell_samples(self._section)
         for step in range(self._method.exchanges):
-            own = self._method.send(links, self.round)
-            messages = {self._number: own, **mail.swap(self.round, step, own, graph)}
+            own, kind = self._method.send(links, self.round), VECTOR
+            if tell:
+                own, kind = {**own, SAMPLES: np.array([self._learners.sizes], np.int64)}, WEIGHED
+            messages = {self._number: own, **mail.swap(self.round, step, own, graph, kind)}
+            if tell:
+                self._schedule.weigh({peer: one[SAMPLES].item() for peer, one in messages.items()})
+                links = self._schedule.links(self.round, self._number)
             heard = min(heard, len(messages) - 1)
             there = links.only(messages.keys())
             sent: Message = stacked([messages[peer] for peer in there.senders.tolist()])
@@ -132,12 +140,15 @@ class PeerRounds:
         if not np.isfinite(self.params).all():
             raise UserError(
                 f"round {self.round}: the weights are no longer finite numbers; lower "
-                "local.learning_rate"
+                f"{rate_of(self._section)}"
             )
 
     def _measured(self, at: str) -> dict[str, float]:
         found = self._learners.accuracies(self.params, self.round)
         return {} if found is None else {f"accuracy{at}": float(found[0])}
+
+    def _samples(self) -> dict[str, float]:
+        return {SAMPLES: self._learners.sizes[0]}
 
     def _traffic(self, exchange: Exchange) -> dict[str, float]:
         """What was sent since the last report, and how many neighbours are in which state."""

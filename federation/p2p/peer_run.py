@@ -5,20 +5,29 @@ from collections.abc import Mapping
 from hashlib import sha256
 from pathlib import Path
 
-from covey.federation.data import missing_data
-from covey.federation.p2p.built_in import BuiltInPeers
+from covey.federation.app_folder import code_digest, read_app_folder
 from covey.federation.p2p.engine_section import why_not_real
 from covey.federation.p2p.job import threads
+from covey.federation.p2p.learners import Learners
+from covey.federation.p2p.local_trainers import schedule_of, task_of, with_learners
 from covey.federation.p2p.peer_config import PeerConfig, load_peer_config
 from covey.federation.p2p.peer_files import PeerList, read_model
-from covey.federation.p2p.peer_mail import Mail, around, name_of, number_of
+from covey.federation.p2p.peer_mail import (
+    WEIGHED,
+    Mail,
+    around,
+    form_with_a_number,
+    name_of,
+    number_of,
+)
 from covey.federation.p2p.peer_rounds import PeerRounds, agreed_by
-from covey.federation.p2p.peer_start import FIRST, ROUND, agree, first_form
+from covey.federation.p2p.peer_start import FIRST, ROUND, agree
 from covey.federation.p2p.rounds import Schedule
 from covey.federation.p2p.section import NAME, PeerSection
-from covey.federation.p2p.task import Task
 from covey.federation.p2p.wire_exchange import VECTOR, Exchange
 from covey.federation.p2p.wire_header import Form
+from covey.federation.p2p.wire_talk import Facts
+from covey.federation.section import BUILT_IN_APPS
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobfile.model import JobFile
@@ -30,24 +39,18 @@ from covey.platform.runs.shelf import newest_whole
 def run_peer(run: Run, config: PeerConfig) -> Mapping[str, float]:
     """Train the job's peer of that name up to the job's stop. Returns the last round's metrics."""
     number = number_of(config.peer)
-    section: PeerSection = run.job.section
-    task = Task.of(run.job)
-    if reason := missing_data(task.settings.data):
-        raise UserError(reason)
     with threads(max(1, int(run.job.resources.cpus))):
+        task = task_of(run.job)
         checkpoint = run.restore()
-        schedule = Schedule(section, task.seed, task.sizes)
-        rounds = PeerRounds(run, number, BuiltInPeers(task, [number]), schedule, checkpoint)
-        if run.stop_reason(rounds.round, rounds.metrics) is not None:
+        schedule = schedule_of(run.job, task)
+
+        def learn(learners: Learners) -> Mapping[str, float]:
+            rounds = PeerRounds(run, number, learners, schedule, checkpoint)
+            if run.stop_reason(rounds.round, rounds.metrics) is None:
+                _connected(_Peer(run, config, number, schedule), rounds)
             return rounds.metrics
-        forms = {
-            VECTOR: Form(str(task.dtype), (task.vector_size,)),
-            FIRST: first_form(rounds.params),
-        }
-        with Exchange(config, forms, run.event, {"job": digest(run.job)}) as exchange:
-            mail = Mail(exchange, number, config.timeout_s)
-            _train(_Peer(run, config, number, schedule), rounds, exchange, mail)
-    return rounds.metrics
+
+        return with_learners(run, task, [number], learn)
 
 
 def open_peer(
@@ -70,7 +73,7 @@ def _check_peer(job: JobFile, config: PeerConfig) -> None:
     if job.workload != NAME:
         raise UserError(f"the job's workload is {job.workload}, a peer needs {NAME}")
     section: PeerSection = job.section
-    if why := why_not_real(section.method, section.app):
+    if why := why_not_real(section):
         raise UserError(why)
     listed = read_model(Path(config.peers), PeerList).peers
     wanted = [name_of(number) for number in range(section.peers)]
@@ -96,13 +99,24 @@ def _open_run(path: Path, job: JobFile, supersede: bool) -> None:
 
 
 def digest(job: JobFile) -> str:
-    """Of all that peers must have in common; paths may differ from machine to machine."""
+    """Of all that a job's peers must have in common but the code of an app folder; paths may differ
+    from machine to machine.
+    """
     mine = {"engine", "viewer", "evaluate_every", "evaluate_samples"}
+    if job.section.app not in BUILT_IN_APPS:
+        mine |= {"app", "data"}
     common = job.section.model_dump(mode="json", exclude=mine)
-    common["data"].pop("path")
-    common["topology"].pop("path")
+    for key in {"data", "topology"} - mine:
+        common[key].pop("path")
     text = json.dumps([job.seed, common], sort_keys=True)
     return sha256(text.encode()).hexdigest()[:16]
+
+
+def facts_of(job: JobFile) -> Facts:
+    """What a peer tells of itself: neighbours must have the same."""
+    app = job.section.app
+    code = {} if app in BUILT_IN_APPS else {"app": code_digest(read_app_folder(Path(app)))}
+    return {"job": digest(job), **code}
 
 
 class _Peer:
@@ -112,6 +126,19 @@ class _Peer:
         self.run, self.config, self.number, self.schedule = run, config, number, schedule
         self.graph = schedule.topology.whole()
         self.neighbours = [name_of(peer) for peer in sorted(around(self.graph, number))]
+
+
+def _connected(peer: _Peer, rounds: PeerRounds) -> None:
+    """The peer's rounds, with its wire open."""
+    vector, config = rounds.params, peer.config
+    forms = {
+        VECTOR: Form(str(vector.dtype), vector.shape[1:]),
+        FIRST: form_with_a_number(vector),
+        WEIGHED: form_with_a_number(vector),
+    }
+    with Exchange(config, forms, peer.run.event, facts_of(peer.run.job)) as exchange:
+        mail = Mail(exchange, peer.number, config.timeout_s)
+        _train(peer, rounds, exchange, mail)
 
 
 def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> None:
@@ -146,9 +173,13 @@ def _train(peer: _Peer, rounds: PeerRounds, exchange: Exchange, mail: Mail) -> N
 
 def _check_jobs(job: JobFile, exchange: Exchange) -> None:
     """UserError where a neighbour that has answered, or said hello, has another job."""
+    mine = facts_of(job)
     for name, neighbour in exchange.neighbours().items():
-        if neighbour.facts and neighbour.facts.get("job") != digest(job):
+        theirs = neighbour.facts or mine
+        if theirs.get("job") != mine["job"]:
             raise UserError(f"{name} runs another job than this; give all peers the same job file")
+        if theirs.get("app") != mine.get("app"):
+            raise UserError(f"{name} has other code than this; give all peers the same app folder")
 
 
 def _alone(peer: _Peer) -> str:

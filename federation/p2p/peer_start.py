@@ -12,7 +12,6 @@ from covey.federation.p2p.links import Rows
 from covey.federation.p2p.messages import Message
 from covey.federation.p2p.mixing import lengths
 from covey.federation.p2p.peer_mail import Mail
-from covey.federation.p2p.wire_header import Form
 
 FIRST = "first"
 """The kind of these messages."""
@@ -22,11 +21,6 @@ but the same, and one that is made up would become everybody's.
 """
 ROUND = 0
 """Of the wire; those of training are counted from 1."""
-
-
-def first_form(vector: Rows) -> Form:
-    """What such a message looks like, for vectors [1, D]: a number and the vector, as bytes."""
-    return Form("uint8", (np.dtype(np.int64).itemsize + vector.nbytes,))
 
 
 def agree(mail: Mail, vector: Rows, graph: nx.Graph, number: int) -> tuple[Message, int]:

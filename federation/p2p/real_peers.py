@@ -7,25 +7,27 @@ again starts them again, and they go on by themselves. What they tell is gathere
 import json
 import time
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from covey.federation.p2p.batched import MODEL, PROGRESS
+from covey.federation.p2p.batched import PROGRESS
 from covey.federation.p2p.job_peer import JobPeer
-from covey.federation.p2p.learners import vectors_of
+from covey.federation.p2p.learners import MODEL, OWN, vectors_of
 from covey.federation.p2p.measuring import disagreement, spread
+from covey.federation.p2p.messages import SAMPLES
 from covey.federation.p2p.peer_folder import make_folder
 from covey.federation.p2p.peer_mail import name_of
 from covey.federation.p2p.peers_table import PEERS, PeersTable
 from covey.federation.p2p.rounds import Schedule
-from covey.federation.p2p.task import Task, views
 from covey.platform.driver import AttemptEnd
 from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 from covey.platform.jobfile.load import dump_job_file
 from covey.platform.jobfile.model import JobFile, Stop
 from covey.platform.runs.durable import write_whole
-from covey.platform.runs.run import Checkpoint, Run
+from covey.platform.runs.run import Checkpoint, Part, Run
 from covey.platform.runtime.even_crew import EvenCrew
 from covey.platform.runtime.ray_cluster import StartInterrupted
 
@@ -47,16 +49,14 @@ MEANS = (
 class RealPeers:
     """The actors of one attempt. `metrics` are the newest round's."""
 
-    def __init__(
-        self, run: Run, task: Task, schedule: Schedule, checkpoint: Checkpoint | None
-    ) -> None:
+    def __init__(self, run: Run, schedule: Schedule, checkpoint: Checkpoint | None) -> None:
         self.metrics: dict[str, float] = {}
         self._reported = -1
         if checkpoint is not None:
             self._reported = checkpoint.step
             self.metrics = json.loads(checkpoint.read(PROGRESS))["metrics"]
-        self._run, self._task, self._schedule = run, task, schedule
-        self._names = [name_of(number) for number in range(task.section.peers)]
+        self._run, self._schedule = run, schedule
+        self._names = [name_of(number) for number in range(run.job.section.peers)]
         self._peers: dict[str, JobPeer] = {}
         self._failed: dict[str, AttemptEnd] = {}
         self._table = PeersTable()
@@ -148,7 +148,8 @@ class RealPeers:
         found = np.array([one.get("accuracy", np.nan) for one in told])
         if np.isfinite(found).all():
             whole = self._schedule.topology.whole(max(1, round_))
-            self._table.see(round_, "", found, self._task.sizes, whole)
+            sizes = [int(one[SAMPLES]) for one in told]
+            self._table.see(round_, "", found, sizes, whole)
 
     def _gather(self) -> None:
         """What is left to tell, and the peers' models as one checkpoint, as `batched` writes it."""
@@ -162,17 +163,24 @@ class RealPeers:
         last = max(self._reported, min(peer.round for peer in kept))
         while self._reported + 1 < last:
             self._report(self._reported + 1)
-        shapes = self._task.shapes
-        params = np.concatenate([vectors_of(one.arrays(MODEL), shapes) for one in kept.values()])
+        arrays = _side_by_side([one.arrays(MODEL) for one in kept.values()])
+        params = vectors_of(arrays, {name: array.shape[1:] for name, array in arrays.items()})
         if self._reported < last:
             self._report(last, {"disagreement": disagreement(params)})
         if self._run.reason is None:
             self._run.stop_reason(last, self.metrics)
-        arrays = {name: array.numpy() for name, array in views(params, shapes).items()}
-        progress = json.dumps({"metrics": self.metrics}).encode()
-        self._run.checkpoint(last, {MODEL: arrays, PROGRESS: progress})
+        parts: dict[str, Part] = {MODEL: arrays}
+        parts[PROGRESS] = json.dumps({"metrics": self.metrics}).encode()
+        if all(OWN in one for one in kept.values()):
+            parts[OWN] = _side_by_side([one.arrays(OWN) for one in kept.values()])
+        self._run.checkpoint(last, parts)
         if self._table.seen:
             self._run.table(PEERS, self._table.encode())
+
+
+def _side_by_side(each: Sequence[Mapping[str, NDArray[Any]]]) -> dict[str, NDArray[Any]]:
+    """Of peers' arrays [1, ...] those of all, [n, ...]."""
+    return {name: np.concatenate([arrays[name] for arrays in each]) for name in each[0]}
 
 
 def _of_peers(job: JobFile) -> JobFile:

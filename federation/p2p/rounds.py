@@ -1,6 +1,6 @@
 """Which links and which weights a round has, and the method that a job names."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import networkx as nx  # type: ignore[import-untyped]
 import numpy as np
@@ -26,7 +26,7 @@ class Schedule:
     """
 
     def __init__(self, section: PeerSection, seed: int, sizes: Sequence[int]) -> None:
-        self._section, self._seed, self._sizes = section, seed, sizes
+        self._section, self._seed, self._sizes = section, seed, list(sizes)
         self.topology = Topology(section.topology, section.peers, seed)
         self._last: tuple[nx.Graph, Links] | None = None
 
@@ -46,10 +46,11 @@ class Schedule:
             graph = matching(graph, self._seed, round_)
         return graph
 
-    def weigh(self, sizes: Sequence[int]) -> None:
-        """The peers have as many samples."""
-        if list(sizes) != list(self._sizes):
-            self._sizes, self._last = list(sizes), None
+    def weigh(self, sizes: Mapping[int, int]) -> None:
+        """These peers have as many samples; the others as many as before."""
+        new = [sizes.get(peer, size) for peer, size in enumerate(self._sizes)]
+        if new != self._sizes:
+            self._sizes, self._last = new, None
 
     def matrix(self, graph: nx.Graph) -> Floats:
         """What a consensus step does on that graph, [K, K]; of gossip, in the mean over many."""

@@ -109,11 +109,12 @@ def resolve_section(section: PeerSection, seed: int, base: Path) -> PeerSection:
     """The section with defaults and absolute paths; raises KeyProblem for what cannot be."""
     section = _resolved_app(section, base)
     _check_method(section)
-    if section.engine == "grpc" and (why := why_not_real(section.method, section.app)):
-        raise _problem("engine", f"{why}; use batched")
-    topology = resolve_topology(section.topology, section.peers, seed, base)
     weights = section.weights or WEIGHTS[section.method]
-    section = section.model_copy(update={"topology": topology, "weights": weights})
+    section = section.model_copy(update={"weights": weights})
+    if section.engine == "grpc" and (why := why_not_real(section)):
+        raise _problem("engine", f"{why}; or use batched")
+    topology = resolve_topology(section.topology, section.peers, seed, base)
+    section = section.model_copy(update={"topology": topology})
     _check_links(section)
     agree = section.method == "p2pl" and section.app in BUILT_IN_APPS
     start = section.start or ("max-norm" if agree else "common")

@@ -9,8 +9,7 @@ import torch
 from covey.federation.apps.models import make_model
 from covey.federation.apps.task import tensors
 from covey.federation.data import load, spec_of
-from covey.federation.p2p.batched import MODEL
-from covey.federation.p2p.learners import vectors_of
+from covey.federation.p2p.learners import MODEL, vectors_of
 from covey.federation.p2p.links import Rows
 from covey.federation.p2p.measuring import accuracies, disagreement, spread
 from covey.federation.p2p.task import Task, views

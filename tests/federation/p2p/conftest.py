@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from job_process import JobProcess
 from local_peers import LocalPeers
 from loopback import Peers, Wire
 from peer_jobs import PeerRun, peer_job
@@ -80,6 +81,21 @@ def peers_of(tmp_path: Path) -> Iterator[Callable[..., LocalPeers]]:
     for peers in made:
         for name in list(peers.running):
             peers.kill(name)
+
+
+@pytest.fixture
+def start_job(create: Callable[..., Path]) -> Iterator[Callable[..., JobProcess]]:
+    """Make the run folder of a job of engine `grpc`, and run it in a process of its own."""
+    started: list[JobProcess] = []
+
+    def start(**keys: Any) -> JobProcess:
+        started.append(JobProcess(create(**{**keys, "engine": "grpc"})))
+        started[-1].resume()
+        return started[-1]
+
+    yield start
+    for job in started:
+        job.kill()
 
 
 @pytest.fixture

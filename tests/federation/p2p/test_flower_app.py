@@ -5,6 +5,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from small_apps import FAILS_AT_ONE, small_app
 
 from covey.platform.driver import run_attempt
 from covey.platform.errors import JobFileError
@@ -57,47 +58,22 @@ def test_an_app_folder_resumes_with_the_same_bytes(train, create, finish, name):
         assert again.part(part) == whole.part(part)
 
 
+def test_an_app_whose_model_has_changed_does_not_resume(create, finish, tmp_path):
+    folder = Path(small_app(tmp_path, FAILS_AT_ONE.replace("SIZE", "3")))
+    path = create(rounds=1, **{**app("pure"), "app": str(folder)})
+    finish(path)
+    text = (path / "job.yaml").read_text()
+    (path / "job.yaml").write_text(text.replace("rounds: 1", "rounds: 2"))
+    code = folder / "small_app" / "apps.py"
+    code.write_text(code.read_text().replace("zeros(3", "zeros(40"))
+    outcome = run_attempt(path)
+    assert outcome.error is not None and "is of another model than the app's" in outcome.error
+
+
 def test_a_run_config_reaches_the_app(train):
     one, other = (train(rounds=1, **app("pure", run_config=config)) for config in
                   ({}, {"local-epochs": 1}))  # fmt: skip
     assert one.part(MODEL) != other.part(MODEL)
-
-
-def small_app(folder: Path, source: str) -> str:
-    package = folder / "small" / "small_app"
-    package.mkdir(parents=True)
-    (package / "__init__.py").write_text("")
-    (package.parent / "pyproject.toml").write_text(
-        "[tool.flwr.app.components]\n"
-        "serverapp = 'small_app.apps:server'\nclientapp = 'small_app.apps:client'\n"
-    )
-    (package / "apps.py").write_text(HEAD + source)
-    return str(package.parent)
-
-
-HEAD = """
-import numpy as np
-from flwr.app import *
-from flwr.clientapp import ClientApp
-from flwr.serverapp import ServerApp
-from flwr.serverapp.strategy import FedAvg
-
-server, client = ServerApp(), ClientApp()
-
-@server.main()
-def main(grid, context):
-    FedAvg().start(grid, ArrayRecord({"w": Array(np.zeros(3, np.float32))}))
-"""
-FAILS_AT_ONE = """
-@client.train()
-def train(message, context):
-    number = context.node_config["partition-id"]
-    if number == 1:
-        raise RuntimeError("no disk")
-    arrays = ArrayRecord({"w": Array(np.full(SIZE, number, np.float32))})
-    metrics = MetricRecord({"num-examples": 5})
-    return Message(RecordDict({"arrays": arrays, "metrics": metrics}), reply_to=message)
-"""
 
 
 def test_a_peer_that_fails_keeps_what_it_had(train, tmp_path):

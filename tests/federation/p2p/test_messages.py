@@ -6,7 +6,15 @@ import pytest
 
 from covey.federation.p2p.compressors import Quantised, RandomK, TopK
 from covey.federation.p2p.links import links_of
-from covey.federation.p2p.messages import Message, check_message, in_one, message_bytes, out_of_one
+from covey.federation.p2p.messages import (
+    MOST_SAMPLES,
+    SAMPLES,
+    Message,
+    check_message,
+    in_one,
+    message_bytes,
+    out_of_one,
+)
 from covey.federation.p2p.mixing import mixing_matrix
 
 VECTOR = np.random.default_rng(0).normal(size=(1, 40)).astype(np.float32)
@@ -57,6 +65,19 @@ def test_numbers_in_bytes_are_looked_at() -> None:
     own = MESSAGES["push"]
     with pytest.raises(ValueError, match="not finite"):
         out_of_one(in_one({**own, "weight": np.array([[np.nan]])}), own)
+
+
+@pytest.mark.parametrize(("samples", "fits"), [(0, True), (MOST_SAMPLES, True),
+                                               (-1, False), (MOST_SAMPLES + 1, False)])  # fmt: skip
+def test_nobody_has_less_than_no_samples_or_too_many(samples: int, fits: bool) -> None:
+    own = {"vector": VECTOR, SAMPLES: np.array([[7]])}
+    written = in_one({"vector": VECTOR, SAMPLES: np.array([[samples]])})
+    assert written.nbytes == VECTOR.nbytes + 8
+    if fits:
+        assert out_of_one(written, own)[SAMPLES].tolist() == [[samples]]
+        return
+    with pytest.raises(ValueError, match="samples"):
+        out_of_one(written, own)
 
 
 def test_the_weights_of_those_who_are_missing_go_to_the_rest() -> None:

@@ -13,7 +13,7 @@ import pytest
 from local_peers import LocalPeers
 from loopback import channel, send, wait_for
 
-from covey.federation.p2p.batched import MODEL
+from covey.federation.p2p.learners import MODEL
 from covey.federation.p2p.measuring import disagreement
 from covey.federation.p2p.peer_files import PeerList, read_model
 from covey.federation.p2p.peer_folder import revoke

@@ -10,7 +10,7 @@ import yaml
 from loopback import wait_for
 from peer_jobs import peer_job
 
-from covey.federation.p2p.batched import MODEL
+from covey.federation.p2p.learners import MODEL
 from covey.federation.p2p.mixing import max_norm_sync
 from covey.federation.p2p.peer_start import longer, reach
 from covey.platform.exit_status import ExitStatus

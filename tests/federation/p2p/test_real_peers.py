@@ -2,14 +2,11 @@
 
 import os
 import signal
-import subprocess
-import sys
-from pathlib import Path
 
 import numpy as np
 import pytest
+from job_process import LONG_S
 from loopback import wait_for
-from peer_jobs import PeerRun
 
 from covey.platform.exit_status import ExitStatus
 from covey.platform.runs.folder import RunFolder
@@ -18,52 +15,11 @@ from covey.platform.runs.run import live_writer
 pytestmark = pytest.mark.ray
 LOCAL = {"steps": 40, "batch_size": 10, "learning_rate": 0.05, "momentum": 0.5}
 MLP = {"app": "mlp", "hidden": 16, "local": LOCAL, "peers": 4}
-LONG_S = 240
-"""For Ray and four peers to start, on a machine that has much else to do."""
-
-
-class JobProcess:
-    """A job's peers and their figures, from outside."""
-
-    def __init__(self, path: Path) -> None:
-        self.path = path
-        self.homes = [path / "peers" / f"peer-{number}" for number in range(4)]
-        self.process: subprocess.Popen[bytes] | None = None
-
-    def resume(self) -> None:
-        command = [sys.executable, "-m", "covey.platform.cli", "resume", str(self.path)]
-        self.process = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
-
-    def end(self) -> PeerRun:
-        said, _ = self.process.communicate(timeout=LONG_S)
-        assert self.process.returncode == ExitStatus.SUCCEEDED, said
-        return PeerRun(self.path)
-
-    def kill(self) -> None:
-        self.process.kill()
-        self.process.communicate()
-
-    def lines(self, name: str = "metrics.jsonl", peer: int | None = None) -> list[str]:
-        file = (self.path if peer is None else self.homes[peer]) / name
-        return file.read_text().splitlines() if file.exists() else []
-
-    def said(self, kind: str, peer: int | None = None) -> bool:
-        return any(f'"{kind}"' in line for line in self.lines("events.jsonl", peer))
 
 
 @pytest.fixture
-def start(create):
-    """Make the run folder of a job of this engine, and run it in a process of its own."""
-    started = []
-
-    def resume(**keys):
-        started.append(JobProcess(create(**{**MLP, "engine": "grpc", **keys})))
-        started[-1].resume()
-        return started[-1]
-
-    yield resume
-    for job in started:
-        job.kill()
+def start(start_job):
+    return lambda **keys: start_job(**{**MLP, **keys})
 
 
 def test_a_job_has_the_figures_of_the_batched_engine(start, train):

@@ -8,7 +8,7 @@ import time
 import pytest
 from peer_jobs import METHODS, MOVING
 
-from covey.federation.p2p.batched import MODEL
+from covey.federation.p2p.learners import MODEL
 from covey.platform.driver import run_attempt
 
 

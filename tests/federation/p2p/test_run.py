@@ -10,8 +10,7 @@ import numpy as np
 import pytest
 from peer_jobs import METHODS, MOVING
 
-from covey.federation.p2p.batched import MODEL
-from covey.federation.p2p.learners import vectors_of
+from covey.federation.p2p.learners import MODEL, vectors_of
 from covey.federation.p2p.links import links_of
 from covey.federation.p2p.measuring import accuracies, disagreement
 from covey.federation.p2p.rounds import Schedule, make_method
