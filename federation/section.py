@@ -45,6 +45,11 @@ class LocalSection(Section):
     """Mini-batch steps; the client goes over its data again when it has reached the end."""
     batch_size: Count = 32
     learning_rate: Positive = 0.05
+    order: Literal["shuffled", "by-label"] = "shuffled"
+    """In which minibatches hold the client's data. shuffled: a new order in every pass. by-label:
+    one label after the other, from a random place in each round, as where data lies sorted and
+    nobody shuffles it.
+    """
 
 
 class ViewerSection(Section):

@@ -107,10 +107,10 @@ def work_of(
     generator: torch.Generator | None = None,
 ) -> Work:
     """A client's answer to a message that holds this, in passes over its samples `mine` that hold
-    all epochs or steps, each in a new order. Drawn from a generator, None for torch's own.
+    all epochs or steps. Drawn from a generator, None for torch's own.
     """
     count = settings.epochs or -(-settings.steps // -(-len(mine) // settings.batch_size))
-    passes = [mine[torch.randperm(len(mine), generator=generator)] for _ in range(count)]
+    passes = _passes(mine, count, settings, generator)
     plan = plan_of(passes, settings.batch_size, settings.steps)
     draws = guide and guide.draws(plan, settings.batch_size, generator)
     noise = content.config_records["config"].get(COUNTS)
@@ -121,6 +121,20 @@ def work_of(
     if noise > 0:
         counts += laplace(len(counts), noise, generator)
     return Work(plan, draws, counts.tolist())
+
+
+def _passes(
+    mine: torch.Tensor, count: int, settings: Settings, generator: torch.Generator | None
+) -> list[torch.Tensor]:
+    """So many passes over a client's samples: each in a new order, or all by label, from the same
+    random place on.
+    """
+    if settings.order == "shuffled":
+        return [mine[torch.randperm(len(mine), generator=generator)] for _ in range(count)]
+    _, labels, _, _ = tensors(settings.data)
+    lying = mine[torch.argsort(labels[mine], stable=True)]
+    first = torch.randint(len(mine), (), generator=generator)
+    return [lying.roll(-int(first))] * count
 
 
 def _met(plan: Plan, labels: torch.Tensor, classes: int) -> torch.Tensor:

@@ -39,6 +39,7 @@ class Settings:
     steps: int
     batch_size: int
     learning_rate: float
+    order: str
     strategy: str
     """The strategy's section of the job file as JSON; so are the next two, null for none."""
     differential_privacy: str
@@ -70,6 +71,7 @@ def run_config_of(job: JobFile) -> dict[str, ConfigValue]:
         steps=section.local.steps or 0,
         batch_size=section.local.batch_size,
         learning_rate=section.local.learning_rate,
+        order=section.local.order,
         strategy=section.strategy.model_dump_json(),
         differential_privacy=_json(section.differential_privacy),
         compression=_json(section.compression),

@@ -60,6 +60,7 @@ class Task:
             steps=section.local.steps or 0,
             batch_size=section.local.batch_size,
             learning_rate=section.local.learning_rate,
+            order="shuffled",
             strategy="null",
             differential_privacy="null",
             compression="null",

@@ -78,6 +78,7 @@ def document(plan: Plan, cells: Sequence[Cell], curves: bool = True) -> dict[str
         "rounds": plan.rounds,
         "app": plan.app,
         "public": plan.public,
+        "order": plan.order,
         "cells": [_cell(cell, cells, curves) for cell in cells],
     }
 

@@ -49,6 +49,9 @@ def fedgen(
         str, typer.Option("--app", help="The built-in app that is trained.")
     ] = "strided-cnn",
     public: Share = 0.1,
+    order: Annotated[
+        str, typer.Option(help="In which clients go over their data: shuffled or by-label.")
+    ] = "shuffled",
     out: Annotated[
         Path, typer.Option(help="The study's folder: it goes on there, and begins in a new one.")
     ] = Path("fedgen-study"),
@@ -65,7 +68,7 @@ def fedgen(
 
     (name,) = checked("--part", [part], PARTS)
     chosen = narrowed(PARTS[name], method or (), data or (), alpha or (), seeds)
-    plan = Plan(chosen, rounds, network, public, tuple(rate or RATES))
+    plan = Plan(chosen, rounds, network, public, order, tuple(rate or RATES))
     _check(plan)
     cells: list[Cell] = []
     with study_folder(out) as folder, Client() as client:

@@ -37,14 +37,16 @@ class Trial:
 
 @dataclass(frozen=True)
 class Plan:
-    """A part of the study, how long runs are, what they train, and the share of the training data
-    that no client has. The seed alone decides who gets which samples: rows are paired by it.
+    """A part of the study, how long runs are, what they train, the share of the training data that
+    no client has, and in which order clients go over theirs. The seed alone decides who gets
+    which samples: rows are paired by it.
     """
 
     part: Part
     rounds: int = 100
     app: str = "strided-cnn"
     public: float = 0.1
+    order: str = "shuffled"
     rates: tuple[float, ...] = RATES
 
     @property
@@ -76,6 +78,11 @@ class Plan:
         a_row = len(self.tried) * max(1, self.rounds // 2) + self.part.seeds * self.rounds
         return a_row * len(self.part.rows) * len(self.part.settings)
 
+    def _local(self, rate: float) -> dict[str, Any]:
+        local = {"steps": STEPS, "batch_size": BATCH, "learning_rate": rate}
+        # Not told where it is the usual one: a study that was begun goes on with its jobs.
+        return local if self.order == "shuffled" else {**local, "order": self.order}
+
     def job(self, trial: Trial, study: str) -> dict[str, Any]:
         """The job file. Its name is of one trial of one study (by its id), whoever asks."""
         partition = {"kind": "dirichlet", "alpha": trial.setting.alpha}
@@ -94,7 +101,7 @@ class Plan:
                 "data": data,
                 "clients": CLIENTS,
                 "cohort": COHORT,
-                "local": {"steps": STEPS, "batch_size": BATCH, "learning_rate": trial.rate},
+                "local": self._local(trial.rate),
                 "evaluate_every": max(1, self.rounds // EVALUATIONS),
                 "viewer": {"every_s": None},
                 **trial.row.section,

@@ -42,7 +42,8 @@ def _heading(plan: Plan, cells: Sequence[Cell]) -> str:
     chosen = f"the best of {rates} in half as many rounds on one more seed"
     return (
         f"`{plan.app}`, {plan.rounds} rounds, {COHORT} of {CLIENTS} clients a round, {seeds} "
-        f"seeds; {100 * plan.public:g} % of the training samples are no client's. A run's score is "
+        f"seeds; {100 * plan.public:g} % of the training samples are no client's, "
+        f"who go over theirs {plan.order}. A run's score is "
         f"the mean of its last {LAST} evaluations; mean ± standard deviation over seeds, in %. "
         "Differences are paired by seed, with a 95 % t-interval. The learning rate is "
         f"{chosen if plan.tried else rates}."

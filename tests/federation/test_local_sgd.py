@@ -1,5 +1,7 @@
 """The built-in clients' training, whose gradients are derived by hand, against autograd."""
 
+from dataclasses import replace
+
 import pytest
 import torch
 from flwr.app import Array, ArrayRecord, ConfigRecord, RecordDict
@@ -242,3 +244,20 @@ def test_noise_on_label_counts_is_laplaces():
     assert float(drawn.mean()) == pytest.approx(0, abs=0.05)
     assert float(drawn.abs().mean()) == pytest.approx(3.0, rel=0.02)
     assert float(drawn.square().mean()) == pytest.approx(18.0, rel=0.05)
+
+
+def test_a_client_that_does_not_shuffle_meets_one_label_after_the_other(small_data):
+    _, labels = small_data
+    settings = replace(settings_of("logistic", 4), order="by-label")
+    mine = torch.randperm(len(labels))[:40]
+    starts: set[int] = set()
+    for seed in range(20):
+        generator = torch.Generator().manual_seed(seed)
+        plan = local_sgd.work_of(mine, settings, PLAIN, None, generator).plan
+        met = labels[plan.order[:40]].tolist()
+        assert sorted(plan.order[:40].tolist()) == sorted(mine.tolist())
+        assert torch.equal(plan.order[40:], plan.order[:40])
+        changes = sum(one != after for one, after in zip(met, met[1:] + met[:1], strict=True))
+        assert changes == len(set(met))  # round in a circle, each label in one piece
+        starts.add(met[0])
+    assert len(starts) == CLASSES
