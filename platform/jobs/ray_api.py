@@ -3,6 +3,7 @@
 Importing this imports Ray: call `environment.prepare_libraries` first.
 """
 
+import logging
 import shlex
 import sys
 from collections.abc import Iterable, Mapping
@@ -17,6 +18,9 @@ from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.launcher import Phase, Sighting, Start, Unreachable
+
+logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
+"""It tells of each package that it sends, or does not send again."""
 
 OUTPUT_BYTES = 2**20
 _OUTPUT_LINES = 20_000
