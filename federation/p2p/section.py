@@ -212,9 +212,7 @@ def _resolved_data(section: PeerSection, base: Path) -> DataSection:
 
 def _resolved_local(local: PeerLocalSection) -> PeerLocalSection:
     if local.order != "shuffled":
-        raise KeyProblem(
-            (NAME, "local", "order"), "peers shuffle their data in each pass"
-        )
+        raise KeyProblem((NAME, "local", "order"), "peers shuffle their data in each pass")
     if local.epochs is not None and local.steps is not None:
         raise KeyProblem(
             (NAME, "local", "steps"), "cannot stand beside epochs; leave one of them out"

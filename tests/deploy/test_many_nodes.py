@@ -5,7 +5,7 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -142,6 +142,27 @@ def test_killed_samplers_far_from_the_learner_are_replaced(
     assert told(job_id, client)[-1]["replaced_workers"] >= 2
     client.stop(job_id)
     assert client.wait(job_id, LIMIT_S).state is State.STOPPED
+
+
+def test_samplers_join_and_leave_for_another_job(client: Client, tmp_path: Path):
+    document = job(tmp_path, resources={"cpus": 2})
+    document["rl"]["sampling"] = {"samplers": {"min": 1, "max": 3}, "envs_per_sampler": 4}
+    first = client.submit(document)
+    wait_for(client, lambda: any(row["samplers"] == 3 for row in told(first, client)))
+    second = client.submit(document | {"name": "other", "stop": {"env_steps": 20_000}})
+    assert client.wait(second, LIMIT_S).state is State.SUCCEEDED
+    told_of = (Path(client.show(first).run_dir) / "events.jsonl").read_text()
+    assert "gives room to others that wait: 2 of 1 to 3" in told_of
+    assert "gives room to others that wait: 1 of 1 to 3" in told_of
+    client.stop(first)
+    assert client.wait(first, LIMIT_S).state is State.STOPPED
+
+
+def wait_for(client: Client, condition: Callable[[], bool]) -> None:
+    end_s = time.monotonic() + LIMIT_S
+    while not condition():
+        assert time.monotonic() < end_s, (client.home / "scheduler.log").read_text()[-3000:]
+        time.sleep(0.2)
 
 
 def test_code_that_is_gone_is_told_in_one_line(client: Client, tmp_path: Path):
