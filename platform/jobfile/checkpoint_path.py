@@ -1,10 +1,8 @@
-"""Whether `checkpoint.path` names a place that this machine could reach, as far as can be told
-without asking it."""
+"""Whether `checkpoint.path` names a place that this machine could reach: no network is asked."""
 
 import os
 from importlib.util import find_spec
 
-from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
 
 _EXTRAS = {"s3fs": "covey[s3]", "gcsfs": "covey[gs]"}
@@ -19,8 +17,7 @@ def path_problem(path: str) -> str | None:
     from fsspec.registry import known_implementations
 
     if scheme not in known_implementations:
-        near = nearest(scheme, known_implementations)
-        return f"no store is called {found(scheme)}{f'; nearest is {near}' if near else ''}"
+        return f"no store is called {found(scheme)}, as s3, gs and az are"
     if not rest.strip("/"):
         return f"found {found(path)}, which names no bucket"
     package = str(known_implementations[scheme]["class"]).partition(".")[0]

@@ -134,8 +134,8 @@ def _open(url: str) -> tuple[Any, str]:
     except (ImportError, ValueError) as error:
         raise UserError(f"checkpoint.path {url}: {error}") from error
     try:
-        # Neither a listing nor a connection of an earlier run: others write there too.
-        files = kind(skip_instance_cache=True, use_listings_cache=False, **_OPTIONS.get(scheme, {}))
+        # Others write there too: no listing is remembered.
+        files = kind(use_listings_cache=False, **_OPTIONS.get(scheme, {}))
         return files, str(files._strip_protocol(url)).rstrip("/")
     except Exception as error:
         raise StoreFailed(url, error) from error
