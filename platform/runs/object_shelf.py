@@ -66,6 +66,7 @@ class ObjectShelf:
         self._attempt = attempt
         self._scratch = staging
         self._number = 0
+        self._claimed = False
         self._claim = json.dumps({"attempt": attempt, "writer": os.urandom(8).hex()}).encode()
         self.staging = staging or Path(tempfile.gettempdir())
 
@@ -85,6 +86,7 @@ class ObjectShelf:
             if failed.by_user:
                 raise UserError(f"checkpoint.path {failed.strerror}") from failed
             raise
+        self._claimed = True
         mine = [entry.number for entry in entries if entry.attempt == self._attempt]
         self._number = max([self._number, *mine])
         left = {entry: files for entry, files in entries.items() if self._is_leftover(entry, files)}
@@ -93,6 +95,8 @@ class ObjectShelf:
 
     def publish(self, written: Path, step: int, keep: int, held: Held) -> None:
         """Send a written folder, then take all but the `keep` newest whole ones away."""
+        if not self._claimed:  # a workload that has not asked for a checkpoint to go on from
+            self.settle(held)
         self._number += 1
         name = Entry(self._attempt, self._number, step).name
         parts = sorted(path.name for path in written.iterdir() if path.name != MANIFEST)

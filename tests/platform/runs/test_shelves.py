@@ -6,7 +6,7 @@ import re
 import shutil
 import uuid
 from collections.abc import Callable
-from itertools import count
+from itertools import count, product
 from pathlib import Path
 from typing import Any
 
@@ -152,8 +152,13 @@ def test_a_half_written_one_is_cleared_by_the_next_attempt(folder: RunFolder, wr
     assert place.steps() == [10]
 
 
+DAMAGES = (cut_short, flip_a_byte, lose_a_part, empty_the_manifest, change_the_manifest)
+
+
 @pytest.mark.parametrize(
-    "damage", [cut_short, flip_a_byte, lose_a_part, empty_the_manifest, change_the_manifest]
+    ("root", "damage"),
+    [*product(["own", "memory"], DAMAGES), ("shared", cut_short), ("s3", empty_the_manifest)],
+    indirect=["root"],
 )
 def test_a_damaged_one_is_set_aside(
     damage: Callable[[Place, str], str], folder: RunFolder, write_steps, caplog
@@ -206,6 +211,20 @@ def test_a_run_keeps_its_path(folder: RunFolder, make_job, root: str | None) -> 
     with pytest.raises(UserError, match=r"keeps its checkpoint\.path"):
         folder.replace_job(make_job(checkpoint={"path": "/elsewhere"}))
     assert folder.job().checkpoint.keep == 5
+
+
+def test_a_workload_need_not_restore(folder: RunFolder, write_steps) -> None:
+    write_steps(Run.claim(folder.path), 10)
+    write_steps(Run.claim(folder.path), 20)
+    assert Place(folder).steps() == [10, 20]
+
+
+def test_a_shared_folder_must_be_there(tmp_path: Path, make_job) -> None:
+    job = make_job(checkpoint={"path": str(tmp_path / "not-mounted")})
+    run = Run.claim(RunFolder.create(tmp_path / "run", job).path)
+    with pytest.raises(UserError, match=r"checkpoint\.path .*not-mounted: no such folder"):
+        run.restore()
+    assert not (tmp_path / "not-mounted").exists()
 
 
 @objects
