@@ -9,7 +9,6 @@ from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 from covey.platform.runs.checkpoint import Checkpoint
 from covey.platform.runs.folder import RunFolder
-from covey.platform.runs.shelf import newest_whole
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 
 
@@ -73,7 +72,7 @@ class JobPeer:
 
     def newest_checkpoint(self) -> Checkpoint | None:
         """Its own."""
-        return newest_whole(self.folder.checkpoints) if self.folder.checkpoints.is_dir() else None
+        return self.folder.whole_checkpoint()
 
     def request_stop(self) -> None:
         """Ask it to end after its round, with a checkpoint."""

@@ -33,7 +33,6 @@ from covey.platform.jobfile.load import load_job_file
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run, live_writer
-from covey.platform.runs.shelf import newest_whole
 
 
 def run_peer(run: Run, config: PeerConfig) -> Mapping[str, float]:
@@ -93,7 +92,7 @@ def _open_run(path: Path, job: JobFile, supersede: bool) -> None:
         raise UserError(f"{path} is no peer's run folder; name another as run_dir")
     if not supersede and (writer := live_writer(path)):
         raise UserError(f"{path} is being written by process {writer}: that peer still runs")
-    if newest_whole(folder.checkpoints) and digest(folder.job()) != digest(job):
+    if folder.whole_checkpoint() and digest(folder.job()) != digest(job):
         raise UserError(f"{path} holds the checkpoints of another job; name another as run_dir")
     folder.replace_job(job)
 

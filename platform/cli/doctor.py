@@ -29,6 +29,7 @@ def examine() -> list[Finding]:
     return [
         _python(),
         *_packages(),
+        *_stores(),
         _workloads(),
         _gpu(),
         *_disks(),
@@ -61,6 +62,16 @@ def _packages() -> Iterator[Finding]:
             yield Finding("ok", need.name, found)
         else:
             yield Finding("missing", need.name, found, f"pip install '{need}'")
+
+
+def _stores() -> Iterator[Finding]:
+    """What `checkpoint.path` may need."""
+    for package, scheme in (("s3fs", "s3"), ("gcsfs", "gs")):
+        try:
+            yield Finding("ok", package, version(package))
+        except PackageNotFoundError:
+            advice = f"only for a checkpoint.path {scheme}://…: pip install 'covey[{scheme}]'"
+            yield Finding("note", package, "not installed", advice)
 
 
 def _workloads() -> Finding:

@@ -7,6 +7,7 @@ from typing import Any
 
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.allowed import listed
+from covey.platform.jobfile.checkpoint_path import path_problem
 from covey.platform.jobfile.model import Checkpointing, Stop
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
@@ -34,6 +35,10 @@ def shared_problems(
     for name in every:
         if name not in allowed:
             yield KeyProblem(("checkpoint", name), _misfit(data, allowed))
+    checkpoint = data.get("checkpoint")
+    path = checkpoint.get("path") if isinstance(checkpoint, Mapping) else None
+    if isinstance(path, str) and (problem := path_problem(path)):
+        yield KeyProblem(("checkpoint", "path"), problem)
     if data.get("deterministic") is True and "wall_s" in stop:
         text = "a deterministic job cannot stop by the clock; leave out wall_s or deterministic"
         yield KeyProblem(("stop", "wall_s"), text)

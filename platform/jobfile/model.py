@@ -60,7 +60,10 @@ class Checkpointing(Section):
     every_rounds: Count | None = None
     """Rounds between checkpoints."""
     keep: Count = 2
-    """How many whole checkpoints stay in the run folder."""
+    """How many whole checkpoints stay."""
+    path: str | None = None
+    """Where they are kept instead of in the run folder: an object store's URL (`s3://…`), or the
+    absolute path of a shared folder. The run gets a place of its own under it."""
 
     @model_validator(mode="before")
     @classmethod

@@ -11,7 +11,7 @@ import re
 import shutil
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import TypedDict, cast
 
 import numpy as np
@@ -24,7 +24,7 @@ Part = Arrays | bytes
 """A file of a checkpoint: named arrays for `*.safetensors`, ready bytes for anything else."""
 
 MANIFEST = "manifest.json"
-_MANIFEST_BYTES = 2**24
+MANIFEST_BYTES = 2**24
 """No manifest of ours comes near: a larger one is not read into memory."""
 _TENSORS = ".safetensors"
 _PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
@@ -33,9 +33,23 @@ _PART_NAME = re.compile(r"[A-Za-z0-9_][A-Za-z0-9_.-]*")
 class Damaged(Exception):
     """A checkpoint that is not whole. `file` is the part (or manifest) that shows it."""
 
-    def __init__(self, file: Path, why: str) -> None:
+    def __init__(self, file: PurePath, why: str) -> None:
         super().__init__(f"{file.parent.name}/{file.name}: {why}")
         self.file = file
+        self.why = why
+
+
+class _Entry(TypedDict):
+    size: int
+    sha256: str
+
+
+class Manifest(TypedDict):
+    """What `manifest.json` says, but for the SHA-256 of itself."""
+
+    step: int
+    wall_s: float
+    parts: dict[str, _Entry]
 
 
 @dataclass(frozen=True)
@@ -82,7 +96,7 @@ def write_parts(folder: Path, step: int, wall_s: float, parts: Mapping[str, Part
     """
     try:
         entries = {name: _write_part(folder / name, part) for name, part in sorted(parts.items())}
-        manifest: _Manifest = {"step": step, "wall_s": wall_s, "parts": entries}
+        manifest: Manifest = {"step": step, "wall_s": wall_s, "parts": entries}
         sealed = json.dumps({**manifest, "sha256": _seal(manifest)}, sort_keys=True, indent=1)
         _write(folder / MANIFEST, [memoryview(sealed.encode())])
         sync_folder(folder)
@@ -99,7 +113,7 @@ def verify(path: Path) -> Checkpoint:
         raise Damaged(path / MANIFEST, f"it belongs to step {manifest['step']}")
     for name, entry in manifest["parts"].items():
         part = path / name
-        _check_size(part, entry["size"])
+        check_size(part, _size(part), entry["size"])
         if _digest(part) != entry["sha256"]:
             raise Damaged(part, "its SHA-256 is not the manifest's")
         if name.endswith(_TENSORS):
@@ -116,21 +130,35 @@ def looks_whole(path: Path) -> bool:
     """
     try:
         for name, entry in _read_manifest(path)["parts"].items():
-            _check_size(path / name, entry["size"])
+            check_size(path / name, _size(path / name), entry["size"])
     except Damaged:
         return False
     return True
 
 
-class _Entry(TypedDict):
-    size: int
-    sha256: str
+def parse_manifest(file: PurePath, text: bytes) -> Manifest:
+    """What a manifest says, given its first `MANIFEST_BYTES` + 1 bytes. Raises Damaged."""
+    if len(text) > MANIFEST_BYTES:
+        raise Damaged(file, f"longer than {MANIFEST_BYTES:,} bytes")
+    try:
+        document = json.loads(text)
+        seal = document.pop("sha256")
+        manifest = cast(Manifest, document)
+        if seal != _seal(manifest):
+            raise Damaged(file, "its own SHA-256 does not fit")
+        if not all(_PART_NAME.fullmatch(name) for name in manifest["parts"]):
+            raise Damaged(file, "it names files outside the checkpoint")
+    except (ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
+        raise Damaged(file, f"cannot be read ({error})") from error
+    return manifest
 
 
-class _Manifest(TypedDict):
-    step: int
-    wall_s: float
-    parts: dict[str, _Entry]
+def check_size(part: PurePath, found: int | None, size: int) -> None:
+    """Raises Damaged unless a part has the manifest's size. `found` None: it is missing."""
+    if found is None:
+        raise Damaged(part, "missing")
+    if found != size:
+        raise Damaged(part, f"{found} bytes long, {size} in the manifest")
 
 
 def _write_part(path: Path, part: Part) -> _Entry:
@@ -149,38 +177,27 @@ def _write(path: Path, pieces: Iterable[memoryview]) -> _Entry:
     return {"size": size, "sha256": digest.hexdigest()}
 
 
-def _seal(manifest: _Manifest) -> str:
+def _seal(manifest: Manifest) -> str:
     return hashlib.sha256(json.dumps(manifest, sort_keys=True).encode()).hexdigest()
 
 
-def _read_manifest(path: Path) -> _Manifest:
+def _read_manifest(path: Path) -> Manifest:
     file = path / MANIFEST
     try:
         with file.open("rb") as source:
-            text = source.read(_MANIFEST_BYTES + 1)
-        if len(text) > _MANIFEST_BYTES:
-            raise Damaged(file, f"longer than {_MANIFEST_BYTES:,} bytes")
-        document = json.loads(text)
-        seal = document.pop("sha256")
-        manifest = cast(_Manifest, document)
-        if seal != _seal(manifest):
-            raise Damaged(file, "its own SHA-256 does not fit")
-        if not all(_PART_NAME.fullmatch(name) for name in manifest["parts"]):
-            raise Damaged(file, "it names files outside the checkpoint")
+            text = source.read(MANIFEST_BYTES + 1)
     except FileNotFoundError as error:
         raise Damaged(file, "missing") from error
-    except (OSError, ValueError, AttributeError, LookupError, TypeError, RecursionError) as error:
-        raise Damaged(file, f"cannot be read ({error})") from error
-    return manifest
-
-
-def _check_size(part: Path, size: int) -> None:
-    try:
-        found = part.stat().st_size
     except OSError as error:
-        raise Damaged(part, "missing") from error
-    if found != size:
-        raise Damaged(part, f"{found} bytes long, {size} in the manifest")
+        raise Damaged(file, f"cannot be read ({error})") from error
+    return parse_manifest(file, text)
+
+
+def _size(part: Path) -> int | None:
+    try:
+        return part.stat().st_size
+    except OSError:
+        return None
 
 
 def _digest(part: Path) -> str:

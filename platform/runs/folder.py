@@ -13,7 +13,7 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.checkpoint import Checkpoint
 from covey.platform.runs.durable import is_leftover, write_whole
 from covey.platform.runs.fence import CLAIM
-from covey.platform.runs.shelf import newest_whole
+from covey.platform.runs.place import shelf_of
 
 _BEFORE_A_RUN = re.compile(r"\..*|driver-\d+\.txt")
 """Locks and unfinished files, and what a driver said that failed before it claimed the folder."""
@@ -65,15 +65,27 @@ class RunFolder:
         return load_job_file(self.job_file)
 
     def replace_job(self, job: JobFile) -> None:
-        """Write `job.yaml` anew, e.g. with a later end for a run that is to go on."""
+        """Write `job.yaml` anew, e.g. with a later end for a run that is to go on.
+
+        UserError when its checkpoints would be looked for in another place than they are.
+        """
+        if self.job_file.exists() and job.checkpoint.path != self.job().checkpoint.path:
+            raise UserError(f"{self.path}: a run that has begun keeps its checkpoint.path")
         write_whole(self.job_file, dump_job_file(job).encode())
 
     def newest_checkpoint(self) -> Checkpoint:
         """The newest whole checkpoint, for readers. UserError when there is none."""
-        checkpoint = newest_whole(self.checkpoints)
+        checkpoint = self.whole_checkpoint()
         if checkpoint is None:
             raise UserError(f"{self.path} holds no whole checkpoint yet")
         return checkpoint
+
+    def whole_checkpoint(self) -> Checkpoint | None:
+        """The same, but None when there is none. UserError when a store does not give it."""
+        try:
+            return shelf_of(self.checkpoints).newest_whole()
+        except OSError as error:
+            raise UserError(f"{self.path}: no checkpoint can be read: {error.strerror}") from error
 
     @property
     def job_file(self) -> Path:
@@ -96,8 +108,9 @@ class RunFolder:
 
     @property
     def checkpoints(self) -> Path:
-        """One folder a checkpoint, named after its step; `latest` points to the newest whole
-        one.
+        """One folder a checkpoint, named after its step; `latest` points to the newest whole one.
+
+        With `checkpoint.path` only a note of where they are (`place.py`).
         """
         return self.path / "checkpoints"
 

@@ -26,8 +26,9 @@ from covey.platform.runs.fence import Fence, live_writer
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.journal import Journal
 from covey.platform.runs.metrics import OnReport, finite, trim_metrics
+from covey.platform.runs.place import claim_place, shelf_of
 from covey.platform.runs.result import FinalState, Result
-from covey.platform.runs.shelf import newest_whole, set_aside, settle
+from covey.platform.runs.shelf import settle
 from covey.platform.runs.stopping import is_due, reached
 from covey.platform.runs.tensors import Arrays
 from covey.platform.runs.writer import CheckpointWriter
@@ -81,7 +82,8 @@ class Run:
         self._on_report = on_report
         self._clock = clock
         self._journal = Journal(folder, fence)
-        self._writer = CheckpointWriter(folder, fence, job.checkpoint.keep, self._journal)
+        self._shelf = shelf_of(folder.checkpoints, fence.attempt)
+        self._writer = CheckpointWriter(self._shelf, fence, job.checkpoint.keep, self._journal)
         self._stop_requested = False
         self._step = 0
         self._metrics: dict[str, float] = {}
@@ -112,6 +114,7 @@ class Run:
         with fence.held():
             folder.checkpoints.mkdir(exist_ok=True)
             settle(folder.checkpoints)
+            claim_place(folder.checkpoints, job)
             folder.result.unlink(missing_ok=True)
             for kind in ("png", "gif", "json"):
                 for picture in folder.path.glob(f".*.{kind}.*{LEFTOVER}"):
@@ -130,15 +133,16 @@ class Run:
         """The newest whole checkpoint to go on from; None when training begins at the beginning.
 
         Metrics of steps after it are dropped, the training clock goes on from where it stood.
+        Raises UserError for a place that the job cannot have, OSError for a store that is down.
         """
         self._writer.wait()  # one that is under way is a leftover to `settle`
         damaged: list[Damaged] = []
-        checkpoint = newest_whole(self._folder.checkpoints, damaged.append)
+        self._shelf.settle(self._fence.held)
+        checkpoint = self._shelf.newest_whole(damaged.append)
         step = checkpoint.step if checkpoint else -1
+        for found in damaged:
+            self._shelf.set_aside(found, self._fence.held)
         with self._fence.held():
-            for found in damaged:
-                set_aside(found.file.parent)
-            settle(self._folder.checkpoints)
             trim_metrics(self._folder.metrics, step)
         where = f"step {step}" if checkpoint else "the beginning"
         for found in damaged:

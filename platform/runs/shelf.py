@@ -9,14 +9,84 @@ with a dot are work in hand; `<step>.damaged` was found not to be whole.
 import re
 import shutil
 from collections.abc import Callable
+from contextlib import AbstractContextManager, suppress
 from pathlib import Path
+from typing import Protocol
 
+from covey.platform.errors import UserError
 from covey.platform.runs.checkpoint import Checkpoint, Damaged, folder_name, looks_whole, verify
 from covey.platform.runs.durable import LEFTOVER, sync_folder
 
 LATEST = "latest"
 _STEP_NAME = re.compile(r"\d{12,}")
 _DAMAGED_NAME = re.compile(r"(\d{12,})\.damaged")
+
+
+Held = Callable[[], AbstractContextManager[None]]
+"""The fence of a run folder: write inside it (see `Fence.held`)."""
+
+
+class Shelf(Protocol):
+    """Where a run keeps its checkpoints. All but `newest_whole` is for its writer alone."""
+
+    staging: Path
+    """A local folder to write the next one into, under a hidden name."""
+
+    def settle(self, held: Held) -> None:
+        """Make ready, and clear up after a killed writer. UserError for what its user can mend."""
+
+    def publish(self, written: Path, step: int, keep: int, held: Held) -> None:
+        """Make a written folder the newest checkpoint, and take all but the `keep` newest whole
+        ones away. Raises OSError, and what was there stays.
+        """
+
+    def newest_whole(
+        self, on_damaged: Callable[[Damaged], None] = lambda damaged: None
+    ) -> Checkpoint | None:
+        """The newest checkpoint that agrees with its manifest; `on_damaged` hears of newer ones
+        that do not.
+        """
+
+    def set_aside(self, damaged: Damaged, held: Held) -> None:
+        """See that a damaged one is neither taken for a whole one nor lost at once."""
+
+
+class LocalShelf:
+    """A shelf in a folder, of the run itself or (`shared`) under one that must be there."""
+
+    def __init__(self, path: Path, shared: bool = False) -> None:
+        self.staging = path
+        self._shared = shared
+
+    def settle(self, held: Held) -> None:
+        if self._shared and not self.staging.parent.is_dir():
+            raise UserError(f"checkpoint.path {self.staging.parent}: no such folder")
+        with held():
+            try:
+                self.staging.mkdir(exist_ok=True)
+            except PermissionError as error:
+                raise UserError(f"checkpoint.path {self.staging}: {error.strerror}") from error
+            settle(self.staging)
+
+    def publish(self, written: Path, step: int, keep: int, held: Held) -> None:
+        try:
+            with held():
+                old = publish(written, self.staging, step, keep)
+        except OSError:
+            with suppress(OSError), held():
+                settle(self.staging)
+            raise
+        remove(old)
+
+    def newest_whole(
+        self, on_damaged: Callable[[Damaged], None] = lambda damaged: None
+    ) -> Checkpoint | None:
+        return newest_whole(self.staging, on_damaged)
+
+    def set_aside(self, damaged: Damaged, held: Held) -> None:
+        with held():
+            set_aside(self.staging / damaged.file.parent.name)
+            settle(self.staging)
 
 
 def hidden_name(step: int, attempt: int) -> str:

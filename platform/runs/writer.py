@@ -5,14 +5,14 @@ disk.
 import time
 from collections.abc import Mapping
 from contextlib import suppress
+from pathlib import Path
 from threading import Thread
 
 from covey.platform.errors import Superseded
 from covey.platform.runs.checkpoint import Part, write_parts
 from covey.platform.runs.fence import Fence
-from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.journal import Journal
-from covey.platform.runs.shelf import hidden_name, publish, remove, settle
+from covey.platform.runs.shelf import Shelf, hidden_name, remove
 
 
 class CheckpointWriter:
@@ -20,8 +20,8 @@ class CheckpointWriter:
     written.
     """
 
-    def __init__(self, folder: RunFolder, fence: Fence, keep: int, journal: Journal) -> None:
-        self._folder = folder
+    def __init__(self, shelf: Shelf, fence: Fence, keep: int, journal: Journal) -> None:
+        self._shelf = shelf
         self._fence = fence
         self._keep = keep
         self._journal = journal
@@ -55,22 +55,19 @@ class CheckpointWriter:
             self._defect = defect
 
     def _write(self, step: int, wall_s: float, parts: Mapping[str, Part]) -> None:
-        checkpoints = self._folder.checkpoints
         begin = time.perf_counter()
-        written = checkpoints / hidden_name(step, self._fence.attempt)
+        written = self._shelf.staging / hidden_name(step, self._fence.attempt)
         try:
             with self._fence.held():
                 remove([written])
                 written.mkdir(parents=True)
             size = write_parts(written, step, wall_s, parts)
-            with self._fence.held():
-                old = publish(written, checkpoints, step, self._keep)
-            remove(old)
+            self._shelf.publish(written, step, self._keep, self._fence.held)
         except Superseded:
             remove([written])  # the newer attempt cleared up before we had written
             raise
         except OSError as error:
-            self._give_up(step, error)
+            self._give_up(written, step, error)
             return
         self.failure = None
         took = time.perf_counter() - begin
@@ -79,10 +76,10 @@ class CheckpointWriter:
             "checkpoint", message, step=step, size_bytes=size, took_s=round(took, 4)
         )
 
-    def _give_up(self, step: int, error: OSError) -> None:
+    def _give_up(self, written: Path, step: int, error: OSError) -> None:
         self.failure = error
         with suppress(OSError), self._fence.held():
-            settle(self._folder.checkpoints)
+            remove([written])
         self._journal.warn(
             "checkpoint-failed",
             f"the checkpoint of step {step} could not be written ({error.strerror}): "

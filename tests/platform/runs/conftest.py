@@ -1,11 +1,13 @@
 import os
 import subprocess
 import sys
+import uuid
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pytest
+from s3_server import S3Server
 
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.jobfile.model import JobFile
@@ -101,3 +103,25 @@ def start_child() -> Iterator[Start]:
     for child in children:
         child.kill()
         child.communicate()
+
+
+@pytest.fixture(scope="session")
+def _s3_server() -> Iterator[S3Server]:
+    with S3Server() as server:
+        yield server
+
+
+@pytest.fixture
+def s3(_s3_server: S3Server, monkeypatch: pytest.MonkeyPatch) -> S3Server:
+    """A real server, which this process and all it starts take for S3; tests that use it belong
+    into the group "s3", to share one.
+    """
+    for name, value in _s3_server.environment.items():
+        monkeypatch.setenv(name, value)
+    return _s3_server
+
+
+@pytest.fixture
+def bucket(s3: S3Server) -> str:
+    """The URL of an empty bucket."""
+    return s3.make_bucket(f"b-{uuid.uuid4().hex[:12]}")
