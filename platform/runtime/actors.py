@@ -19,8 +19,8 @@ from covey.platform.runtime.ray_cluster import (
 )
 
 LEARNER = "learner"
-RELAY = "relay"
-"""Started anew by Ray when it dies."""
+RELAY, RELAY_CALLS = "relay", 128
+"""Started anew by Ray when it dies. Each sampler elsewhere has a call or two there all the time."""
 BACKGROUND = ("evaluator", "viewer")
 NICENESS = 10
 """Of those in the background: a learner on all CPUs goes before them; a tenth is left to them."""
@@ -285,7 +285,7 @@ def start_actor(
     actor: Any = ray.remote(role).options(
         num_cpus=share.get("CPU", 0),
         num_gpus=share.get("GPU", 0),
-        max_concurrency=calls,
+        max_concurrency=RELAY_CALLS if name == RELAY else calls,
         max_restarts=-1 if name == RELAY else 0,
         scheduling_strategy="SPREAD"
         if bundle is None

@@ -1,8 +1,8 @@
 """A sampler's end of its channels where the learner is on another node: over a `Relay` worker.
 
-It fills a small ring of its own and makes about one call a block, and while it has nothing to do
-one every `POLL_S`; it waits for an answer only once it may not go on without. What the learner
-published last comes with the answers, so that it costs no call of its own.
+It fills a small ring of its own and makes one call a block. A second call, which it does not wait
+for, is answered as soon as there are other orders or weights, or else every `POLL_S`: then its
+heartbeat is told of, too. What the learner published last comes with the answers.
 """
 
 import time
@@ -10,13 +10,13 @@ from collections import deque
 from dataclasses import replace
 
 from covey.platform.runtime.crew import Pending, Worker
-from covey.platform.runtime.fragment import Episodes, Fragment, Rows, Weights
+from covey.platform.runtime.fragment import Episodes, Rows, Weights
 from covey.platform.runtime.relay import Orders, Report, Standing
 from covey.platform.runtime.results import Results
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.stream_spec import StreamSpec
 
-POLL_S = 0.01
+POLL_S = 0.25
 IN_FLIGHT = 4
 """Blocks on their way to the relay, after which the writer waits."""
 
@@ -38,7 +38,7 @@ class FarEnd:
             self._ring.rows.observations[0] = standing.observation
         self._blocks_written, self._orders = standing.blocks_written, standing.orders
         self._sent: deque[Pending] = deque()
-        self._ask_at = 0.0
+        self._looking: Pending | None = None
 
     # The stream
 
@@ -46,8 +46,9 @@ class FarEnd:
     def stop(self) -> bool:
         self._look()
         if self._orders.stop:  # is it still so? And who ends has all of its blocks arrive first
-            self._send()
-            self._take_in(len(self._sent))
+            while self._sent:
+                self._take_in(self._sent.popleft())
+            self._take_in(self._ask(0.0))
         return self._orders.stop
 
     @property
@@ -74,7 +75,9 @@ class FarEnd:
         fragment = self._ring.take()
         assert fragment is not None
         # Two nodes share no clock but the wall's.
-        self._send(replace(fragment, finished_s=fragment.finished_s + time.time() - _now()))
+        block = replace(fragment, finished_s=fragment.finished_s + time.time() - time.monotonic())
+        arguments = self._number, self._term, self._report(), self._blocks_written, block
+        self._sent.append(self._relay.submit("write", *arguments))
         self._ring.release()
         self._blocks_written += 1
 
@@ -95,25 +98,26 @@ class FarEnd:
 
     def _look(self) -> None:
         while self._sent and self._results.is_ready(self._sent[0]):
-            self._take_in(1)
-        if not self._sent and _now() >= self._ask_at:
-            self._send()
+            self._take_in(self._sent.popleft())
+        if self._looking is not None and self._results.is_ready(self._looking):
+            self._take_in(self._looking)
+            self._looking = None
+        if self._looking is None:
+            self._looking = self._ask(POLL_S)
 
-    def _take_in(self, answers: int) -> None:
-        for _ in range(answers):
-            (orders,) = self._results.fetch([self._sent.popleft()])
-            assert isinstance(orders, Orders)
+    def _ask(self, patience_s: float) -> Pending:
+        known = replace(self._orders, weights=None)
+        arguments = self._number, self._term, self._report(), known, patience_s
+        return self._relay.submit("look", *arguments)
+
+    def _report(self) -> Report:
+        return Report(time.monotonic() - self.heartbeat_s, self.failures)
+
+    def _take_in(self, answer: Pending) -> None:
+        (orders,) = self._results.fetch([answer])
+        assert isinstance(orders, Orders)
+        if orders.number > self._orders.number:
             self._orders = orders
-
-    def _send(self, *blocks: Fragment) -> None:
-        report = Report(_now() - self.heartbeat_s, self.failures)
-        arguments = self._number, self._term, report, blocks
-        self._sent.append(self._relay.submit("exchange", *arguments))
-        self._ask_at = _now() + POLL_S
 
     def close(self) -> None:
         """Nothing to do: the relay belongs to its crew."""
-
-
-def _now() -> float:
-    return time.monotonic()

@@ -97,16 +97,17 @@ class Place:
 
     def node_of(self, role: str) -> Any:
         """A node on which a worker of that role lives; None while there is none."""
-        for node in self.nodes.nodes:
-            for process in psutil.process_iter():
-                try:
-                    if os.getpgid(process.pid) == node.process.pid and process.cmdline()[
-                        0
-                    ].startswith(f"ray::{role}"):
-                        return node
-                except (psutil.Error, ProcessLookupError, IndexError):
-                    continue
-        return None
+        return next((node for node in self.nodes.nodes if self.lives_on(node, role)), None)
+
+    def lives_on(self, node: Any, role: str) -> bool:
+        for process in psutil.process_iter():
+            try:
+                ours = os.getpgid(process.pid) == node.process.pid
+                if ours and process.cmdline()[0].startswith(f"ray::{role}"):
+                    return True
+            except (psutil.Error, ProcessLookupError, IndexError):
+                continue
+        return False
 
     def until(self, condition: Callable[[], object]) -> None:
         end_s = time.monotonic() + LIMIT_S

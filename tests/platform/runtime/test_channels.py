@@ -24,6 +24,7 @@ from channel_side import (
 )
 
 from covey.platform.errors import UserError
+from covey.platform.runtime import far_end
 from covey.platform.runtime.crew import InlineCrew, WorkerLost
 from covey.platform.runtime.far_end import FarEnd
 from covey.platform.runtime.relay import Relay
@@ -309,6 +310,12 @@ CONTRACT = [
 def inline_relay():
     crew = InlineCrew()
     return Distant(crew, crew, crew.share)
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_inline(monkeypatch):
+    """A call in this process for news that only this process can make would wait in vain."""
+    monkeypatch.setattr(far_end, "POLL_S", 0.0)
 
 
 @pytest.fixture(scope="module", params=[TwoProcesses, Inside, inline_relay])

@@ -18,12 +18,19 @@ from channel_side import (
     spec,
 )
 
+from covey.platform.runtime import far_end
 from covey.platform.runtime.crew import InlineCrew
 from covey.platform.runtime.far_end import IN_FLIGHT, FarEnd
 from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.relay import Relay
 from covey.platform.runtime.stream import Stream, StreamSpec
 from covey.platform.runtime.weights_channel import SharedWeights
+
+
+@pytest.fixture(autouse=True)
+def nobody_waits_inline(monkeypatch):
+    """A call in this process for news that only this process can make would wait in vain."""
+    monkeypatch.setattr(far_end, "POLL_S", 0.0)
 
 
 def far_side(crew, stream):
