@@ -4,7 +4,6 @@ import threading
 from collections.abc import Callable
 
 from covey.platform.jobs.kube_api import Gone, KubeApi, RayJob
-from covey.platform.jobs.launcher import Unreachable
 
 WINDOW_S = 10
 """A watch is asked for anew after so long, from where the last one ended."""
@@ -57,7 +56,7 @@ class RayJobCache:
                 failures = 0
             except Gone:
                 self._version = None
-            except Unreachable:
+            except Exception:  # were the thread to end, what it knows would be taken for true
                 self._over.wait(_PAUSES_S[min(failures, len(_PAUSES_S) - 1)])
                 failures += 1
             if not self._over.is_set():
@@ -65,11 +64,12 @@ class RayJobCache:
 
     def _watch_once(self) -> None:
         """For one window; a list first where there is no version to go on from."""
-        if self._version is None:
-            found, self._version = self._api.list(self._selector)
-            with self._lock:
-                self._found = {each["metadata"]["name"]: each for each in found}
         try:
+            if self._version is None:
+                found, version = self._api.list(self._selector)
+                with self._lock:
+                    self._found = {each["metadata"]["name"]: each for each in found}
+                self._version = version
             events = self._api.watch(self._selector, self._version, self._window_s)
             self._set_live(True)
             for kind, found_now in events:
@@ -77,7 +77,7 @@ class RayJobCache:
                 self._version = found_now["metadata"]["resourceVersion"]
                 if self._over.is_set():
                     return
-        except (Gone, Unreachable):
+        except Exception:
             self._set_live(False)
             raise
 

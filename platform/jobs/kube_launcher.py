@@ -41,7 +41,8 @@ class KubernetesLauncher:
     """Attempts run in a namespace of somebody's cluster. RayJobs of attempts whose end is stored
     are deleted.
 
-    UserError where no server answers, our token is refused, or there is no such namespace.
+    UserError where no server answers, our token is refused, or there is no such namespace or no
+    KubeRay.
     """
 
     def __init__(
@@ -61,6 +62,8 @@ class KubernetesLauncher:
         self._api = KubeApi(address.namespace, address.context)
         try:
             uid = self._api.namespace_uid()
+            if uid is not None:
+                self._api.list(f"{STORE}=none")  # whether there are RayJobs, and for us
         except Unreachable as error:
             raise UserError(f"namespace {address.namespace}: {error}") from error
         if uid is None:

@@ -18,6 +18,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Iterator
+from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any
@@ -170,7 +171,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif isinstance(answer, bytes):
             self._send(200, answer, "text/plain")
         elif answer is not None:
-            self._send(200, json.dumps(answer).encode())
+            self._send(201 if verb == "create" else 200, json.dumps(answer).encode())
 
     def _understand(self, verb: str) -> None:
         if self.headers.get("Authorization", "").lower() != f"bearer {self.api.token}":
@@ -228,7 +229,8 @@ class _Handler(BaseHTTPRequestHandler):
 
     def _hang_up(self) -> None:
         self.close_connection = True
-        self.connection.shutdown(socket.SHUT_RDWR)
+        with suppress(OSError):  # the client was first
+            self.connection.shutdown(socket.SHUT_RDWR)
 
     def _send(self, code: int, body: bytes, kind: str = "application/json") -> None:
         # One answer a connection, so that a server that has stopped answers nobody.
