@@ -1,15 +1,12 @@
-"""Kubernetes' API server, with time limits on every call and errors in our words.
-
-In a pod it is reached with the pod's service account, elsewhere with a kubeconfig (`KUBECONFIG`).
-"""
+"""Kubernetes' API server, with time limits on every call and errors in our words."""
 
 import json
+import time
 from collections.abc import Callable, Iterator, Mapping
-from importlib import import_module
 from typing import Any, TypeVar
 
-from covey.platform.errors import UserError
 from covey.platform.jobfile.words import one_line
+from covey.platform.jobs.kube_access import configured, library
 from covey.platform.jobs.launcher import CannotStart, Unreachable
 from covey.platform.jobs.output import OUTPUT_BYTES, OUTPUT_LINES, end_of
 
@@ -18,6 +15,10 @@ _T = TypeVar("_T")
 _KIND = {"group": "ray.io", "version": "v1", "plural": "rayjobs"}
 _LIMITS_S = (5.0, 20.0)
 """To connect, and between two pieces of an answer. Less than a scheduler's lease."""
+_PAUSE_S = 2.0
+"""After a call that took so long in vain the next ones fail at once: a turn makes one for each job,
+and must end before the lease does.
+"""
 
 
 class Conflict(Exception):
@@ -26,10 +27,6 @@ class Conflict(Exception):
 
 class Gone(Exception):
     """The server no longer has the changes since the version that was asked for."""
-
-
-class Denied(Unreachable):
-    """The server answers, and refuses us."""
 
 
 class _Invalid(Unreachable):
@@ -41,14 +38,15 @@ class KubeApi:
 
     def __init__(self, namespace: str, context: str | None = None) -> None:
         self.namespace = namespace
-        self._client = _library("kubernetes.client")
-        configuration, self.in_cluster = _configuration(self._client, context)
+        self._client = library("kubernetes.client")
+        configuration, self.in_cluster = configured(self._client, context)
         # The pool's own retries would make a call last far longer than its time limit.
         configuration.retries = False
         configuration.connection_pool_maxsize = 4
         api_client = self._client.ApiClient(configuration)
         self._objects = self._client.CustomObjectsApi(api_client)
         self._core = self._client.CoreV1Api(api_client)
+        self._again_s = 0.0
 
     def namespace_uid(self) -> str | None:
         """What no other namespace has, nor one of that name which is made later; None where there
@@ -81,7 +79,7 @@ class KubeApi:
             lambda: self._objects.get_namespaced_custom_object(**self._here(), name=name)
         )
 
-    def list(self, selector: str) -> tuple[list[RayJob], str]:
+    def ray_jobs(self, selector: str) -> tuple[list[RayJob], str]:
         """All RayJobs with these labels, and the version of the list, from which to `watch`."""
         found = self._ask(
             lambda: self._objects.list_namespaced_custom_object(
@@ -155,7 +153,7 @@ class KubeApi:
         return {**_KIND, "namespace": self.namespace, "_request_timeout": _LIMITS_S}
 
     def _http_error(self) -> type[Exception]:
-        error: type[Exception] = _library("urllib3").exceptions.HTTPError
+        error: type[Exception] = library("urllib3").exceptions.HTTPError
         return error
 
     def _open(self, request: Callable[[], Any]) -> Any:
@@ -184,58 +182,33 @@ class KubeApi:
     def _ask(self, request: Callable[[], _T]) -> _T | None:
         """The answer; None for what is not there."""
         client = self._client
+        if time.monotonic() < self._again_s:
+            raise Unreachable("Kubernetes' API server does not answer")
         try:
             return request()
         except client.ApiException as error:
-            status, told = error.status, _status_message(error)
+            if error.status == 404:
+                return None
+            raise _refusal(error.status, _status_message(error)) from error
         except (OSError, self._http_error()) as error:
+            if isinstance(error, library("urllib3").exceptions.TimeoutError):
+                self._again_s = time.monotonic() + _PAUSE_S
             raise Unreachable(f"Kubernetes' API server: {_words(error)}") from error
-        if status == 404:
-            return None
-        if status == 409:
-            raise Conflict(told)
-        if status == 410:
-            raise Gone(told)
-        if status in (400, 422):
-            raise _Invalid(told)
-        if status == 401:
-            raise Denied("Kubernetes' API server refuses our token")
-        if status == 403:
-            raise Denied(f"Kubernetes' API server does not let us: {told}")
-        raise Unreachable(f"Kubernetes' API server: {status} {told}")
 
 
-def _library(name: str) -> Any:
-    """Imported when it is first needed: it takes most of a second."""
-    try:
-        return import_module(name)
-    except ModuleNotFoundError as error:
-        raise UserError(
-            f"a Kubernetes cluster is reached with the package `kubernetes`, and {error.name} is "
-            "missing: pip install kubernetes"
-        ) from error
-
-
-def _configuration(client: Any, context: str | None) -> tuple[Any, bool]:
-    """How to reach the server, and whether this is a pod of the cluster itself."""
-    config = _library("kubernetes.config")
-    configuration = client.Configuration()
-    if context is None:
-        try:
-            config.load_incluster_config(client_configuration=configuration)
-            return configuration, True
-        except config.ConfigException:
-            pass
-    try:
-        config.load_kube_config(
-            context=context, client_configuration=configuration, persist_config=False
-        )
-    except (config.ConfigException, OSError, ValueError) as error:
-        raise UserError(
-            f"no way to a Kubernetes cluster: no service account here, and the kubeconfig "
-            f"(KUBECONFIG, else ~/.kube/config): {_words(error)}"
-        ) from error
-    return configuration, False
+def _refusal(status: int, told: str) -> Exception:
+    match status:
+        case 400 | 422:
+            return _Invalid(told)
+        case 401:
+            return Unreachable("Kubernetes' API server refuses our token")
+        case 403:
+            return Unreachable(f"Kubernetes' API server does not let us: {told}")
+        case 409:
+            return Conflict(told)
+        case 410:
+            return Gone(told)
+    return Unreachable(f"Kubernetes' API server: {status} {told}")
 
 
 def _events(pieces: Iterator[bytes]) -> Iterator[tuple[str, RayJob]]:

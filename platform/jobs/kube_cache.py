@@ -66,7 +66,7 @@ class RayJobCache:
         """For one window; a list first where there is no version to go on from."""
         try:
             if self._version is None:
-                found, version = self._api.list(self._selector)
+                found, version = self._api.ray_jobs(self._selector)
                 with self._lock:
                     self._found = {each["metadata"]["name"]: each for each in found}
                 self._version = version

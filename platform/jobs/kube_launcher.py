@@ -17,7 +17,7 @@ from covey.platform.jobs.kube_address import KubeAddress
 from covey.platform.jobs.kube_api import Conflict, KubeApi, RayJob
 from covey.platform.jobs.kube_cache import WINDOW_S, RayJobCache
 from covey.platform.jobs.kube_status import sighting_of
-from covey.platform.jobs.launcher import Cluster, CannotStart, Sighting, Start, Unreachable
+from covey.platform.jobs.launcher import CannotStart, Cluster, Phase, Sighting, Start, Unreachable
 from covey.platform.jobs.watch import Limits
 from covey.platform.kubernetes.attempts import (
     STORE,
@@ -63,7 +63,7 @@ class KubernetesLauncher:
         try:
             uid = self._api.namespace_uid()
             if uid is not None:
-                self._api.list(f"{STORE}=none")  # whether there are RayJobs, and for us
+                self._api.ray_jobs(f"{STORE}=none")  # whether there are RayJobs, and for us
         except Unreachable as error:
             raise UserError(f"namespace {address.namespace}: {error}") from error
         if uid is None:
@@ -120,7 +120,7 @@ class KubernetesLauncher:
             return
         ray_job, attempt = found
         asked_s = asked_at_s(Path(attempt.run_dir), attempt.number)
-        if _has_begun(attempt) and asked_s is None:
+        if asked_s is None and self._may_hear(ray_job, attempt):
             try:
                 ask(Path(attempt.run_dir), attempt.number)
                 return
@@ -129,6 +129,11 @@ class KubernetesLauncher:
         elif asked_s is not None and time.time() < asked_s + attempt.grace_s:
             return
         self._delete(ray_job)
+
+    def _may_hear(self, ray_job: RayJob, attempt: Attempt) -> bool:
+        """Whether a driver runs, or soon will: a network file system tells late of its claim."""
+        begun = _has_begun(attempt)
+        return begun or sighting_of(ray_job, begun).phase is Phase.RUNNING
 
     def output(self, submission_id: str) -> str:
         return self._api.log(ray_job_name(submission_id))

@@ -10,7 +10,7 @@ from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.executor import Executor
 from covey.platform.jobs.job import Job, State
-from covey.platform.jobs.launcher import MemoryLauncher, NeverTaken, Phase, Sighting, Unreachable
+from covey.platform.jobs.launcher import CannotStart, MemoryLauncher, Phase, Sighting, Unreachable
 from covey.platform.jobs.lease import LEASE_S, LeaseLost, claim
 from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.scheduler import Scheduler
@@ -313,7 +313,7 @@ def test_time_in_a_clusters_own_queue_does_not_count(world: World):
 
 
 def test_what_the_cluster_never_takes_has_failed(world: World):
-    world.cluster.fails_before = NeverTaken("it is no job")
+    world.cluster.fails_before = CannotStart("it is no job")
     world.add("a")
     world.turn()
     job = world.store.get("a")

@@ -1,5 +1,7 @@
 """The launcher for Kubernetes, with the official client, on the stand-in for an API server."""
 
+import socket
+import sys
 import time
 from pathlib import Path
 
@@ -8,6 +10,7 @@ from kube_objects import Refusal
 from kube_place import NAMESPACE, Place, begun, until, write_kubeconfig
 
 from covey.platform.errors import UserError
+from covey.platform.jobs import kube_api
 from covey.platform.jobs.daemon import make_run_folder
 from covey.platform.jobs.kube_address import read_address
 from covey.platform.jobs.kube_launcher import KubernetesLauncher
@@ -214,6 +217,27 @@ def test_where_nobody_can_be_reached_is_said_in_one_line(attempts, place, tmp_pa
     write_kubeconfig(tmp_path / "kubeconfig", "http://127.0.0.1:9", "wrong")
     with pytest.raises(UserError, match=r"namespace lab: Kubernetes' API server: .*refused"):
         attempts.another()
+
+
+def test_a_server_that_says_nothing_is_waited_for_once(place, tmp_path, monkeypatch):
+    monkeypatch.setattr(kube_api, "_LIMITS_S", (0.2, 0.2))
+    with socket.create_server(("127.0.0.1", 0)) as mute:
+        url = f"http://127.0.0.1:{mute.getsockname()[1]}"
+        write_kubeconfig(tmp_path / "kubeconfig", url, "a-token")
+        api = kube_api.KubeApi(NAMESPACE)
+        for _ in range(20):
+            with pytest.raises(Unreachable):
+                api.get("toy-abcde-1")
+        mute.settimeout(0)
+        mute.accept()[0].close()
+        with pytest.raises(BlockingIOError):
+            mute.accept()
+
+
+def test_without_the_library_it_is_said_how_to_get_it(monkeypatch):
+    monkeypatch.setitem(sys.modules, "kubernetes.client", None)
+    with pytest.raises(UserError, match="pip install kubernetes"):
+        kube_api.KubeApi(NAMESPACE)
 
 
 def test_another_namespace_of_that_name_is_another_cluster(attempts, place):
