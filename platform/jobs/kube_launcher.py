@@ -7,10 +7,9 @@ through them an attempt is asked to end. Deleting its RayJob would take its pods
 import math
 import secrets
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.kube_address import KubeAddress
@@ -78,7 +77,7 @@ class KubernetesLauncher:
         if uid is None:
             raise Unreachable(f"there is no namespace {self._api.namespace} any more")
         self._cluster_id = _cluster_id(uid)
-        return Cluster(self._cluster_id, self._room, fixed=False)
+        return Cluster(self._cluster_id, self._room, fixed=True)
 
     def serves(self, cluster_id: str) -> bool:
         return cluster_id == self._cluster_id
@@ -100,11 +99,11 @@ class KubernetesLauncher:
         try:
             self._api.create(ray_job)
         except Conflict:
-            self._check_ours(attempt)
+            self._check_ours(start.submission_id)
         except Unreachable:
             if self._api.get(ray_job_name(start.submission_id)) is None:
                 raise
-            self._check_ours(attempt)
+            self._check_ours(start.submission_id)
 
     def look(self, submission_id: str) -> Sighting | None:
         found = self._find(submission_id)
@@ -169,22 +168,23 @@ class KubernetesLauncher:
         """Our RayJob; None where there is none of ours. Raises Unreachable."""
         name = ray_job_name(submission_id)
         ray_job = self._followed().get(name) or self._api.get(name)
-        attempt = self._ours(ray_job)
+        attempt = None if ray_job is None else self._ours(ray_job)
         if ray_job is None or attempt is None or attempt.submission_id != submission_id:
             return None
         return ray_job, attempt
 
-    def _ours(self, ray_job: Mapping[str, Any] | None) -> Attempt | None:
-        attempt = Attempt.of(ray_job or {})
+    def _ours(self, ray_job: RayJob) -> Attempt | None:
+        attempt = Attempt.of(ray_job)
         return attempt if attempt is not None and attempt.store == self._store else None
 
-    def _check_ours(self, attempt: Attempt) -> None:
+    def _check_ours(self, submission_id: str) -> None:
         """A RayJob of the attempt's name is there: CannotStart unless an earlier call made it."""
-        name = ray_job_name(attempt.submission_id)
+        name = ray_job_name(submission_id)
         found = self._api.get(name)
         if found is None:
             raise Unreachable(f"RayJob {name} was there, and is gone: it is made again")
-        if self._ours(found) != attempt:
+        known = self._ours(found)
+        if known is None or known.submission_id != submission_id:
             raise CannotStart(
                 f"a RayJob {name} is in namespace {self._api.namespace} already, and this "
                 "scheduler did not make it"

@@ -81,7 +81,7 @@ def attempt_ray_job(job: JobFile, attempt: Attempt, namespace: str, home: Path) 
     notes = {
         SUBMISSION: attempt.submission_id,
         RUN_DIR: attempt.run_dir,
-        GRACE: f"{attempt.grace_s:g}",
+        GRACE: str(attempt.grace_s),
     }
     metadata = {
         "name": ray_job_name(attempt.submission_id),

@@ -13,6 +13,7 @@ from kube_operator import Operator
 from kube_server import ApiServer
 
 from covey.platform.client import Client
+from covey.platform.jobs.background import stop_scheduler
 from covey.platform.jobs.job import Job
 
 NAMESPACE = "lab"
@@ -72,6 +73,7 @@ class Place:
         return (self.home / "scheduler.log").read_text()
 
     def end(self) -> None:
+        stop_scheduler(self.home)  # in the background, if one is
         for child in self.schedulers:
             child.kill()
             child.wait()

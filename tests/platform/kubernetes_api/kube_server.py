@@ -56,6 +56,10 @@ class ApiServer:
     def url(self) -> str:
         return f"http://127.0.0.1:{self._port}"
 
+    @property
+    def listens(self) -> bool:
+        return self._http is not None
+
     def start(self) -> None:
         """Listen, after a stop at the same address."""
         handler = type("Handler", (_Handler,), {"api": self})

@@ -1,7 +1,9 @@
 """Real schedulers and real drivers on the stand-in for a cluster, killed and cut off."""
 
+import random
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
@@ -29,6 +31,11 @@ def has_checkpoint(place: Place, job_id: str) -> bool:
     return (Path(place.client.show(job_id).run_dir) / "checkpoints" / "latest").exists()
 
 
+def steps(place: Place, job_id: str) -> int:
+    metrics = Path(place.client.show(job_id).run_dir) / "metrics.jsonl"
+    return metrics.read_bytes().count(b"\n") if metrics.exists() else 0
+
+
 def test_five_jobs_each_with_its_own_trouble(place: Place, toy_job, held_job):
     """Side by side, to save time: a killed driver, a RayJob that somebody deletes, a stop and
     resume, a mistake, a plain end.
@@ -38,10 +45,12 @@ def test_five_jobs_each_with_its_own_trouble(place: Place, toy_job, held_job):
     mistake = place.client.submit({**toy_job, "toy": {"trouble": "mistake"}})
     killed = place.client.submit(held_job)
     deleted = place.client.submit(held_job)
-    stopped = place.client.submit(held_job)
+    stopped = place.client.submit({**held_job, "checkpoint": {"every_env_steps": 1000}})
 
-    for job_id in (killed, deleted, stopped):
+    for job_id in (killed, deleted):
         place.until(lambda job_id=job_id: has_checkpoint(place, job_id))
+    place.until(lambda: steps(place, stopped) == 5)
+    assert not has_checkpoint(place, stopped)
     place.until(lambda: place.client.show(stopped).state is State.RUNNING)
     place.client.stop(stopped)
     place.operator.kill(f"{killed}-1")
@@ -49,6 +58,7 @@ def test_five_jobs_each_with_its_own_trouble(place: Place, toy_job, held_job):
     place.operator.kill(f"{deleted}-1")
     job = place.client.wait(stopped, LIMIT_S)
     assert (job.state, job.reason) == ("stopped", "stop requested")
+    assert has_checkpoint(place, stopped)
     place.client.resume(stopped)
 
     job = place.client.wait(plain, LIMIT_S)
@@ -87,7 +97,7 @@ def test_a_scheduler_that_was_killed_finds_its_jobs_again(place: Place, held_job
     place.api.stop()
     place.until(lambda: has_checkpoint(place, job_id))
     place.api.start()
-    place.schedule()
+    assert place.client.start_scheduler(ADDRESS)
     place.until(lambda: "lease 3" in place.log())
     (place.home / "go").touch()
     job = place.client.wait(job_id, LIMIT_S)
@@ -99,6 +109,44 @@ def test_a_scheduler_that_was_killed_finds_its_jobs_again(place: Place, held_job
 def kill(scheduler: subprocess.Popen[bytes]) -> None:
     scheduler.kill()
     scheduler.wait()
+
+
+@pytest.mark.slow
+def test_twenty_random_troubles(place: Place, toy_job):
+    """Schedulers are killed, watches cut, answers lost, histories forgotten and servers away, again
+    and again: no job is lost, and none is run twice.
+    """
+    choose = random.Random(7)
+    ids: list[str] = []
+    troubles = [
+        place.api.cut_watches,
+        place.api.objects.forget,
+        lambda: setattr(place.api, "answers_to_lose", 1),
+        place.api.stop,
+        lambda: None,
+    ]
+    for _ in range(20):
+        scheduler = place.schedule()
+        ids += [place.client.submit(toy_job) for _ in range(2)]
+        time.sleep(choose.uniform(0, 4))
+        choose.choice(troubles)()
+        if choose.random() < 0.3:
+            place.client.stop(ids[-1])
+        time.sleep(choose.uniform(0, 2))
+        kill(scheduler)
+        if not place.api.listens:
+            place.api.start()
+    place.schedule()
+    for job_id in ids:
+        job = place.client.wait(job_id, 10 * LIMIT_S)
+        stop_asked = any(event.reason == "stop requested" for event in job.events)
+        assert job.state == "succeeded" or (job.state == "stopped" and stop_asked), job
+        assert job.num_attempts <= 1
+        if job.state == "succeeded":
+            assert begun(job) == ["1 from 0"]
+    assert len(place.api.created) == len(set(place.api.created))
+    assert set(place.operator.started.values()) == {1}
+    place.until(lambda: place.ray_jobs() == [])
 
 
 def test_a_token_that_is_refused_is_one_line(place: Place, tmp_path: Path):

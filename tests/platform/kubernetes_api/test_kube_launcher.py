@@ -1,5 +1,6 @@
 """The launcher for Kubernetes, with the official client, on the stand-in for an API server."""
 
+import math
 import socket
 import sys
 import time
@@ -8,10 +9,12 @@ from pathlib import Path
 import pytest
 from kube_objects import Refusal
 from kube_place import NAMESPACE, Place, begun, until, write_kubeconfig
+from kubernetes import client
 
 from covey.platform.errors import UserError
 from covey.platform.jobs import kube_api
 from covey.platform.jobs.daemon import make_run_folder
+from covey.platform.jobs.kube_access import configured
 from covey.platform.jobs.kube_address import read_address
 from covey.platform.jobs.kube_launcher import KubernetesLauncher
 from covey.platform.jobs.launcher import CannotStart, Phase, Start, Unreachable
@@ -240,8 +243,26 @@ def test_without_the_library_it_is_said_how_to_get_it(monkeypatch):
         kube_api.KubeApi(NAMESPACE)
 
 
+def test_in_a_pod_the_service_account_is_the_way(place, tmp_path, monkeypatch):
+    (tmp_path / "token").write_text("of-a-pod")
+    (tmp_path / "ca.crt").write_text("a certificate")
+    where = "kubernetes.config.incluster_config.SERVICE_"
+    monkeypatch.setattr(where + "TOKEN_FILENAME", str(tmp_path / "token"))
+    monkeypatch.setattr(where + "CERT_FILENAME", str(tmp_path / "ca.crt"))
+    monkeypatch.setenv("KUBERNETES_SERVICE_HOST", "10.0.0.1")
+    monkeypatch.setenv("KUBERNETES_SERVICE_PORT", "443")
+    made, in_cluster = configured(client, None)
+    assert in_cluster and made.host == "https://10.0.0.1:443"
+    assert made.get_api_key_with_prefix("BearerToken") == "bearer of-a-pod"
+    made, in_cluster = configured(client, "here")
+    assert not in_cluster and made.host == place.api.url
+
+
 def test_another_namespace_of_that_name_is_another_cluster(attempts, place):
+    small = attempts.another("kubernetes://lab?cpus=4").cluster()
+    assert small.total.cpus == 4 and small.fixed
     before = attempts.launcher.cluster()
+    assert before.total.cpus == math.inf
     assert attempts.launcher.serves(before.cluster_id)
     place.api.namespaces[NAMESPACE] = "made anew"
     after = attempts.launcher.cluster()
