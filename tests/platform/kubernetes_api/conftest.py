@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from kube_attempts import Attempts
 from kube_operator import Operator
 from kube_place import NAMESPACE, Place, environment, write_kubeconfig
 from kube_server import ApiServer
@@ -45,3 +46,10 @@ def place(
     opened.end()
     operator.stop()
     shutil.rmtree(pods)
+
+
+@pytest.fixture
+def attempts(place: Place) -> Iterator[Attempts]:
+    made = Attempts(place)
+    yield made
+    made.launcher.close(leave_running=True)
