@@ -18,7 +18,7 @@ from covey.platform.jobs.job import Job
 
 NAMESPACE = "lab"
 ADDRESS = f"kubernetes://{NAMESPACE}"
-LIMIT_S = 120.0
+LIMIT_S = 480.0
 """Only ends a test that has failed."""
 
 

@@ -97,7 +97,9 @@ def ray_head(
     launcher = launcher_for(None, home, store)
     until(launcher.cluster)
     yield home, launcher
+    head = launcher._head._child
     launcher.close(leave_running=False)
+    head.wait()
     store.close()
     os.environ.clear()
     os.environ.update(before)
