@@ -11,7 +11,7 @@ import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
@@ -23,6 +23,7 @@ from covey.platform.jobfile.load import load_job_file
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
+from covey.platform.runs.stop_request import heeded
 from covey.platform.workload import Hosted, find_workload
 
 
@@ -53,7 +54,9 @@ def run_attempt(
     run = Run.claim(path, attempt, ray_address=ray_address, on_report=on_report)
     if run.job.code and run.job.code not in sys.path:
         sys.path.insert(0, run.job.code)
-    with _signals_ask_to_stop(run):
+    submitted = ray_address != "local"
+    asked = heeded(run.path, run.attempt, run.request_stop) if submitted else nullcontext()
+    with _signals_ask_to_stop(run), asked:
         try:
             metrics = (work or find_workload(run.job.workload).run)(run)
             if run.reason == STOP_REQUESTED:

@@ -22,8 +22,9 @@ JobId = Annotated[
 Address = Annotated[
     str | None,
     typer.Option(
-        help="The job server of a Ray cluster, e.g. http://127.0.0.1:8265. "
-        "Default: a local head of our own."
+        help="The job server of a Ray cluster, e.g. http://127.0.0.1:8265, or "
+        "kubernetes://NAMESPACE?context=NAME&cpus=16&gpus=2, where what follows the namespace may "
+        "be left out. Default: a local Ray head of our own."
     ),
 ]
 

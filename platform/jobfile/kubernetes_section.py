@@ -12,11 +12,12 @@ IMAGE = "covey:0.1"
 
 
 class KubernetesSection(Section):
-    """Read by `covey render` only; everything else leaves it alone."""
+    """Read by `covey render` and a scheduler on Kubernetes; everything else leaves it alone."""
 
     image: Annotated[str, Field(min_length=1, max_length=512, pattern=r"^\S+$")] = IMAGE
     """With Covey in it, as `deploy/Dockerfile` makes it."""
     namespace: Label = "default"
+    """A scheduler works in its own; another than that or "default" is refused there."""
     claim: Label = "covey"
     """A PersistentVolumeClaim that all pods may write: run folders and data sets."""
     pod_cpus: Positive | None = None

@@ -11,7 +11,6 @@ from pathlib import Path
 from covey.platform.environment import prepare_libraries
 from covey.platform.errors import UserError
 from covey.platform.jobs.elsewhere import name_of, refuse_other_cluster
-from covey.platform.jobs.launcher import Launcher
 from covey.platform.jobs.lease import Lease, is_held
 from covey.platform.jobs.process import is_dead
 from covey.platform.jobs.sqlite_store import SqliteStore
@@ -60,10 +59,10 @@ def revive_scheduler(home: Path) -> bool:
 
 def _check(store: SqliteStore, lease: Lease | None, home: Path, address: str | None) -> None:
     """What the scheduler itself would refuse, told here, where somebody reads it."""
-    from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
+    from covey.platform.jobs.backends import launcher_for
 
     prepare_libraries(own_ray=address is None)
-    launcher: Launcher = LocalRay(home) if address is None else JoinedRay(address)
+    launcher = launcher_for(address, home, store)
     refuse_other_cluster(store, lease, address or "", launcher.serves)
 
 

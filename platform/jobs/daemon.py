@@ -28,6 +28,7 @@ from covey.platform.jobs.lease import Lease, LeaseLost, claim, is_held, release
 from covey.platform.jobs.process import identify, is_dead
 from covey.platform.jobs.scheduler import Scheduler
 from covey.platform.jobs.store import JobStore
+from covey.platform.jobs.watch import Limits
 
 IDLE_S = 300.0
 POLL_S = 0.5
@@ -51,17 +52,17 @@ def run_scheduler(
     set_covey_home(home)
     prepare_libraries(own_ray=address is None)
     threads_give_way()
-    from covey.platform.jobs.ray_launcher import JoinedRay, LocalRay
+    from covey.platform.jobs.backends import launcher_for, limits_for
     from covey.platform.jobs.sqlite_store import SqliteStore
 
     stop = threading.Event()
-    launcher: Launcher = LocalRay(home, say) if address is None else JoinedRay(address)
     store = SqliteStore(store_path(home))
     before = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
-    for number in before:
-        signal.signal(number, lambda *_: stop.set())
     try:
-        serve(store, launcher, stop, address or "", idle_s, say)
+        launcher = launcher_for(address, home, store, say)
+        for number in before:
+            signal.signal(number, lambda *_: stop.set())
+        serve(store, launcher, stop, address or "", idle_s, say, limits_for(address))
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
@@ -75,6 +76,7 @@ def serve(
     address: str = "",
     idle_s: float | None = None,
     say: Say = print,
+    limits: Limits | None = None,
 ) -> None:
     """Take the lease and then turns, as `run_scheduler` says."""
     waited = False
@@ -91,7 +93,7 @@ def serve(
         say(f"scheduling (process {os.getpid()}, lease {lease.epoch})")
         try:
             executor = Executor(store, launcher, make_run_folder, lease.epoch, say=say)
-            _take_turns(Scheduler(executor), stop, idle_s, say)
+            _take_turns(Scheduler(executor, limits), stop, idle_s, say)
             launcher.close(leave_running=bool(store.rows(ACTIVE)))
             store.change_lease(partial(release, epoch=lease.epoch))
         except LeaseLost as error:

@@ -8,6 +8,7 @@ from collections.abc import Callable
 
 from covey.platform.errors import UserError
 from covey.platform.jobs.job import ACTIVE
+from covey.platform.jobs.kube_address import is_kubernetes
 from covey.platform.jobs.lease import Lease
 from covey.platform.jobs.store import JobStore
 
@@ -34,4 +35,6 @@ def refuse_other_cluster(
 
 def name_of(address: str) -> str:
     """A cluster in words."""
+    if is_kubernetes(address):
+        return f"Kubernetes ({address})"
     return f"the Ray cluster at {address}" if address else "the local Ray head"

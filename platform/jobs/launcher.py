@@ -1,4 +1,5 @@
-"""How the scheduler reaches a cluster: `ray_launcher.py` really, `MemoryLauncher` in tests.
+"""How the scheduler reaches a cluster: `ray_launcher.py` and `kube_launcher.py` really,
+`MemoryLauncher` in tests.
 
 None of these waits long: a cluster that does not answer raises Unreachable, and the scheduler asks
 again at its next turn.
@@ -18,7 +19,7 @@ class Unreachable(Exception):
 
 
 class CannotStart(UserError):
-    """Something of the job's is missing here: it could never be started."""
+    """Something of the job's is missing here, or the cluster refuses it: it could never start."""
 
 
 class Phase(StrEnum):
@@ -38,6 +39,10 @@ class Sighting:
     phase: Phase
     exit_status: int | None = None
     message: str = ""
+    #: pending because the cluster has a queue of its own: that may last
+    queued: bool = False
+    #: failed in a way in which another attempt would fail too
+    final: bool = False
 
 
 @dataclass(frozen=True)
@@ -88,7 +93,9 @@ class Launcher(Protocol):
         """What the cluster says; None when it never heard of that id. Raises Unreachable."""
 
     def stop(self, submission_id: str) -> None:
-        """Ask the attempt to end within its grace period. Raises Unreachable."""
+        """Ask the attempt to end within its grace period; asked again after it, end it. Raises
+        Unreachable.
+        """
 
     def output(self, submission_id: str) -> str:
         """The last megabyte of what the driver has printed. Raises Unreachable."""

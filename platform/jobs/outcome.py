@@ -56,7 +56,8 @@ def judge(
         reason = "the run folder was taken over by another run of this job"
         return Verdict(State.FAILED, reason, status, final=True)
     reason = told or _last_words(sighting)
-    return Verdict(State.FAILED, reason, status, final=status == ExitStatus.USER_MISTAKE)
+    final = sighting.final or status == ExitStatus.USER_MISTAKE
+    return Verdict(State.FAILED, reason, status, final)
 
 
 def _has_stopped(sighting: Sighting | None, state: object) -> bool:

@@ -6,7 +6,7 @@ Importing this imports Ray: call `environment.prepare_libraries` first.
 import logging
 import shlex
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 import requests
@@ -18,12 +18,11 @@ from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.launcher import Phase, Sighting, Start, Unreachable
+from covey.platform.jobs.output import OUTPUT_BYTES, OUTPUT_LINES, end_of
 
 logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
 """It tells of each package that it sends, or does not send again."""
 
-OUTPUT_BYTES = 2**20
-_OUTPUT_LINES = 20_000
 _MOST_NODES = 10_000
 """As many as Ray's state server will list; its own default is the first hundred."""
 
@@ -40,7 +39,7 @@ class _Client(JobSubmissionClient):
     def end_of_log(self, submission_id: str) -> str:
         """The last OUTPUT_BYTES of a driver's log. Ray's own method reads all of it at once."""
         node = self.get_job_info(submission_id).driver_node_id
-        chosen = {"submission_id": submission_id, "node_id": node, "lines": _OUTPUT_LINES}
+        chosen = {"submission_id": submission_id, "node_id": node, "lines": OUTPUT_LINES}
         url = f"{self._address}/api/v0/logs/file"
         with requests.get(
             url, chosen, headers=self._headers, stream=True, timeout=_TIMEOUT_S
@@ -147,14 +146,6 @@ def resolve(address: str) -> str:
     except requests.RequestException:
         pass  # not the job server: the GCS of a cluster knows where that is
     return str(_call(address, lambda: _Client(address)).get_address())
-
-
-def end_of(pieces: Iterable[bytes], size: int) -> bytes:
-    """The last `size` bytes of what may be far longer."""
-    end = b""
-    for piece in pieces:
-        end = (end + piece)[-size:]
-    return end
 
 
 def _call(where: str, request: Any) -> Any:

@@ -30,6 +30,8 @@ class Watch:
     _begun_s: float = field(init=False)
     _silent_since_s: dict[str, float] = field(default_factory=dict)
     _stop_asked_s: dict[str, float] = field(default_factory=dict)
+    #: when an attempt was last seen in its cluster's own queue
+    _queued_s: dict[str, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self._begun_s = self.executor.clock()
@@ -49,6 +51,8 @@ class Watch:
             self._bear_silence(job, attempt, str(error))
             return
         self._silent_since_s.pop(attempt.submission_id, None)
+        if sighting is not None and sighting.queued:
+            self._queued_s[attempt.submission_id] = self.executor.clock()
         if sighting is None:
             self._handle_unknown(job, attempt)
         elif sighting.phase not in (Phase.PENDING, Phase.RUNNING):
@@ -66,15 +70,17 @@ class Watch:
         if self.executor.launcher.is_gone(attempt.cluster):
             self.executor.end(job, None, "the Ray cluster that it ran on is gone")
         elif job.state is State.STOPPING:
-            self.executor.end(job, None, "it had not begun")
+            begun = attempt.started_s is not None
+            self.executor.end(job, None, "it was ended by force" if begun else "it had not begun")
         elif job.state is State.STARTING and not self._pends_too_long(attempt):
             self.executor.carry_out(job, Launch(attempt))
         else:
-            self.executor.end(job, None, "Ray does not know the attempt")
+            self.executor.end(job, None, "the cluster does not know the attempt")
 
     def _pends_too_long(self, attempt: Attempt) -> bool:
         # Time without a scheduler is nobody's fault: nobody submitted the attempt meanwhile.
-        since_s = max(attempt.created_s, self._begun_s)
+        queued_s = self._queued_s.get(attempt.submission_id, 0)
+        since_s = max(attempt.created_s, self._begun_s, queued_s)
         return self.executor.clock() > since_s + self.limits.pending_s
 
     def _bear_silence(self, job: Job, attempt: Attempt, error: str) -> None:

@@ -36,7 +36,7 @@ class JobFiles:
         data: dict[str, Any] = yaml.safe_load(dump_job_file(job))
         data.pop("kubernetes", None)
         contents: dict[str, bytes] = {}
-        for holder, key, value in list(_paths(data)):
+        for holder, key, value in list(local_paths(data)):
             path = Path(value)
             if not (path / "pyproject.toml").is_file() and key != "code":
                 raise UserError(
@@ -80,14 +80,14 @@ class JobFiles:
         }
 
 
-def _paths(data: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
+def local_paths(data: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
     """All values that are absolute paths of something here, with who holds them under which key."""
     if not isinstance(data, dict):
         return
     for key, value in data.items():
         if isinstance(value, str) and value.startswith("/") and Path(value).exists():
             yield data, key, value
-        yield from _paths(value)
+        yield from local_paths(value)
 
 
 def _files(folder: Path, name: str) -> dict[str, bytes]:

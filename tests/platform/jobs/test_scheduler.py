@@ -10,7 +10,7 @@ from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.executor import Executor
 from covey.platform.jobs.job import Job, State
-from covey.platform.jobs.launcher import MemoryLauncher, Phase, Unreachable
+from covey.platform.jobs.launcher import CannotStart, MemoryLauncher, Phase, Sighting, Unreachable
 from covey.platform.jobs.lease import LEASE_S, LeaseLost, claim
 from covey.platform.jobs.process import ProcessIdentity
 from covey.platform.jobs.scheduler import Scheduler
@@ -296,6 +296,28 @@ def test_an_attempt_that_never_begins_is_ended(world: World):
     world.turn()
     assert world.cluster.stops == {"a-1": 1}
     assert world.cluster.started == {"a-1": 1, "a-2": 1}
+
+
+def test_time_in_a_clusters_own_queue_does_not_count(world: World):
+    world.add("a")
+    world.turn()
+    world.cluster.sightings["a-1"] = Sighting(Phase.PENDING, queued=True)
+    for _ in range(3):
+        world.turn(after_s=100)
+    assert world.store.get("a").state is State.STARTING
+    world.cluster.sightings["a-1"] = Sighting(Phase.PENDING)
+    world.turn(after_s=100)
+    assert world.store.get("a").state is State.STARTING
+    world.turn(after_s=100)
+    assert world.store.get("a").attempts[0].reason == "did not begin within 120 s"
+
+
+def test_what_the_cluster_never_takes_has_failed(world: World):
+    world.cluster.fails_before = CannotStart("it is no job")
+    world.add("a")
+    world.turn()
+    job = world.store.get("a")
+    assert (job.state, job.num_attempts, job.reason) == ("failed", 1, "it is no job")
 
 
 def test_an_attempt_that_was_never_submitted_waits_for_a_scheduler(world: World):

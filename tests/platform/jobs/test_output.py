@@ -1,8 +1,8 @@
-"""What needs no Ray to be tested of how we speak to it."""
+"""How much is kept of what a driver prints."""
 
 import pytest
 
-from covey.platform.jobs.ray_api import end_of
+from covey.platform.jobs.output import end_of
 
 
 @pytest.mark.parametrize(
