@@ -37,8 +37,9 @@ class LocalRay:
         self._heard_s = time.time()
 
     def cluster(self) -> Cluster | None:
-        """The head, once it answers. Unreachable between tries when it does not start again and
-        again: a busy machine gets quieter, and jobs that wait must not wait for nobody.
+        """The head, once it answers and has a node. Unreachable between tries when it does not
+        start again and again: a busy machine gets quieter, and jobs that wait must not wait for
+        nobody.
         """
         record = self._head.record()
         if record is None:
@@ -48,14 +49,14 @@ class LocalRay:
         try:
             total = self._connect().capacity()
         except Unreachable:
+            total = None
+        if total is None:  # a head without its node (Ray's agents end it at times) is of no use
             limit_s = START_LIMIT_S if self._starts else SILENCE_LIMIT_S
             if time.time() > max(record.launched_s, self._heard_s) + limit_s:
                 self._say(f"the Ray head has not answered for {limit_s:g} s: ending it")
                 self._head.stop()
             return None
         self._heard_s = time.time()
-        if total is None:
-            return None
         self._starts = 0
         return Cluster(record.head_id, total, fixed=True)
 

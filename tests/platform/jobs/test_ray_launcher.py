@@ -63,16 +63,22 @@ class SilentHead:
         self.ended += 1
 
 
+@pytest.mark.parametrize("answers", [False, True])
 @pytest.mark.parametrize(
     ("starts", "limit_s"), [(1, ray_launcher.START_LIMIT_S), (0, ray_launcher.SILENCE_LIMIT_S)]
 )
-def test_a_head_that_does_not_answer_is_ended(tmp_path, monkeypatch, starts, limit_s):
+def test_a_head_that_does_not_answer_or_has_no_node_is_ended(
+    tmp_path, monkeypatch, starts, limit_s, answers
+):
     """One that has only started is given more time than one that has answered before."""
     now = SimpleNamespace(s=1000.0)
     monkeypatch.setattr(ray_launcher, "time", SimpleNamespace(time=lambda: now.s))
     said = []
     launcher = ray_launcher.LocalRay(tmp_path, said.append)
     launcher._head, launcher._starts = (head := SilentHead(now.s)), starts
+    if answers:
+        no_node = SimpleNamespace(capacity=lambda: None)
+        monkeypatch.setattr(launcher, "_connect", lambda: no_node)
     for waited_s, ended in ((limit_s - 1, 0), (limit_s + 1, 1)):
         now.s = 1000.0 + waited_s
         assert launcher.cluster() is None
