@@ -87,9 +87,10 @@ def _run_in(group: Any, path: Path, attempt: int | None, stop: Stop) -> AttemptE
             host.submit("stop")
             told = True
     try:
-        (end,) = results([running], lambda _: "the node of the learner, or the job's process there")
-    except WorkerLost as error:
-        return AttemptEnd("failed", ExitStatus.FAILED, str(error).splitlines()[0])
+        (end,) = results([running], lambda _: "the job's process")
+    except WorkerLost:
+        lost = "the learner's node, or the job's process there, was lost"
+        return AttemptEnd("failed", ExitStatus.FAILED, lost)
     assert isinstance(end, AttemptEnd)
     return end
 

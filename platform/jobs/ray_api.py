@@ -20,8 +20,8 @@ from covey.platform.jobs.admission import Capacity
 from covey.platform.jobs.launcher import Phase, Sighting, Start, Unreachable
 from covey.platform.jobs.output import OUTPUT_BYTES, OUTPUT_LINES, end_of
 
-logging.getLogger("ray.dashboard.modules.dashboard_sdk").setLevel(logging.WARNING)
-"""It tells of each package that it sends, or does not send again."""
+for _name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
+    logging.getLogger(_name).setLevel(logging.WARNING)  # they tell of each package, sent or not
 
 _MOST_NODES = 10_000
 """As many as Ray's state server will list; its own default is the first hundred."""
