@@ -36,7 +36,7 @@ LENT = {
 VOLUMES = ("tmp", "covey", "dev/shm")
 SHOWN = (
     "id; covey doctor",
-    "touch /opt/covey/x /etc/x; test ! -e /opt/covey/x -a ! -e /etc/x",
+    "for file in /opt/covey/x /etc/x; do ! touch $file; done",
     "sh /usr/share/covey/demo.sh",
 )
 """What is run in the image at last."""
@@ -79,13 +79,15 @@ class Image:
         self.last: Stage | None = None
         self.seconds: list[tuple[float, str]] = []
 
-    def build(self, text: str) -> Stage:
-        """Do all of a Dockerfile's steps; the last stage."""
+    def build(self, text: str, built: bool = False) -> Stage:
+        """Do all of a Dockerfile's steps; the last stage. `built`: their files are there."""
         for name, rest in instructions(text):
             started = time.monotonic()
             print(f"--> {name} {rest[:150]}", flush=True)
             if name == "FROM":
-                self._begin(rest)
+                self._begin(rest, built)
+            elif built and name in ("RUN", "COPY"):
+                continue
             elif self.last is not None:
                 self._step(self.last, name, rest)
             elif name != "ARG":  # the base image's: debootstrap stands for it
@@ -94,7 +96,7 @@ class Image:
         assert self.last is not None
         return self.last
 
-    def _begin(self, rest: str) -> None:
+    def _begin(self, rest: str, built: bool) -> None:
         name = rest.split()[2] if " AS " in rest else f"stage {len(self.stages)}"
         base = self.folder / "base"
         if not base.exists():
@@ -103,8 +105,9 @@ class Image:
             subprocess.run(command, check=True, stdout=subprocess.DEVNULL)
             half.rename(base)
         root = self.folder / name.replace(" ", "-")
-        shutil.rmtree(root, ignore_errors=True)
-        subprocess.run(["cp", "--archive", str(base), str(root)], check=True)
+        if not built:
+            shutil.rmtree(root, ignore_errors=True)
+            subprocess.run(["cp", "--archive", str(base), str(root)], check=True)
         self.last = self.stages[name] = Stage(root)
 
     def _step(self, stage: Stage, name: str, rest: str) -> None:
@@ -160,7 +163,7 @@ def run(stage: Stage, command: str, lent: Mapping[str, str] | None = None) -> No
     is read-only but for its volumes.
     """
     script = [f"mount --bind {stage.root} {stage.root}"]
-    script += [f"mount --rbind {path} {stage.root}{path}" for path in ("/proc", "/dev")]
+    script += [f"mount --rbind /dev {stage.root}/dev", f"mount -t proc proc {stage.root}/proc"]
     for path, inside in (lent or {}).items():
         there = Path(f"{stage.root}{inside}")
         if Path(path).is_dir():
@@ -185,8 +188,9 @@ def run(stage: Stage, command: str, lent: Mapping[str, str] | None = None) -> No
     inner = shlex.quote(f"umask 022; cd {stage.workdir}; {command}")
     chroot = f"{shutil.which('chroot')} --userspec={stage.user} {stage.root}"
     script.append(f"exec env -i {words} {chroot} sh -ec {inner}")
-    shell = ["unshare", "--mount", "--propagation=private", "sh", "-ec", "\n".join(script)]
-    subprocess.run(shell, check=True)
+    # What the command leaves running ends with it: a scheduler, a Ray head.
+    apart = ["unshare", "--mount", "--propagation=private", "--pid", "--fork", "--kill-child"]
+    subprocess.run([*apart, "sh", "-ec", "\n".join(script)], check=True)
 
 
 def main() -> int:
@@ -196,6 +200,7 @@ def main() -> int:
     parser.add_argument("--arg", action="append", default=[], metavar="KEY=VALUE")
     parser.add_argument("--lend", action="append", default=[], metavar="PATH")
     parser.add_argument("--keep", action="store_true")
+    parser.add_argument("--built", action="store_true", help="after a run with --keep: only show")
     options = parser.parse_args()
     if re.search(r"\s", str(options.folder)):
         parser.error("--folder: without spaces, please")
@@ -204,7 +209,7 @@ def main() -> int:
     lent = LENT | {path: path for path in options.lend}
     image = Image(folder, dict(each.split("=", 1) for each in options.arg), lent)
     try:
-        stage = image.build(DOCKERFILE.read_text())
+        stage = image.build(DOCKERFILE.read_text(), options.built)
         for command in SHOWN:
             started = time.monotonic()
             print(f"==> {command}", flush=True)
