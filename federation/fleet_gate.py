@@ -13,7 +13,7 @@ forgotten them.
 import argparse
 import asyncio
 import sys
-from collections.abc import AsyncIterator, Awaitable, Callable, MutableMapping, Sequence
+from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, MutableMapping, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
@@ -49,10 +49,7 @@ class FleetGate:
         if scope["type"] == "lifespan":
             await self._live(receive, send)
         elif scope["type"] == "http" and FLEET.fullmatch(scope["raw_path"]):
-            try:
-                await self._pass_on(scope, receive, send)
-            except httpx.TransportError as error:  # none of its answer has been sent
-                await _answer(send, 502, f"the SuperLink: {why(error)}")
+            await self._pass_on(scope, receive, send)
         elif scope["type"] == "http":
             await _answer(send, 403, "this port is for SuperNodes")
 
@@ -66,7 +63,11 @@ class FleetGate:
 
         path, headers = scope["raw_path"].decode("ascii"), _kept(scope["headers"])
         request = self._client.build_request(scope["method"], path, headers=headers, content=body())
-        answer = await self._client.send(request, stream=True)
+        try:
+            answer = await self._client.send(request, stream=True)
+        except httpx.TransportError as error:
+            await _answer(send, 502, f"the SuperLink: {why(error)}")
+            return
         try:
             start = {"type": "http.response.start", "status": answer.status_code}
             await send({**start, "headers": _kept(answer.headers.raw)})
@@ -78,20 +79,24 @@ class FleetGate:
 
     async def _live(self, receive: Receive, send: Send) -> None:
         """From start to end: the time in which the keys are told."""
-        async with _in_background(self._tell_keys()):
+        async with in_background(self.tell_keys(TELL_S)):
             while (message := await receive())["type"] != "lifespan.shutdown":
                 await send({"type": f"{message['type']}.complete"})
         await self._client.aclose()
         await send({"type": "lifespan.shutdown.complete"})
 
-    async def _tell_keys(self) -> None:
+    async def tell_keys(self, every_s: float) -> None:
+        """Again and again, until cancelled."""
         said = ""
         while True:
-            words = await asyncio.to_thread(let_in, self._place, self._keys)
+            try:
+                words = await asyncio.to_thread(let_in, self._place, self._keys)
+            except Exception as error:  # were this to end, nobody could come in any more
+                words = f"SuperNodes are not let in: {type(error).__name__}: {error}"
             if words and words != said:
                 print(words, flush=True)
             said = words
-            await asyncio.sleep(TELL_S)
+            await asyncio.sleep(every_s)
 
 
 def let_in(place: Place, keys: Sequence[bytes]) -> str:
@@ -118,8 +123,9 @@ async def _answer(send: Send, status: int, words: str) -> None:
 
 
 @asynccontextmanager
-async def _in_background(work: Any) -> AsyncIterator[None]:
-    task = asyncio.ensure_future(work)
+async def in_background(work: Coroutine[Any, Any, None]) -> AsyncIterator[None]:
+    """With the work going on beside, and cancelled at the end."""
+    task = asyncio.create_task(work)
     try:
         yield
     finally:

@@ -6,6 +6,7 @@ SuperLink itself. Keys and certificates are in Secrets that are made apart from 
 `covey site-keys`: here are their names.
 """
 
+import math
 from collections.abc import Mapping
 
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
@@ -33,6 +34,8 @@ SITE = "covey/site"
 LONGEST = 63
 """Of the name of a Deployment whose pods are labelled with it."""
 READABLE = 0o440
+POD_END_S = 10
+"""On top of a job's grace period, for its process to end."""
 WAIT_S = 1800.0
 """A node and its image may take many minutes."""
 
@@ -117,7 +120,11 @@ class _Kinds:
             ],
             resources(1, self._section.memory),
             {"keys": KEYS, "tmp": "/tmp"},
-            {"FLWR_HOME": "/tmp/flower"},
+            {
+                "FLWR_HOME": "/tmp/flower",
+                "FLWR_TELEMETRY_ENABLED": "0",
+                "FLWR_DISABLE_UPDATE_CHECK": "1",
+            },
             ports=[{"name": "superlink", "containerPort": SUPERLINK_PORT}],
             livenessProbe=_health(SUPERLINK_PORT, failures=6),
             readinessProbe=_health(SUPERLINK_PORT, failures=1),
@@ -207,18 +214,22 @@ class _Kinds:
             scratch("shm", self._section.shared_memory, in_memory=True),
         ]
         codes = {"operator": "In", "values": [int(ExitStatus.USER_MISTAKE)]}
-        rule = {"action": "FailJob", "onExitCodes": {"containerName": "job", **codes}}
+        rules = [
+            # A pod that had to go, with its node or for another's sake, is no failed attempt.
+            {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
+            {"action": "FailJob", "onExitCodes": {"containerName": "job", **codes}},
+        ]
+        pod = template(part_labels(job, "job"), [main], volumes, restart="Never")
+        pod["spec"]["terminationGracePeriodSeconds"] = math.ceil(job.grace_s) + POD_END_S
         return {
             "apiVersion": "batch/v1",
             "kind": "Job",
-            "metadata": metadata_of(self._job, job.name),
+            "metadata": metadata_of(job, job.name),
             "spec": {
                 "backoffLimit": job.retries.max_attempts - 1,
-                "podFailurePolicy": {"rules": [rule]},
+                "podFailurePolicy": {"rules": rules},
                 "podReplacementPolicy": "Failed",
-                "template": template(
-                    part_labels(self._job, "job"), [main], volumes, restart="Never"
-                ),
+                "template": pod,
             },
         }
 

@@ -1,5 +1,6 @@
 """The gate before a real SuperLink, and SuperNodes that reach it there, as in pods."""
 
+import asyncio
 import os
 import secrets
 import socket
@@ -21,7 +22,7 @@ from cryptography.hazmat.primitives.serialization import (
 from safetensors.numpy import load
 
 from covey.federation.certificates import Certificates, make_certificates, make_node_key
-from covey.federation.fleet_gate import FleetGate, let_in, read_keys
+from covey.federation.fleet_gate import FleetGate, in_background, let_in, read_keys
 from covey.federation.superlink import SuperLink, free_port
 from covey.federation.superlink_internals import Control, Place
 from covey.platform.errors import UserError
@@ -113,11 +114,46 @@ def test_the_gate_refuses_all_but_supernodes(gated):
         assert answer.status_code in (400, 401, 403) and "this port" not in answer.text
 
 
+def test_a_superlink_that_begins_anew_is_told_the_keys_again(tmp_path, gated):
+    port = free_port()
+    place = Place(f"127.0.0.1:{port}", gated.certificates.root)
+    keys = read_keys(gated.folder / "sites")
+    gate = FleetGate(place, keys)
+
+    def all_known() -> bool:
+        control = Control(place)
+        known = control.known_keys()
+        control.close()
+        return known == set(keys)
+
+    async def two_superlinks() -> None:
+        async with in_background(gate.tell_keys(0.1)):
+            for number in range(2):
+                folder = tmp_path / str(number)
+                folder.mkdir()
+                superlink = SuperLink(folder, gated.certificates, port, secrets.token_bytes(32))
+                try:
+                    await asyncio.to_thread(superlink.wait, LIMIT_S)
+                    await asyncio.to_thread(wait_until, all_known)
+                finally:
+                    superlink.end()
+
+    asyncio.run(two_superlinks())
+
+
 def test_a_superlink_that_is_away_is_told(tmp_path):
     certificates = make_certificates(tmp_path)
     nowhere = Place(f"127.0.0.1:{free_port()}", certificates.root)
     assert let_in(nowhere, [b"key"]).startswith("SuperNodes are not let in yet: ")
-    FleetGate(nowhere, [])
+    gate = FleetGate(nowhere, [])
+
+    async def ask() -> httpx.Response:
+        transport = httpx.ASGITransport(app=gate)
+        async with httpx.AsyncClient(transport=transport, base_url="https://gate") as client:
+            return await client.post("/v1/fleet/get-run", content=b"x")
+
+    answer = asyncio.run(ask())
+    assert answer.status_code == 502 and answer.text.startswith("the SuperLink: ")
     (tmp_path / "empty").mkdir()
     with pytest.raises(UserError, match="holds no public keys"):
         read_keys(tmp_path / "empty")
