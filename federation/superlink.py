@@ -65,7 +65,7 @@ class SuperLink:
     def wait(self, wait_s: float) -> None:
         """Until it answers; UserError when that takes longer."""
         end = time.monotonic() + wait_s
-        while not self._answers():
+        while not answers(self.place):
             self.check()
             if time.monotonic() > end:
                 raise UserError(
@@ -88,17 +88,31 @@ class SuperLink:
         """Kill it."""
         self._process.end()
 
-    def _answers(self) -> bool:
-        try:
-            httpx.get(f"https://{self.address}/health", verify=self.place.trust, trust_env=False)
-        except httpx.TransportError as error:
-            if "CERTIFICATE_VERIFY_FAILED" in str(error):
-                raise UserError(
-                    "federated.superlink.certificate: root_certificates do not vouch for it on "
-                    f"{LOOPBACK}: {error}"
-                ) from None
-            return False
-        return True
+
+def wait_for(place: Place, wait_s: float) -> None:
+    """Until a SuperLink answers there; UserError when that takes longer."""
+    end = time.monotonic() + wait_s
+    while not answers(place):
+        if time.monotonic() > end:
+            raise UserError(
+                f"no run can be had of {place.address}: nobody has answered there in {wait_s:g} s "
+                "(federated.superlink.wait_s)"
+            )
+        time.sleep(POLL_S)
+
+
+def answers(place: Place) -> bool:
+    """Whether a SuperLink is there; UserError for one with another certificate."""
+    try:
+        httpx.get(f"https://{place.address}/health", verify=place.trust, trust_env=False)
+    except httpx.TransportError as error:
+        if "CERTIFICATE_VERIFY_FAILED" in str(error):
+            raise UserError(
+                "federated.superlink.certificate: root_certificates do not vouch for it on "
+                f"{place.address.rpartition(':')[0]}: {error}"
+            ) from None
+        return False
+    return True
 
 
 def free_port() -> int:

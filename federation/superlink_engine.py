@@ -19,7 +19,7 @@ from covey.federation.certificates import Certificates, make_certificates
 from covey.federation.packed_app import pack, write_built_in
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.superexec import libraries_of
-from covey.federation.superlink import CACHE, SuperLink
+from covey.federation.superlink import CACHE, SuperLink, wait_for
 from covey.federation.superlink_grid import SuperLinkGrid
 from covey.federation.superlink_internals import Control, Place, ServerTask, why
 from covey.federation.superlink_section import SuperLinkSection
@@ -51,6 +51,7 @@ def superlink_grid(
             secret = Path(file).read_bytes() if file else b""
             root = superlink.root_certificates
             place = Place(superlink.address, Path(root) if root else None)
+            wait_for(place, superlink.wait_s)
             nodes = SuperNodesElsewhere(section.clients)
         task = stack.enter_context(_task(place, secret, fab, config))
         grid = SuperLinkGrid(task, nodes, run_config=config, **grid_options)

@@ -9,6 +9,7 @@ Flower has moved one of these.
 
 import hashlib
 import os
+import re
 import signal
 import ssl
 import threading
@@ -25,6 +26,7 @@ from flwr.cli.build import build_fab_from_disk
 from flwr.common.constant import SubStatus
 from flwr.common.serde import fab_to_proto, run_from_proto, user_config_to_proto
 from flwr.proto.control_pb2 import (
+    ListNodesRequest,
     RegisterNodeRequest,
     StartRunRequest,
     StopRunRequest,
@@ -59,6 +61,8 @@ from covey.federation.app_folder import ConfigValue
 from covey.platform.errors import UserError
 
 ACQUIRE_TASK = "/flwr.proto.Runtime/AcquireTask"
+FLEET = re.compile(rb"/v1/fleet/[a-z-]+")
+"""The paths that SuperNodes ask for."""
 HEARTBEAT_S = 10.0
 """A SuperLink gives a task up that it has not heard of for 60 s."""
 RETRY_S = 30.0
@@ -110,6 +114,11 @@ class Control:
     def register(self, public_key: bytes) -> int:
         """Let the SuperNode with that key (PEM) in; returns its node id."""
         return int(self._client.RegisterNode(RegisterNodeRequest(public_key=public_key)).node_id)
+
+    def known_keys(self) -> set[bytes]:
+        """The keys (PEM) of the SuperNodes that are let in."""
+        nodes = self._client.ListNodes(ListNodesRequest()).nodes_info
+        return {node.public_key for node in nodes if node.status != "unregistered"}
 
     def unregister(self, node_id: int) -> None:
         """Turn a SuperNode away from now on."""

@@ -7,6 +7,7 @@ from covey.federation.rounds_section import check_early_stop, check_round
 from covey.federation.section import FederatedSection, resolve_section
 from covey.platform.environment import threads_give_way
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
+from covey.platform.kubernetes.pods import Manifest
 from covey.platform.runs.panels import Lines, Panel
 from covey.platform.runs.run import Run
 from covey.platform.workload import Policy
@@ -69,6 +70,12 @@ class FederatedWorkload:
 
         drawn = {kind.NAME: kind.drawn_of(run_dir) for kind in (client_map, latent_picture)}
         return {name: picture for name, picture in drawn.items() if picture}
+
+    def site_manifests(self, job: JobFile) -> Sequence[Manifest]:
+        """A SuperLink, a SuperNode for each client, and the job."""
+        from covey.federation.sites import manifests
+
+        return manifests(job)
 
 
 WORKLOAD = FederatedWorkload()

@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
 
+    from covey.platform.kubernetes.pods import Manifest
     from covey.platform.runs.panels import Lines, Panel
     from covey.platform.runs.run import Run
 
@@ -79,6 +80,16 @@ class Hosted(Protocol):
     def bundles(self, job: JobFile) -> Sequence[Mapping[str, float]]:
         """Of the placement group of a resolved job: on a cluster it is run in the last one of them,
         as an actor, and finds the group there. None for a job that is all in one process.
+        """
+
+
+@runtime_checkable
+class Sited(Protocol):
+    """What a workload may add whose jobs run on Flower's sites: `covey render --target flower`."""
+
+    def site_manifests(self, job: JobFile) -> "Sequence[Manifest]":
+        """The SuperLink, the SuperNodes and the job, as Kubernetes' objects. UserError for a job
+        that cannot run so.
         """
 
 

@@ -153,12 +153,22 @@ def scheduler(
     stop_it: Annotated[
         bool, typer.Option("--stop", help="End the scheduler that is at work instead; jobs go on.")
     ] = False,
+    alive: Annotated[
+        bool,
+        typer.Option("--alive", help="Only say whether one is at work; exit status 1 if none is."),
+    ] = False,
 ) -> None:
     """Schedule in the foreground, until interrupted. Jobs that run then go on."""
-    from covey.platform.jobs.background import stop_scheduler
+    from covey.platform.jobs.background import at_work, stop_scheduler
     from covey.platform.jobs.daemon import run_scheduler
 
-    if not stop_it:
+    if alive:
+        lease = at_work(covey_home())
+        if lease is None:
+            say("no scheduler is at work")
+            raise typer.Exit(1)
+        say(f"process {lease.holder.pid} on {lease.holder.host} is at work")
+    elif not stop_it:
         run_scheduler(covey_home(), address, say=say)
     elif stop_scheduler(covey_home()):
         say("the scheduler has ended")

@@ -19,7 +19,11 @@ if TYPE_CHECKING:
 def render(
     file: Annotated[Path | None, typer.Argument(help="The job file (YAML).")] = None,
     target: Annotated[
-        str, typer.Option(help="rayjob: a cluster for the job; raycluster: a standing one.")
+        str,
+        typer.Option(
+            help="rayjob: a cluster for the job; raycluster: a standing one; flower: a SuperLink, "
+            "SuperNodes and the job."
+        ),
     ] = "rayjob",
     overrides: Overrides = None,
     checks: Annotated[
@@ -67,7 +71,7 @@ def _rendered(file: Path, target: str, overrides: Sequence[str]) -> str:
     from covey.platform.kubernetes.rendering import TARGETS, render
 
     if target not in TARGETS:
-        raise UserError(f"--target {target}: allowed is {' or '.join(TARGETS)}")
+        raise UserError(f"--target {target}: allowed is {', '.join(TARGETS)}")
     return render(load_job_file(file, overrides), target)
 
 

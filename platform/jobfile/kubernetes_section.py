@@ -34,3 +34,7 @@ class KubernetesSection(Section):
     """A Kueue LocalQueue that the job waits in."""
     priority_class: Label | None = None
     """A Kueue WorkloadPriorityClass; only with `queue`."""
+    sites: Annotated[list[Label], Field(min_length=1)] | None = None
+    """Only for `--target flower`: the names of the sites, one a client; site-0 and so on if left
+    out.
+    """

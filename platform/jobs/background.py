@@ -83,17 +83,23 @@ def _launch(home: Path, address: str | None) -> None:
         )
 
 
+def at_work(home: Path) -> Lease | None:
+    """The lease of the scheduler that is at work, and has renewed it not long ago."""
+    if not store_path(home).exists():
+        return None
+    store = SqliteStore(store_path(home))
+    lease = store.lease()
+    store.close()
+    return lease if is_held(lease, time.time(), is_dead) else None
+
+
 def stop_scheduler(home: Path) -> bool:
     """End the scheduler at work on this machine, wait for its end; says whether there was one.
 
     UserError when it works on another machine or does not go.
     """
-    if not store_path(home).exists():
-        return False
-    store = SqliteStore(store_path(home))
-    lease = store.lease()
-    store.close()
-    if lease is None or not is_held(lease, time.time(), is_dead):
+    lease = at_work(home)
+    if lease is None:
         return False
     if lease.holder.host != socket.gethostname():
         raise UserError(f"the scheduler works on {lease.holder.host}: end it there")

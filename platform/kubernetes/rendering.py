@@ -4,13 +4,28 @@ from collections.abc import Callable, Sequence
 
 import yaml
 
+from covey.platform.errors import UserError
 from covey.platform.jobfile.model import JobFile
 from covey.platform.kubernetes.pods import Manifest
 from covey.platform.kubernetes.ray_kinds import ray_cluster, ray_job
+from covey.platform.workload import Sited, find_workload
+
+
+def flower(job: JobFile) -> list[Manifest]:
+    """A federation's SuperLink, SuperNodes and job."""
+    workload = find_workload(job.workload)
+    if not isinstance(workload, Sited):
+        raise UserError(
+            f"workload: {job.workload}, and --target flower is for federations on sites; use "
+            "--target rayjob"
+        )
+    return list(workload.site_manifests(job))
+
 
 TARGETS: dict[str, Callable[[JobFile], list[Manifest]]] = {
     "rayjob": ray_job,
     "raycluster": ray_cluster,
+    "flower": flower,
 }
 
 

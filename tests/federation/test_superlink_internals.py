@@ -12,6 +12,8 @@ from flwr.common import constant
 from flwr.supercore import telemetry
 from flwr.supercore.constant import FLWR_DISABLE_UPDATE_CHECK
 from flwr.supercore.superexec import run_superexec
+from flwr.superlink.routers.control import router as control
+from flwr.superlink.routers.fleet.router import router as fleet
 
 from covey.federation import superlink_internals as internals
 from covey.federation.flower_internals import SUPERLINK_NODE_ID, become_server, set_message_id
@@ -77,3 +79,10 @@ def test_a_superexec_launches_clients_as_ours_does():
     assert {"runtime_api_address", "token"} <= set(internals.ExecutionSpec.__dataclass_fields__)
     executor = run_superexec.get_executor(run_superexec.ExecutorType.SUBPROCESS)
     assert type(executor) is internals.SubprocessExecutor, "SuperExec has another default executor"
+
+
+def test_supernodes_ask_for_these_paths_and_nobody_else_does():
+    paths = [route.path for route in fleet.routes]
+    assert len(paths) > 10 and all(internals.FLEET.fullmatch(path.encode()) for path in paths)
+    others = [route.path for route in control.routes]
+    assert len(others) > 10 and not any(internals.FLEET.match(path.encode()) for path in others)

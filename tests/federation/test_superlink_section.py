@@ -70,7 +70,7 @@ def test_a_port_that_is_taken_is_named(failure):
 
 def test_an_address_where_nobody_answers_is_named(failure):
     address = f"127.0.0.1:{free_port()}"
-    assert f"no run can be had of {address}" in failure(address=address)
+    assert f"no run can be had of {address}" in failure(address=address, wait_s=0.2)
 
 
 def test_a_file_that_holds_no_certificate_is_named(failure):

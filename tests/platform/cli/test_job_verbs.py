@@ -95,9 +95,11 @@ def test_a_job_left_running_is_stopped_all_the_same(
     answer = covey("stop", job_id)
     assert answer.exit_status == 0 and answer.out == f"{job_id}: stopping\n"
     assert "no scheduler was at work: one is started" in answer.err
+    assert covey("scheduler", "--alive").out.endswith("is at work\n")
     try:
         with Client() as client:
             assert client.wait(job_id, timeout_s=60).state == "stopped"
     finally:
         assert covey("scheduler", "--stop").out == "the scheduler has ended\n"
     assert covey("scheduler", "--stop").out == "no scheduler is at work\n"
+    assert covey("scheduler", "--alive") == (1, "no scheduler is at work\n", "")

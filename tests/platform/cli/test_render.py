@@ -71,7 +71,7 @@ def test_the_folder_of_definitions_is_an_option_or_a_variable(
         ((), "give a job file, or --check-file"),
         (("job.yaml", "--check-file", "MANIFEST"), "give a job file, or --check-file"),
         (("job.yaml",), "job.yaml:"),
-        (("job.yaml", "--target", "flower"), "--target flower: allowed is rayjob or raycluster"),
+        (("job.yaml", "--target", "pods"), "--target pods: allowed is rayjob, raycluster, flower"),
         (("--check-file", "/nowhere/x.yaml"), "/nowhere/x.yaml: No such file"),
         (("--check-file", "/dev"), "/dev: Is a directory"),
         (("--check-file", "MANIFEST", "--crds", "/nowhere"), "/nowhere: no folder"),
