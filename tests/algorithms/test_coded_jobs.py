@@ -25,6 +25,7 @@ def section(**more):
     }
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_killed_workers_change_no_bit_of_what_is_learnt(tmp_path):
     """Up to the tolerance, and beyond it."""

@@ -210,6 +210,7 @@ def test_clients_that_are_lost_neither_teach_nor_vote(train):
         assert np.isfinite(run.metrics[-1]["loss"])
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 @pytest.mark.parametrize("name", NAMES)
 def test_actors_give_the_very_bytes_of_inline(train, create, name):

@@ -184,6 +184,7 @@ def test_clients_that_are_lost_between_training_and_upload_teach_nothing(train):
     assert run.metrics[-1]["generator_accuracy"] > 0
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_actors_give_the_very_bytes_of_inline(train, create):
     inline = train("mlp", clients=6, rounds=3, federated=fedgen())

@@ -62,6 +62,7 @@ def test_with_every_strategy_a_cohort_is_what_inline_is(train, name):
     assert distance(ours, theirs) < 1e-4
 
 
+@pytest.mark.slow
 def test_compression_goes_with_every_strategy_that_does_not_refuse_it(train):
     packed = {"compression": {"kind": "top-k", "fraction": 1.0}}
     refused = set()

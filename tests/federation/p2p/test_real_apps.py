@@ -48,6 +48,7 @@ def agree(peers, together):
             np.testing.assert_array_equal(arrays(peers.run_dir(name), OWN)[key][0], values[number])
 
 
+@pytest.mark.slow
 def test_peers_of_an_app_agree_with_the_batched_engine(peers_of, train, tmp_path):
     """Weighed by samples that only each peer's own app can tell, other ones in each round."""
     keys = app(small_app(tmp_path, DESCENDS), rounds=6, **UNSTEADY)

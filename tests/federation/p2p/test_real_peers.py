@@ -46,6 +46,7 @@ def test_ends_at_an_accuracy_of_the_mean(start):
     assert run.metrics[-1]["step"] < 100
 
 
+@pytest.mark.slow
 def test_a_killed_peer_and_a_killed_job(start):
     job = start(rounds=100_000, job={"checkpoint": {"every_rounds": 5}})
     wait_for(lambda: len(job.lines()) >= 10, LONG_S)

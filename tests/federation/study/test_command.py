@@ -158,6 +158,7 @@ def until(condition):
         time.sleep(0.05)
 
 
+@pytest.mark.slow
 @pytest.mark.ray
 def test_a_study_that_is_killed_with_its_scheduler_goes_on(home: Path, tmp_path: Path):
     out = tmp_path / "out"
