@@ -122,7 +122,8 @@ def test_one_that_comes_back_fetches_a_vector_and_takes_part_again(make_peers):
     assert (fetched[0], float(fetched[1][-1])) == (6, 42)
     got = peers.round(6)
     assert {name: len(theirs) for name, theirs in got.items()} == dict.fromkeys(peers.names, 2)
-    here = {f"peer-2 is here, at round {round}" for round in (2, 6)}  # on a busy machine asked twice
+    # On a busy machine it has asked twice, and knows the others' round by then.
+    here = {f"peer-2 is here, at round {round}" for round in (2, 6)}
     assert here & set(peers.said("peer_up", at="peer-0"))
     assert back.figures()["refused"] == 0
 
