@@ -24,6 +24,8 @@ IN_FLIGHT = 4
 class FarEnd:
     """Both a `StreamWriter` and a `WeightsReader`: writer `term` of stream `number`."""
 
+    patience_s = 2e-3  # news take longer anyway, and come sooner where nobody keeps the cores busy
+
     def __init__(
         self, spec: StreamSpec, number: int, term: int, relay: Worker, results: Results
     ) -> None:

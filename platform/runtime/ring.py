@@ -26,6 +26,8 @@ class Ring(ControlWords):
     a writer or a reader needs to know lies in the memory, so a new one goes on after a dead one.
     """
 
+    patience_s = 2e-4
+
     def __init__(self, spec: StreamSpec, memory: Memory) -> None:
         views = spec.layout.views(memory.buffer)
         super().__init__(views)

@@ -16,9 +16,6 @@ from covey.platform.runtime.stream_sides import StreamWriter
 from covey.platform.runtime.threads import one_blas_thread
 from covey.platform.runtime.weights_channel import WeightsReader
 
-_PATIENCE_S = 2e-4
-"""Between two looks for permission: long enough to leave the core to the learner."""
-
 
 class Sampler:
     """The same class inline or as a Ray actor; its action noise has a generator of its own.
@@ -58,7 +55,7 @@ class Sampler:
         while not self._stream.stop:
             if not self.sample():
                 self._stream.heartbeat_s = time.monotonic()
-                time.sleep(_PATIENCE_S)
+                time.sleep(self._stream.patience_s)
         return self.state()
 
     def sample(self) -> bool:

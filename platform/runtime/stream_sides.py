@@ -31,6 +31,9 @@ class Vitals(Protocol):
 class StreamWriter(Vitals, Protocol):
     """The sampler's side: one process at a time. After its death another one may go on."""
 
+    patience_s: float
+    """Between two looks for permission: long enough to leave the core to others."""
+
     @property
     def stop(self) -> bool:
         """Whether the sampler is asked to end."""

@@ -128,12 +128,12 @@ class Reader:
     """Waits for weights as a sampler does."""
 
     def __init__(self, ends: Any) -> None:
-        _, self.weights = ends.open()
+        self.stream, self.weights = ends.open()
 
     def wait(self, newer_than: int) -> float:
         """When they were there (seconds since the epoch: one machine, one clock)."""
         while self.weights.read(newer_than) is None:
-            time.sleep(2e-4)
+            time.sleep(self.stream.patience_s)
         return time.time()
 
 
