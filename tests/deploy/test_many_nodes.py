@@ -172,7 +172,8 @@ def test_code_that_is_gone_is_told_in_one_line(client: Client, tmp_path: Path):
     job_id = client.submit(document)
     (tmp_path / "gone").rmdir()
     failed = client.wait(job_id, LIMIT_S)
-    assert failed.state is State.FAILED and "gone is no folder (any more)" in failed.reason
+    assert failed.state is State.FAILED
+    assert "code: found" in failed.reason and "allowed is a folder that exists" in failed.reason
 
 
 def workers(nodes: RayNodes, role: str) -> list[psutil.Process]:
