@@ -31,7 +31,7 @@ def main() -> None:
         parser.add_argument(f"--{name}", type=Path, required=True)
     for name in ("client", "clients"):
         parser.add_argument(f"--{name}", type=int, required=True)
-    parser.add_argument("--library", action="append", default=[])
+    parser.add_argument("--library", dest="libraries", action="append", default=[])
     parser.add_argument("--port", type=int, default=PORT)
     parser.add_argument("--folder", type=Path, default=Path("/tmp/site"))
     options = parser.parse_args()
@@ -39,7 +39,7 @@ def main() -> None:
     shutil.rmtree(folder, ignore_errors=True)  # of a start before this one
     folder.mkdir(mode=0o700, parents=True)
     certificates = make_certificates(folder)
-    write_command(folder / "commands", options.library)
+    write_command(folder / "commands", options.libraries)
     reach_loopback_without_proxy()
     command = [
         flower_command("flower-supernode"),
