@@ -1,5 +1,6 @@
 """Who the peers are, and who is no longer believed: two files that may change while a peer runs."""
 
+import threading
 from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
@@ -62,19 +63,21 @@ class _Watched(Generic[Content]):
         self._path = path
         self._read = read
         self._note = note
+        self._lock = threading.Lock()
         self._seen = self._look()
         self._content = read(path)
 
     def content(self) -> Content:
-        seen = self._look()
-        if seen != self._seen:
-            self._seen = seen
-            try:
-                self._content = self._read(self._path)
-                self._note("peer_file", f"{self._path} has changed, and is read again")
-            except UserError as error:
-                self._note("peer_file", f"{error}; what it said before still holds")
-        return self._content
+        with self._lock:  # nobody is given the old content while another thread reads the new
+            seen = self._look()
+            if seen != self._seen:
+                self._seen = seen
+                try:
+                    self._content = self._read(self._path)
+                    self._note("peer_file", f"{self._path} has changed, and is read again")
+                except UserError as error:
+                    self._note("peer_file", f"{error}; what it said before still holds")
+            return self._content
 
     def _look(self) -> tuple[int, ...]:
         """What differs when the file has been written or replaced; empty when there is none."""

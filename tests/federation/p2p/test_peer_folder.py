@@ -2,6 +2,7 @@ import json
 import stat
 import subprocess
 import sys
+import threading
 from pathlib import Path
 
 import pytest
@@ -9,7 +10,7 @@ from cryptography import x509
 from typer.testing import CliRunner
 
 from covey.federation.p2p.peer_config import load_peer_config
-from covey.federation.p2p.peer_files import read_revoked
+from covey.federation.p2p.peer_files import read_model, read_revoked
 from covey.federation.p2p.peer_folder import make_folder, revoke
 from covey.federation.p2p.peer_roster import Roster, fingerprint
 from covey.federation.p2p.peers_command import app
@@ -226,3 +227,29 @@ while waiting:
             sys.exit(print(error))
 print("done")
 """
+
+
+def test_nobody_is_given_the_old_list_while_another_reads_the_new_one(tmp_path, monkeypatch):
+    make_folder(tmp_path / "peers", ADDRESSES)
+    config = load_peer_config(tmp_path / "peers" / "peer-0" / "peer.yaml")
+    roster = Roster(Path(config.peers), Path(config.revoked), lambda kind, message: None)
+    listed = Path(config.peers)
+    listed.write_text(listed.read_text().replace("10.0.0.2:7400", "10.0.0.9:7400"))
+    reads, may_go_on = threading.Event(), threading.Event()
+
+    def slowly(*arguments):
+        reads.set()
+        assert may_go_on.wait(20)
+        return read_model(*arguments)
+
+    monkeypatch.setattr("covey.federation.p2p.peer_roster.read_model", slowly)
+    found = []
+    threads = [threading.Thread(target=lambda: found.append(roster.peers())) for _ in range(2)]
+    threads[0].start()
+    assert reads.wait(20)
+    threads[1].start()
+    threads[1].join(0.2)
+    may_go_on.set()
+    for thread in threads:
+        thread.join()
+    assert [peers["peer-1"].address for peers in found] == ["10.0.0.9:7400"] * 2
