@@ -34,6 +34,18 @@ class AgentConfig(Protocol):
     share_torso: bool
 
 
+class Optimizer(Protocol):
+    """Moves the parameters that it was made for along their gradient."""
+
+    def step(self, gradient: Tensor, learning_rate: float) -> None: ...
+
+    def state(self) -> Arrays:
+        """Copies of what later steps depend on."""
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on exactly from `state`."""
+
+
 class Batch(NamedTuple):
     """What gradient steps are taken on; N transitions along the first axis."""
 
@@ -62,7 +74,13 @@ Targets = Callable[[Judged], tuple[Tensor, Tensor, Tensor]]
 class Agent:
     """Networks, optimiser, normalisers. All parameters are one vector, and so is the gradient."""
 
-    def __init__(self, config: AgentConfig, spaces: Spaces, root_seed: int) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        spaces: Spaces,
+        root_seed: int,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
+    ) -> None:
         self._config = config
         self._normalizes = config.normalize_observations and not spaces.observation.is_image
         self.network = ActorCritic(
@@ -73,7 +91,7 @@ class Agent:
             torch.Generator().manual_seed(derive_int(root_seed, "network")),
         )
         self._parameters = flatten_parameters(self.network)
-        self._optimizer = Adam(self._parameters)
+        self._optimizer = optimizer(self._parameters)
         self._observed = RunningMoments(spaces.observation.width if self._normalizes else 0)
         self._rewards = RewardScaler(config.gamma)
 

@@ -6,15 +6,18 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
+from covey.algorithms.adam import Adam
 from covey.algorithms.agent import Judged
 from covey.algorithms.estimators import vtrace
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.ppo_learner import PPOLearner
+from covey.algorithms.rmsprop import RMSProp
 from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.spaces import Spaces
 
@@ -31,7 +34,9 @@ class CorrectedLearner(PPOLearner):
     def __init__(
         self, config: ImpalaConfig | APPOConfig, spaces: Spaces, root_seed: int, threads: int
     ) -> None:
-        super().__init__(config, spaces, root_seed, threads)
+        rmsprop = partial(RMSProp, epsilon=config.rmsprop_epsilon)
+        optimizer = rmsprop if config.optimizer == "rmsprop" else Adam
+        super().__init__(config, spaces, root_seed, threads, optimizer)
         self._corrects = config
         self._given = deque([super().weights()], maxlen=config.weight_lag + 1)
 

@@ -27,6 +27,13 @@ BLOCKS = 3
 class AsynchronousConfig(ActorCriticConfig):
     """Settings shared by `algorithm: {name: impala}` and `{name: appo}`."""
 
+    optimizer: Literal["adam", "rmsprop"] = Field(
+        default="adam",
+        description="rmsprop: steps that grow with the gradient, as in IMPALA's paper",
+    )
+    rmsprop_epsilon: Positive = Field(
+        default=0.01, description="gradients well below it make steps in proportion to them"
+    )
     correction: Literal["v-trace", "none"] = Field(
         default="v-trace",
         description="for the age of the weights that acted; none: as if they were the newest",
@@ -78,7 +85,10 @@ class ImpalaConfig(AsynchronousConfig):
     """Settings of `algorithm: {name: impala}`: one gradient step on each rollout."""
 
     name: Literal["impala"]
-    learning_rate: Positive = Field(default=1e-3, description="Adam's step size")
+    learning_rate: Positive = Field(default=0.01, description="the optimiser's step size")
+    optimizer: Literal["adam", "rmsprop"] = Field(
+        default="rmsprop", description="rmsprop: steps that grow with the gradient, as in the paper"
+    )
     rollout_steps: Count = Field(
         default=20, description="steps of each environment between two looks at newer weights"
     )

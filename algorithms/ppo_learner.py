@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
 
@@ -10,7 +10,8 @@ import torch
 from numpy.random import PCG64, Generator
 from torch import Tensor
 
-from covey.algorithms.agent import Agent, AgentConfig, Batch, Judged
+from covey.algorithms.adam import Adam
+from covey.algorithms.agent import Agent, AgentConfig, Batch, Judged, Optimizer
 from covey.algorithms.coded import Work
 from covey.algorithms.estimators import gae
 from covey.algorithms.learner import LearnerState
@@ -56,12 +57,19 @@ MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 class PPOLearner:
     """Updates an agent from rollout fragments. The same class inline or as a Ray actor."""
 
-    def __init__(self, config: PPOSettings, spaces: Spaces, root_seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        config: PPOSettings,
+        spaces: Spaces,
+        root_seed: int,
+        threads: int,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
+    ) -> None:
         self._config, self._spaces = config, spaces
         self._observation = spaces.observation
         self._threads = config.threads or threads
         torch.set_num_threads(self._threads)
-        self._agent = Agent(config, spaces, root_seed)
+        self._agent = Agent(config, spaces, root_seed, optimizer)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
         self._version = 0
         self._shared = Means()
