@@ -1,18 +1,26 @@
 """SAC with its critics in another process, against SAC in one."""
 
+import json
 import math
 import os
 import signal
 
 import numpy as np
+import psutil
 import pytest
 from critic_crews import Calls, Processes
+from started_job import actors_of, lines, start, wait_for
 
 from covey.algorithms import sac_chunks, shares
 from covey.algorithms.fused_adam import average
 from covey.algorithms.sac import SACConfig
 from covey.algorithms.sac_learner import SACLearner
 from covey.algorithms.sac_split import SplitSACLearner
+from covey.algorithms.workload import WORKLOAD
+from covey.platform.errors import JobFileError
+from covey.platform.jobfile.load import parse_job_file
+from covey.platform.runs.folder import RunFolder
+from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import WorkerLost
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 
@@ -153,3 +161,87 @@ def test_who_waits_for_a_dead_process_hears_of_it(pair):
     os.kill(crew.process.pid, signal.SIGKILL)
     with pytest.raises(WorkerLost, match="critic died"):
         learn(ours, replay)
+
+
+SAC = {"algorithm": SMALL, "env": {"id": "Pendulum-v1"}, "sampling": {"samplers": 1}}
+PPO = {"algorithm": {"name": "ppo"}, "env": {"id": "CartPole-v1"}}
+
+
+def parsed(section, tmp_path, devices):
+    data = {"name": "a", "workload": "rl", "resources": {"cpus": 2}, "stop": {"env_steps": 100}}
+    return parse_job_file({**data, "rl": {**section, "devices": devices}}, tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("section", "devices", "line"),
+    [
+        (PPO, {}, "rl.devices: ppo is updated as a whole; leave this out, or .*name: sac"),
+        (
+            {**SAC, "learners": {"count": 2}},
+            {},
+            "rl.devices: .* another way than rl.learners: give",
+        ),
+        ({**SAC, "coded": {"code": "mds"}}, {}, "rl.devices: .* another way than rl.coded: give"),
+        ({**SAC, "sampling": {"samplers": 0}}, {}, r"rl.devices: .* give rl.sampling.samplers: 1"),
+        (SAC, {"critic": "cuda:1"}, "rl.devices.critic: .* today it is cpu for both"),
+        (SAC, {"actor": "cuda"}, "rl.devices.actor: .* today it is cpu for both"),
+    ],
+)
+def test_jobs_whose_actor_and_critics_cannot_be_parted(section, devices, line, tmp_path):
+    with pytest.raises(JobFileError, match=line):
+        parsed(section, tmp_path, devices)
+
+
+def test_a_job_with_devices_that_are_none(tmp_path):
+    with pytest.raises(JobFileError, match=r"rl.devices.critic"):
+        parsed(SAC, tmp_path, {"critic": "tpu"})
+    with pytest.raises(JobFileError, match=r"rl.devices.delay"):
+        parsed(SAC, tmp_path, {"delay": 2})
+    assert parsed(SAC, tmp_path, {}).section.devices.delay == 0
+
+
+@pytest.mark.ray
+@pytest.mark.parametrize("victim", ["critic", pytest.param("learner", marks=pytest.mark.slow)])
+def test_when_one_of_two_dies_another_pair_goes_on(tmp_path, victim):
+    """In a job of its own; what it learnt is gone on from without the second process."""
+    algorithm = {**SMALL, "updates_per_step": 0.2, "threads": 1}
+    sampling = {"samplers": 1, "envs_per_sampler": 4}
+    section = {**SAC, "algorithm": algorithm, "sampling": sampling, "viewer": {"every_s": None}}
+    path = tmp_path / "run"
+    apart = {**section, "devices": {"delay": 1}}
+    process = start(path, tmp_path / "home", apart, steps=100_000_000)
+    try:
+        wait_for(process, lambda: "actors" in kinds(path), "they never began")
+        wait_for(process, lambda: "critic" in actors_of(process), "no critics")
+        pair = {role: actors_of(process)[role] for role in ("critic", "learner")}
+        pair[victim].kill()
+        wait_for(process, lambda: "replaced" in kinds(path), "nobody noticed")
+        before = len(lines(path))
+        wait_for(process, lambda: len(lines(path)) > before + 3, f"no {victim} any more")
+        assert not psutil.wait_procs(pair.values(), timeout=30)[1]
+        held = [*actors_of(process).values()]
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 4
+    finally:
+        process.kill()
+        process.wait()
+    assert not psutil.wait_procs(held, timeout=60)[1]
+    (death,) = [event["message"] for event in events(path) if event["kind"] == "replaced"]
+    assert death.startswith(f"{victim} died")
+    last = lines(path)[-1]
+    alone = {**section, "sampling": {"samplers": 0, "envs_per_sampler": 4}}
+    job = {"name": "test", "workload": "rl", "stop": {"env_steps": last["step"] + 500}}
+    RunFolder.open(path).replace_job(parse_job_file({**job, "rl": alone}, tmp_path))
+    run = Run.claim(path)
+    metrics = WORKLOAD.run(run)
+    run.finish("succeeded", metrics)
+    assert metrics["updates"] > last["updates"] and math.isfinite(metrics["critic_loss"])
+
+
+def events(path):
+    file = path / "events.jsonl"
+    return [json.loads(line) for line in file.read_text().splitlines()] if file.exists() else []
+
+
+def kinds(path):
+    return {event["kind"] for event in events(path)}
