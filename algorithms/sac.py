@@ -1,5 +1,5 @@
 """Soft actor-critic (Haarnoja et al. 2018, second version): configuration. The learner is
-`sac_learner.py`, its gradients `sac_update.py`.
+`sac_learner.py`, its gradients `sac_update.py`; `sac_split.py` is for two processes.
 """
 
 from __future__ import annotations

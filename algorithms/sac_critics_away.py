@@ -23,7 +23,8 @@ LOOK_S = 0.25
 
 
 class CriticsAway:
-    """Starts the other process as a worker of `crew`. One step at a time: `begin`, then `end`.
+    """Starts the other process as a worker of `crew`, and waits until it is there. One step at a
+    time: `begin`, then `end`.
 
     `data` is where minibatches are gathered in this process, and where errors are written.
     """
@@ -40,7 +41,7 @@ class CriticsAway:
         self._errors = data.errors
         worker = crew.spawn("critic", CriticsWorker, config, threads)
         ends = self._board.handle, self._orders.handle, self._answers.handle
-        self._connected = worker.submit("connect", *ends)
+        crew.fetch([worker.submit("connect", *ends)])
         self._running = worker.submit("run")
 
     def begin(self, alpha: float) -> None:
@@ -56,7 +57,7 @@ class CriticsAway:
         """
         while (answer := self._answers.receive(LOOK_S)) is None:
             if self._crew.is_ready(self._running):
-                self._crew.fetch([self._connected, self._running])
+                self._crew.fetch([self._running])
                 raise WorkerLost("critic ended unasked")
         fence()
         np.copyto(self._errors, self._board.arrays["errors"])

@@ -1,17 +1,18 @@
-"""Crews for one worker, for learners that start one: in a thread, or in a process of its own."""
+"""Crews of one worker, for a learner that starts one: in a thread, or in a process of its own."""
 
-from concurrent.futures import Future, ThreadPoolExecutor
+import os
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from multiprocessing import get_context
 
 from covey.platform.runtime.crew import WorkerLost
 
 
-class Calls:
-    """A worker in a thread, and the crew it is of. `process` and `died` are for those elsewhere."""
+class Threads:
+    """See `Crew`."""
 
     def spawn(self, name, factory, *arguments):
-        self.name, self._pool = name, ThreadPoolExecutor(1)
-        self._target = factory(*arguments)
+        self._pool, self._target = ThreadPoolExecutor(1), factory(*arguments)
         return self
 
     def submit(self, method, *arguments):
@@ -24,31 +25,29 @@ class Calls:
         return [one.result() for one in pending]
 
 
-class Processes:
-    """A worker in a process of its own: its calls begin with the endless one."""
+class Processes(Threads):
+    """`pid` is the worker's."""
 
     def spawn(self, name, factory, *arguments):
-        self.name, self._made, self._calls = name, (factory, arguments), []
+        context = get_context("spawn")
+        self._pool = ProcessPoolExecutor(1, context, become, (factory, arguments))
+        self._name, self.pid = name, self._pool.submit(os.getpid).result()
         return self
 
     def submit(self, method, *arguments):
-        self._calls.append((method, arguments))
-        if method == "run":
-            context = get_context("spawn")
-            given = *self._made, self._calls
-            self.process = context.Process(target=serve, args=given, daemon=True)
-            self.process.start()
-        return Future()
-
-    def is_ready(self, pending):
-        return not self.process.is_alive()
+        return self._pool.submit(call, method, arguments)
 
     def fetch(self, pending):
-        raise WorkerLost(f"{self.name} died: status {self.process.exitcode}")
+        try:
+            return super().fetch(pending)
+        except BrokenProcessPool as error:
+            raise WorkerLost(f"{self._name} died: {error}") from error
 
 
-def serve(factory, arguments, calls):
+def become(factory, arguments):
     """In the worker's process."""
-    target = factory(*arguments)
-    for method, given in calls:
-        getattr(target, method)(*given)
+    globals()["target"] = factory(*arguments)
+
+
+def call(method, arguments):
+    return getattr(globals()["target"], method)(*arguments)

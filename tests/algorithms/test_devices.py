@@ -8,7 +8,7 @@ import signal
 import numpy as np
 import psutil
 import pytest
-from critic_crews import Calls, Processes
+from critic_crews import Processes, Threads
 from started_job import actors_of, lines, start, wait_for
 
 from covey.algorithms import sac_chunks, shares
@@ -40,7 +40,7 @@ def pair(rings):
     def pair(kind=SACLearner, threads=1, crew=None, delay=0, **settings):
         config = SACConfig(**(SMALL | settings))
         if kind is SplitSACLearner:
-            crew = crew or Calls()
+            crew = crew or Threads()
             learner = kind(config, CONTINUOUS, 3, threads, delay, crew)
             split.append(learner)
         else:
@@ -158,7 +158,7 @@ def test_who_waits_for_a_dead_process_hears_of_it(pair):
     crew = Processes()
     ours, replay = pair(SplitSACLearner, crew=crew, delay=1)
     check_equal(learn(ours, replay, 20), learn(*pair(HeldBack), 20))
-    os.kill(crew.process.pid, signal.SIGKILL)
+    os.kill(crew.pid, signal.SIGKILL)
     with pytest.raises(WorkerLost, match="critic died"):
         learn(ours, replay)
 

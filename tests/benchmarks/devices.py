@@ -166,7 +166,7 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--learn", action="store_true")
     parser.add_argument("--first", type=int, default=0)
-    parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--seeds", type=int, default=5, help="so many; with FILE's, at least two")
     parser.add_argument("--steps", type=int, default=10_000)
     parser.add_argument("--runs", type=Path)
     arguments = parser.parse_args()
