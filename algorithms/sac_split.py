@@ -53,7 +53,7 @@ class SplitSACLearner(SACLearner):
         delay: int,
         crew: Crew,
     ) -> None:
-        threads = config.threads or threads
+        threads = min(config.threads or threads, config.batch_size)
         own = max(1, threads // 2) if delay else threads
         there = max(1, threads - own) if delay else threads
         super().__init__(config.model_copy(update={"threads": own}), spaces, root_seed, threads=own)
