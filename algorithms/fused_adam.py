@@ -18,28 +18,39 @@ Vector = NDArray[np.float32]
 
 
 class FusedAdam:
-    """Moves `parameters` along their gradient; `restore` goes on exactly from `state`."""
+    """Moves `parameters` along their gradient; `restore` goes on exactly from `state`.
 
-    def __init__(self, parameters: Vector, epsilon: float = 1e-8) -> None:
+    With `moments`, arrays like those of `state`, that is where it goes on from and what it writes.
+    """
+
+    def __init__(
+        self,
+        parameters: Vector,
+        epsilon: float = 1e-8,
+        moments: Mapping[str, NDArray[Any]] | None = None,
+    ) -> None:
         self._parameters = parameters
         self._epsilon = epsilon
-        self._mean = np.zeros_like(parameters)
-        self._square = np.zeros_like(parameters)
-        self._steps = 0
+        if moments is None:
+            zeros = np.zeros_like(parameters)
+            moments = {"mean": zeros, "square": zeros.copy(), "steps": np.zeros(1, np.int64)}
+        self._mean, self._square = moments["mean"], moments["square"]
+        self._steps = moments["steps"]
 
     def step(self, gradient: Vector, learning_rate: float, scale: float = 1.0) -> None:
         """One step of at most about `learning_rate` in each parameter; the gradient is multiplied
         by `scale` first.
         """
         self._steps += 1
+        steps = int(self._steps[0])
         adam(
             self._parameters,
             self._mean,
             self._square,
             gradient,
             np.float32(scale),
-            np.float32(learning_rate / (1 - BETA_1**self._steps)),
-            np.float32(1 / math.sqrt(1 - BETA_2**self._steps)),
+            np.float32(learning_rate / (1 - BETA_1**steps)),
+            np.float32(1 / math.sqrt(1 - BETA_2**steps)),
             np.float32(self._epsilon),
         )
 
@@ -48,13 +59,13 @@ class FusedAdam:
         return {
             "mean": self._mean.copy(),
             "square": self._square.copy(),
-            "steps": np.array([self._steps]),
+            "steps": self._steps.copy(),
         }
 
     def restore(self, arrays: Mapping[str, NDArray[Any]]) -> None:
         self._mean[:] = arrays["mean"]
         self._square[:] = arrays["square"]
-        self._steps = int(arrays["steps"][0])
+        self._steps[:] = arrays["steps"]
 
 
 @compiled

@@ -39,16 +39,26 @@ class LearnerLoop:
         one_blas_thread()
         keep_freed_memory()
         self._section = section
-        # Of a kind that the algorithm's own turns know.
-        self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._events: list[tuple[str, str]] = []
         self._helpers: Crew | None = None
+        # Of a kind that the algorithm's own turns know.
+        self._learner: Any = self._make_learner(spaces, seed, threads, helpers)
         if section.coded is not None:
             self._helpers = helpers()
             self._share_work(section, section.coded, seed, self._helpers)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
+
+    def _make_learner(
+        self, spaces: Spaces, seed: int, threads: int, helpers: Callable[[], Crew]
+    ) -> Any:
+        algorithm, devices = self._section.algorithm, self._section.devices
+        if devices is None:
+            return algorithm.make_learner(spaces, seed, threads)
+        assert algorithm.name == "sac"  # as `check_devices` has seen to
+        self._helpers = helpers()
+        return algorithm.make_split_learner(spaces, seed, threads, devices.delay, self._helpers)
 
     def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
         work = self._learner.work(None if section.learners is None else section.learners.count)

@@ -1,5 +1,5 @@
 """Soft actor-critic (Haarnoja et al. 2018, second version): configuration. The learner is
-`sac_learner.py`, its gradients `sac_update.py`.
+`sac_learner.py`, its gradients `sac_update.py`; `sac_split.py` is for two processes.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ from covey.platform.runtime.spaces import Spaces
 
 if TYPE_CHECKING:  # numba and torch are heavy: they wait until a learner is made
     from covey.algorithms.sac_learner import SACLearner
+    from covey.platform.runtime.crew import Crew
 
 
 class SACConfig(ReplayConfig):
@@ -36,6 +37,14 @@ class SACConfig(ReplayConfig):
         from covey.algorithms.sac_learner import SACLearner
 
         return SACLearner(self, spaces, root_seed, threads)
+
+    def make_split_learner(
+        self, spaces: Spaces, root_seed: int, threads: int, delay: int, crew: Crew
+    ) -> SACLearner:
+        """The same with critics in a process that `crew` starts; see `SplitSACLearner`."""
+        from covey.algorithms.sac_split import SplitSACLearner
+
+        return SplitSACLearner(self, spaces, root_seed, threads, delay, crew)
 
     def make_policy(self, spaces: Spaces) -> SquashedPolicy:
         """What samplers and evaluators act with."""

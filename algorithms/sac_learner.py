@@ -3,16 +3,12 @@ that keeps the policy's entropy at its target.
 """
 
 import math
-from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
+from collections.abc import Sequence
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any, ClassVar
 
 import numpy as np
-import torch
 from numpy.random import PCG64, Generator
-from numpy.typing import NDArray
 
 from covey.algorithms.encoded_batch import EncodedBatch
 from covey.algorithms.flat_mlp import with_ones
@@ -23,27 +19,26 @@ from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.replay import Replay
 from covey.algorithms.replay_memory import Memory
 from covey.algorithms.sac import SACConfig
-from covey.algorithms.sac_update import Data, Networks, Share, Widths
+from covey.algorithms.sac_actor import ActorSums
+from covey.algorithms.sac_chunks import Data
+from covey.algorithms.sac_critics import CriticSums
+from covey.algorithms.sac_networks import Networks, Widths
+from covey.algorithms.sac_update import Share
+from covey.algorithms.shares import Shares
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive
 
-T = TypeVar("T")
-SHARE_ROWS = 1024
-"""A thread of its own is worth it from so many rows on."""
 TWINS = ("critic_1", "critic_2"), ("target_1", "target_2")
 
 
 class SACLearner:
-    """See `ReplayLearner`. The same class inline or as a Ray actor.
+    """See `ReplayLearner`. The same class inline or as a Ray actor."""
 
-    A large minibatch is shared among `threads` Python threads, each with one torch thread: they
-    meet twice a step, where torch's own threads meet at every product. In a small one they would
-    wait for Python's lock longer than that: there torch's threads share the products. The number
-    of threads has a part in the last bits of the result.
-    """
+    draws_ahead: ClassVar = False
+    """Whether actions are drawn before the critics are there that are to rate them."""
 
     def __init__(self, config: SACConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         self.memory = Memory(config, root_seed)
@@ -88,29 +83,21 @@ class SACLearner:
             following[:, : widths.seen].numpy(),
         )
         self._batch = batch = self._sampled.batch
-        noise, next_noise = self._noise
-        data = Data(
+        self._data = data = Data(
             inputs=inputs,
             next_inputs=following,
             rewards=batch.rewards[:, None],
             discounts=batch.discounts[:, None],
             weights=batch.weights[:, None],
-            noise=noise,
-            next_noise=next_noise,
+            next_logp=np.zeros((size, 1), np.float32),
             errors=self._errors[:, None],
         )
-        shares = min(threads, max(1, size // SHARE_ROWS))
-        self._threads = max(1, threads // shares)
-        cuts = [size * k // shares for k in range(shares + 1)]
-        self._shares = [
-            Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
-        ]
-        self._pool = ThreadPoolExecutor(
-            max(1, shares - 1),
-            "share",
-            initializer=torch.set_num_threads,
-            initargs=(self._threads,),
-        )
+
+        def share(first: int, last: int) -> Share:
+            noise = self._noise[:, first:last]
+            return Share(self._networks, data.rows(first, last), noise, size, self.draws_ahead)
+
+        self._shares = Shares(size, threads, share)
 
     def weights(self) -> Weights:
         """A copy of what acting needs; its version is the number of gradient steps."""
@@ -124,34 +111,53 @@ class SACLearner:
     def update(self, replay: Replay) -> None:
         """One gradient step on everything."""
         began = perf_counter()
-        torch.set_num_threads(self._threads)  # inline, others of this process set their own
-        noise = self._pool.submit(self._draw_noise)  # while this thread gathers
-        replay.sample(self._batch)
-        self._prepare()
-        noise.result()
+        self._gather(replay)
         alpha = math.exp(self._log_alpha[0])
-        size, step = self._config.batch_size, self._config.learning_rate
-        critic = self._in_shares(lambda share: share.critic_step(alpha))
-        gradient = self._summed([share.critic_gradient.numpy() for share in self._shares])
-        self._critic_optimizer.step(gradient, step)
+        critic = self._shares.each(lambda share: share.critic_step(alpha))
+        gradient = self._shares.summed(lambda share: share.critic_gradient)
+        self._critic_optimizer.step(gradient, self._config.learning_rate)
         replay.reprioritize(self._batch, self._errors)
-        actor = self._in_shares(lambda share: share.actor_step(alpha))
-        gradient = self._summed([share.actor_gradient.numpy() for share in self._shares])
-        self._actor_optimizer.step(gradient, step)
-        logp = sum(sums.logp for sums in actor) / size
-        if self._config.alpha == "auto":
-            slope = np.array([-(logp + self._target_entropy)], np.float32)
-            self._alpha_optimizer.step(slope, step)
+        actor = self._shares.each(lambda share: share.actor_step(alpha))
+        self._move_actor(actor)
         networks = self._networks
         tau = np.float32(self._config.tau)
         average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
         self.updates += 1
+        self._note(perf_counter() - began, alpha, critic, actor)
+
+    def _gather(self, replay: Replay) -> None:
+        """A minibatch, and the noise for its actions."""
+        self._shares.begin()
+        noise = self._shares.beside(self._draw_noise)  # while this thread gathers
+        replay.sample(self._batch)
+        self._prepare()
+        noise.result()
+
+    def _move_actor(self, sums: Sequence[ActorSums]) -> None:
+        """Follow the shares' gradients, and move the temperature."""
+        step = self._config.learning_rate
+        gradient = self._shares.summed(lambda share: share.actor_gradient)
+        self._actor_optimizer.step(gradient, step)
+        if self._config.alpha == "auto":
+            logp = sum(part.logp for part in sums) / self._config.batch_size
+            slope = np.array([-(logp + self._target_entropy)], np.float32)
+            self._alpha_optimizer.step(slope, step)
+
+    def _note(
+        self,
+        elapsed_s: float,
+        alpha: float,
+        critic: Sequence[CriticSums],
+        actor: Sequence[ActorSums],
+    ) -> None:
+        """The figures of a step."""
+        size = self._config.batch_size
         self._means.add(
-            perf_counter() - began,
-            critic_loss=sum(sums.loss for sums in critic) / size,
-            value=sum(sums.values for sums in critic) / size,
-            actor_loss=sum(sums.loss for sums in actor) / size,
-            entropy=-logp,
+            elapsed_s,
+            critic_loss=sum(part.loss for part in critic) / size,
+            value=sum(part.values for part in critic) / size,
+            actor_loss=sum(part.loss for part in actor) / size,
+            entropy=-sum(part.logp for part in actor) / size,
             alpha=alpha,
         )
 
@@ -164,17 +170,6 @@ class SACLearner:
     def _draw_noise(self) -> None:
         """For the policy's actions."""
         self._generator.standard_normal(dtype=np.float32, out=self._noise)
-
-    def _in_shares(self, work: Callable[[Share], T]) -> list[T]:
-        """The results of all threads, in their order."""
-        others = [self._pool.submit(work, share) for share in self._shares[1:]]
-        return [work(self._shares[0]), *(other.result() for other in others)]
-
-    @staticmethod
-    def _summed(gradients: list[NDArray[np.float32]]) -> NDArray[np.float32]:
-        for other in gradients[1:]:
-            gradients[0] += other
-        return gradients[0]
 
     def metrics(self) -> dict[str, float]:
         """Means over the steps since the last call."""

@@ -5,6 +5,7 @@ from typing import Annotated, Literal
 from pydantic import Field
 
 from covey.algorithms.coded import Coded
+from covey.algorithms.devices import Devices
 from covey.algorithms.registry import AlgorithmConfig
 from covey.envs.section import EnvSection
 from covey.platform.jobfile.model import Count, Positive, Section
@@ -75,4 +76,7 @@ class RLSection(Section):
     )
     coded: Coded | None = Field(
         default=None, description="have updates computed by workers, with a code over them"
+    )
+    devices: Devices | None = Field(
+        default=None, description="have actor and critics updated by a process each"
     )

@@ -5,6 +5,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covey.algorithms.coded import Coded, Inject
+from covey.algorithms.devices import check_devices
 from covey.algorithms.section import Elastic, RLSection, Sampling
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
@@ -22,7 +23,7 @@ class RLWorkload:
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
     stop_metrics = frozenset({"episode_return_mean"})
-    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer"})
+    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer", "rl.devices"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section
@@ -34,6 +35,8 @@ class RLWorkload:
                 ("rl", "sampling", "samplers"),
                 "a job that repeats needs a fixed number: what it learns depends on it",
             )
+        if section.devices is not None:
+            check_devices(job, sampling, section.devices)
         coded = section.coded
         if coded is None and section.learners is not None:
             coded = Coded(code="uncoded")

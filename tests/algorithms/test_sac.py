@@ -8,7 +8,7 @@ import pytest
 import torch
 from torch import nn
 
-from covey.algorithms import sac_update
+from covey.algorithms import sac_chunks
 from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.sac import SACConfig
 from covey.algorithms.sac_learner import SACLearner
@@ -128,7 +128,7 @@ class Reference:
 @pytest.mark.parametrize("activation", ["relu", "tanh"])
 @pytest.mark.parametrize(("threads", "chunk"), [(1, 1024), (2, 1024), (3, 4)])
 def test_a_step_is_the_one_that_autograd_makes(rings, monkeypatch, threads, chunk, activation):
-    monkeypatch.setattr(sac_update, "CHUNK", chunk)
+    monkeypatch.setattr(sac_chunks, "CHUNK", chunk)
     learner, replay, _ = learner_and_replay(rings, threads, activation=activation, n_step=2)
     reference = Reference(learner.state().model, activation)
     recorded = Recorded(replay)
