@@ -146,6 +146,7 @@ def inline(job: JobFile) -> JobFile:
                 update={"samplers": 0, "envs_per_sampler": environments}
             ),
             "evaluation": section.evaluation.model_copy(update={"every_env_steps": None}),
+            "learners": None,
         }
     )
     return job.model_copy(update={"rl": alone})

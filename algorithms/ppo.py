@@ -79,6 +79,8 @@ class PPOConfig(Section):
     """Whether samplers rest while the learner works."""
     shares_work: ClassVar = "parts"
     """What a pool of workers can compute of it: the "parts" of a gradient, "agents", or nothing."""
+    shares_rows: ClassVar = True
+    """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
 
