@@ -36,6 +36,10 @@ class JoinedGroup:
             # Not in torch's TCP store, which listens on every interface.
             store = dist.FileStore(str(folder / "met"), count)  # type: ignore[attr-defined]
             dist.init_process_group("gloo", timeout=START, store=store, rank=rank, world_size=count)
+        self._meet()
+
+    def _meet(self) -> None:
+        """Return when all have come so far."""
         self.sum(torch.zeros(1))
 
     def rows(self, size: int) -> slice:
@@ -45,7 +49,7 @@ class JoinedGroup:
     def sum(self, *tensors: Tensor) -> None:
         # `all_reduce` takes twice as long for vectors of this size, and in which order it adds is
         # gloo's choice.
-        own = torch.cat([one.detach().flatten() for one in tensors])
+        own = torch.cat([one.detach().flatten().float() for one in tensors])
         found = [own if rank == self.rank else torch.empty_like(own) for rank in range(self.count)]
         with breaking():
             sent = [dist.isend(own, other) for other in self._others]
@@ -75,14 +79,15 @@ class JoinedGroup:
         if self.rank:
             self.share(place)
             memory = Segment.attach(SegmentHandle(*place.tolist()))
-            return layout.views(memory.buffer)
-        memory = Segment.create("minibatch", layout.size_bytes)
-        views, handle = layout.views(memory.buffer), memory.handle
-        for name, array in arrays.items():
-            views[name][...] = array
-        place[:] = torch.tensor([handle.pid, handle.fd, handle.inode, handle.size_bytes])
-        self.share(place)
-        self.sum(torch.zeros(1))
+            views = layout.views(memory.buffer)
+        else:
+            memory = Segment.create("minibatch", layout.size_bytes)
+            views, handle = layout.views(memory.buffer), memory.handle
+            for name, array in arrays.items():
+                views[name][...] = array
+            place[:] = torch.tensor([handle.pid, handle.fd, handle.inode, handle.size_bytes])
+            self.share(place)
+        self._meet()  # until then the first one holds it for the others
         return views
 
     def tell(self, *numbers: float) -> None:

@@ -33,7 +33,7 @@ class Group(Protocol):
         """Those of so many rows that this learner computes: equal parts, but for one row."""
 
     def sum(self, *tensors: Tensor) -> None:
-        """Add up what all have (float32), in place: the same bits for everyone."""
+        """Add up what all have, in place and as float32: the same bits for everyone."""
 
     def share(self, *tensors: Tensor) -> None:
         """Give all of them what the first one has, in place."""

@@ -3,7 +3,7 @@ that keeps the policy's entropy at its target.
 """
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from itertools import pairwise
 from time import perf_counter
@@ -12,18 +12,19 @@ from typing import Any, TypeVar
 import numpy as np
 import torch
 from numpy.random import PCG64, Generator
-from numpy.typing import NDArray
+from torch import Tensor
 
 from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import with_ones
+from covey.algorithms.flat_mlp import whole, with_ones
 from covey.algorithms.fused_adam import FusedAdam, average
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner_group import Alone, Group
 from covey.algorithms.means import Means
 from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.replay import Replay
 from covey.algorithms.replay_memory import Memory
 from covey.algorithms.sac import SACConfig
-from covey.algorithms.sac_update import Data, Networks, Share, Widths
+from covey.algorithms.sac_update import ActorSums, CriticSums, Data, Networks, Share, Widths
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.interfaces import Arrays
@@ -65,7 +66,9 @@ class SACLearner:
         self._generator = Generator(PCG64(derive(root_seed, "noise")))
         self._means = Means()
         self.updates = 0
-        self._share(min(config.threads or threads, config.batch_size))
+        self._workers = min(config.threads or threads, config.batch_size)
+        self._group: Group = Alone()
+        self._share()
 
     def _initialize(self, generator: Generator) -> None:
         networks = self._networks
@@ -73,19 +76,36 @@ class SACLearner:
             net.initialize(generator)
         networks.target_vector.copy_(networks.critic_vector)
 
-    def _share(self, threads: int) -> None:
-        """Room for minibatches, and each thread's share of it."""
+    def join(self, group: Group) -> None:
+        """See `SharingLearner`."""
+        self._group = group
+        self._share()
+        group.share(*self._networks.vectors)
+        for optimizer in (self._actor_optimizer, self._critic_optimizer):
+            optimizer.agree(group)
+
+    def _share(self) -> None:
+        """Room for minibatches, and each thread's share of this learner's part of it."""
         size, widths = self._config.batch_size, self._networks.widths
         width = widths.seen + widths.acting
-        inputs, following = (with_ones(size, width, ones_at=widths.seen) for _ in range(2))
-        self._noise = np.zeros((2, size, widths.acting), np.float32)
-        self._errors = np.zeros(size, np.float32)
+        rows = [whole(with_ones(size, width, ones_at=widths.seen)).numpy() for _ in range(2)]
+        room = self._group.common(
+            {
+                "rows": np.stack(rows),
+                "numbers": np.ones((3, size), np.float32),
+                "noise": np.zeros((2, size, widths.acting), np.float32),
+                "errors": np.zeros(size, np.float32),
+            }
+        )
+        inputs, following = torch.from_numpy(room["rows"])[:, :, : width + 1]
+        self._noise, self._errors = room["noise"], room["errors"]
         self._actions = inputs[:, widths.seen + 1 :].numpy()
         self._sampled = EncodedBatch(
             self._spaces.observation,
             inputs[:, : widths.seen].numpy(),
             self._actions,
             following[:, : widths.seen].numpy(),
+            room["numbers"],
         )
         self._batch = batch = self._sampled.batch
         noise, next_noise = self._noise
@@ -99,9 +119,11 @@ class SACLearner:
             next_noise=next_noise,
             errors=self._errors[:, None],
         )
-        shares = min(threads, max(1, size // SHARE_ROWS))
-        self._threads = max(1, threads // shares)
-        cuts = [size * k // shares for k in range(shares + 1)]
+        own = self._group.rows(size)
+        count = own.stop - own.start
+        shares = min(self._workers, max(1, count // SHARE_ROWS))
+        self._threads = max(1, self._workers // shares)
+        cuts = [own.start + count * k // shares for k in range(shares + 1)]
         self._shares = [
             Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
         ]
@@ -129,31 +151,42 @@ class SACLearner:
         replay.sample(self._batch)
         self._prepare()
         noise.result()
-        alpha = math.exp(self._log_alpha[0])
-        size, step = self._config.batch_size, self._config.learning_rate
-        critic = self._in_shares(lambda share: share.critic_step(alpha))
-        gradient = self._summed([share.critic_gradient.numpy() for share in self._shares])
-        self._critic_optimizer.step(gradient, step)
+        alpha, size = math.exp(self._log_alpha[0]), self._config.batch_size
+        self._group.tell(alpha)
+        critic, actor = self._step(alpha)
         replay.reprioritize(self._batch, self._errors)
-        actor = self._in_shares(lambda share: share.actor_step(alpha))
-        gradient = self._summed([share.actor_gradient.numpy() for share in self._shares])
-        self._actor_optimizer.step(gradient, step)
-        logp = sum(sums.logp for sums in actor) / size
+        logp = actor.logp / size
         if self._config.alpha == "auto":
             slope = np.array([-(logp + self._target_entropy)], np.float32)
-            self._alpha_optimizer.step(slope, step)
-        networks = self._networks
-        tau = np.float32(self._config.tau)
-        average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
+            self._alpha_optimizer.step(slope, self._config.learning_rate)
         self.updates += 1
         self._means.add(
             perf_counter() - began,
-            critic_loss=sum(sums.loss for sums in critic) / size,
-            value=sum(sums.values for sums in critic) / size,
-            actor_loss=sum(sums.loss for sums in actor) / size,
+            critic_loss=critic.loss / size,
+            value=critic.values / size,
+            actor_loss=actor.loss / size,
             entropy=-logp,
             alpha=alpha,
         )
+
+    def take_part(self) -> None:
+        """See `SharingLearner`."""
+        alpha, *_ = self._group.hear()
+        torch.set_num_threads(self._threads)
+        self._step(alpha)
+
+    def _step(self, alpha: float) -> tuple[CriticSums, ActorSums]:
+        """On the networks. In a group, `alpha` is the first learner's alone."""
+        size, networks = self._config.learning_rate, self._networks
+        critics = self._in_shares(lambda share: share.critic_step(alpha))
+        critic = CriticSums(*self._summed(critics, [s.critic_gradient for s in self._shares]))
+        self._critic_optimizer.step(self._shares[0].critic_gradient.numpy(), size)
+        actors = self._in_shares(lambda share: share.actor_step(alpha))
+        actor = ActorSums(*self._summed(actors, [s.actor_gradient for s in self._shares]))
+        self._actor_optimizer.step(self._shares[0].actor_gradient.numpy(), size)
+        tau = np.float32(self._config.tau)
+        average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
+        return critic, actor
 
     def _prepare(self) -> None:
         """The batch as the networks take it."""
@@ -170,11 +203,16 @@ class SACLearner:
         others = [self._pool.submit(work, share) for share in self._shares[1:]]
         return [work(self._shares[0]), *(other.result() for other in others)]
 
-    @staticmethod
-    def _summed(gradients: list[NDArray[np.float32]]) -> NDArray[np.float32]:
+    def _summed(
+        self, sums: Sequence[tuple[float, float]], gradients: Sequence[Tensor]
+    ) -> list[float]:
+        """Over all threads, and then over all learners; the first gradient becomes the sum."""
         for other in gradients[1:]:
-            gradients[0] += other
-        return gradients[0]
+            gradients[0].add_(other)
+        terms = torch.tensor([sum(one) for one in zip(*sums, strict=True)], dtype=torch.float64)
+        self._group.sum(gradients[0], terms)
+        found: list[float] = terms.tolist()
+        return found
 
     def metrics(self) -> dict[str, float]:
         """Means over the steps since the last call."""

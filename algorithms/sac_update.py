@@ -54,6 +54,11 @@ class Networks:
         self.critics = self._twins(self.critic_vector)
         self.targets = self._twins(self.target_vector)
 
+    @property
+    def vectors(self) -> tuple[Tensor, ...]:
+        """All parameters."""
+        return self.actor_vector, self.critic_vector, self.target_vector
+
     def _twins(self, vector: Tensor) -> tuple[FlatMlp, FlatMlp]:
         widths = self.widths
         first, second = (
