@@ -64,6 +64,8 @@ class ActorCriticConfig(Section):
 
     keeps_rows: ClassVar = False
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
+    shares_rows: ClassVar = True
+    """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from covey.algorithms.adam import Adam
+from covey.algorithms.learner_group import Group
 from covey.algorithms.networks import Activation, ActorCritic, flatten_parameters
 from covey.algorithms.normalizer import OBSERVATION_LIMIT, RewardScaler, RunningMoments
 from covey.algorithms.policy import acting_arrays
@@ -69,6 +70,14 @@ class Judged(NamedTuple):
 
 Targets = Callable[[Judged], tuple[Tensor, Tensor, Tensor]]
 """Log-probabilities that ratios are taken to, advantages, and what values learn towards: [T, B]."""
+
+
+def empty_batch(spaces: Spaces, size: int) -> Batch:
+    """Room for so many transitions."""
+    seen = spaces.observation
+    features = seen.encode(np.zeros((size, *seen.shape), seen.dtype))
+    actions = torch.from_numpy(spaces.action.empty(size))
+    return Batch(torch.from_numpy(features), actions, *torch.zeros(3, size))
 
 
 class Agent:
@@ -169,6 +178,12 @@ class Agent:
         """One step of the optimiser; a gradient longer than `max_norm` is shortened to it."""
         gradient.mul_((max_norm / (gradient.norm() + 1e-6)).clamp(max=1.0))
         self._optimizer.step(gradient, learning_rate)
+
+    def agree(self, group: Group) -> None:
+        """Take over the networks and the optimiser of a group's first learner."""
+        optimizer = self.optimizer()
+        group.share(self.parameters, *map(torch.from_numpy, optimizer.values()))
+        self._optimizer.restore(optimizer)
 
     def model(self) -> Arrays:
         """Copies of the networks' weights."""

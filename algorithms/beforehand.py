@@ -147,6 +147,7 @@ def inline(job: JobFile) -> JobFile:
             ),
             "evaluation": section.evaluation.model_copy(update={"every_env_steps": None}),
             "devices": None,
+            "learners": None,
         }
     )
     return job.model_copy(update={"rl": alone})

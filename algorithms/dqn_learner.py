@@ -4,17 +4,20 @@ Shapes: N rows of a minibatch, A actions.
 """
 
 from time import perf_counter
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import PCG64, Generator
+from numpy.typing import NDArray
 from torch import Tensor
 
 from covey.algorithms.dqn import DQNConfig
 from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import with_ones
+from covey.algorithms.flat_mlp import whole, with_ones
 from covey.algorithms.fused_adam import FusedAdam
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner_group import Alone, Group
 from covey.algorithms.means import Means
 from covey.algorithms.q_image import ImageQNetwork
 from covey.algorithms.q_mlp import MlpQNetwork, QNetwork
@@ -38,19 +41,41 @@ class DQNLearner:
         # A perceptron's products are too small for more than one thread to gain by.
         self._threads = (config.threads or threads) if spaces.observation.is_image else 1
         torch.set_num_threads(self._threads)
-        self._sampled, self._inputs, self._next_inputs = room(spaces, config.batch_size)
-        self._batch = batch = self._sampled.batch
+        self._spaces = spaces
         self._network = network(config, spaces, root_seed)
         self._optimizer = FusedAdam(self._network.parameters.numpy())
-        self._actions = torch.from_numpy(batch.actions)
-        self._rewards, self._discounts, self._weights = (
-            torch.from_numpy(array).unsqueeze(1)
-            for array in (batch.rewards, batch.discounts, batch.weights)
-        )
-        self._slopes = torch.zeros(config.batch_size, spaces.action.choices)
+        self._group: Group = Alone()
+        self._take_room()
         self._epsilon = config.epsilon_start
         self._means = Means()
         self.updates = 0
+
+    def join(self, group: Group) -> None:
+        """See `SharingLearner`."""
+        self._group = group
+        self._take_room()
+        updates = torch.tensor([self.updates])
+        group.share(self._network.parameters, self._network.target, updates)
+        self.updates = int(updates)
+        self._optimizer.agree(group)
+
+    def _take_room(self) -> None:
+        """For minibatches, and for this learner's rows of them."""
+        size, spaces, group = self._config.batch_size, self._spaces, self._group
+        room = group.common(room_for(spaces, size))
+        self._errors = room["errors"]
+        self._sampled = encoded_batch(spaces, room)
+        self._batch = self._sampled.batch
+        own = group.rows(size)
+        count = own.stop - own.start
+        self._network.take(count)
+        self._inputs, self._next_inputs = inputs_of(spaces, room["rows"][:, own])
+        self._actions = torch.from_numpy(room["actions"])[own]
+        self._rewards, self._discounts, self._weights = (
+            numbers[own, None] for numbers in torch.from_numpy(room["numbers"])
+        )
+        self._own_errors = torch.from_numpy(self._errors)[own, None]
+        self._slopes = torch.zeros(count, spaces.action.choices)
 
     def weights(self) -> Weights:
         """A copy of what acting needs; its version is the number of gradient steps."""
@@ -71,30 +96,43 @@ class DQNLearner:
 
     def update(self, replay: Replay) -> None:
         """One gradient step."""
-        began, config = perf_counter(), self._config
+        began = perf_counter()
         torch.set_num_threads(self._threads)  # inline, others of this process set their own
         replay.sample(self._batch)
         self._sampled.encode()
+        self._group.tell()
+        value = self._step()
+        replay.reprioritize(self._batch, self._errors)
+        self._means.add(perf_counter() - began, td_error=float(self._errors.mean()), value=value)
+
+    def take_part(self) -> None:
+        """See `SharingLearner`."""
+        self._group.hear()
+        torch.set_num_threads(self._threads)
+        self._step()
+
+    def _step(self) -> float:
+        """On the networks; the mean of what the values should have been."""
+        config, size = self._config, self._config.batch_size
         wanted = self._wanted()
         values = self._network.values(self._inputs)
         errors = values.gather(1, self._actions).sub_(wanted)
         # The slope of Huber's loss: that of the squared error up to 1, constant beyond.
-        slopes = errors.clamp(-1, 1).mul_(self._weights).div_(config.batch_size)
+        slopes = errors.clamp(-1, 1).mul_(self._weights).div_(size)
         self._network.backward(self._slopes.zero_().scatter_(1, self._actions, slopes))
+        torch.abs(errors, out=self._own_errors)
+        value = wanted.mean().mul_(len(wanted) / size)
+        self._group.sum(self._network.gradient, value)
         length = float(self._network.gradient.norm())
         self._optimizer.step(
             self._network.gradient.numpy(),
             config.learning_rate,
             scale=min(1.0, config.max_grad_norm / (length + 1e-6)),
         )
-        sizes = errors.abs_()
-        replay.reprioritize(self._batch, sizes[:, 0].numpy())
         self.updates += 1
         if self.updates % config.target_every == 0:
             self._network.target.copy_(self._network.parameters)
-        self._means.add(
-            perf_counter() - began, td_error=float(sizes.mean()), value=float(wanted.mean())
-        )
+        return float(value)
 
     @torch.no_grad()
     def _wanted(self) -> Tensor:
@@ -135,16 +173,38 @@ class DQNLearner:
         self.memory.restore(state.record["replay"], state.optimizer)
 
 
-def room(spaces: Spaces, size: int) -> tuple[EncodedBatch, Tensor, Tensor]:
-    """A minibatch's memory, and the networks' inputs in it before and after the step."""
-    seen, actions = spaces.observation, np.zeros((size, 1), np.int64)
+def room_for(spaces: Spaces, size: int) -> Arrays:
+    """A minibatch's memory: `rows` [2, N, ...] are observations before and after the step as the
+    networks take them.
+    """
+    seen = spaces.observation
     if seen.is_image:
-        before, after = (np.zeros((size, seen.width), np.uint8) for _ in range(2))
-        images = [torch.from_numpy(array).view(size, *seen.shape) for array in (before, after)]
-        return EncodedBatch(seen, before, actions, after), images[0], images[1]
-    inputs, following = (with_ones(size, seen.width) for _ in range(2))
-    encoded = [padded[:, :-1].numpy() for padded in (inputs, following)]
-    return EncodedBatch(seen, encoded[0], actions, encoded[1]), inputs, following
+        rows = np.zeros((2, size, seen.width), np.uint8)
+    else:
+        rows = np.stack([whole(with_ones(size, seen.width)).numpy() for _ in range(2)])
+    return {
+        "rows": rows,
+        "actions": np.zeros((size, 1), np.int64),
+        "numbers": np.ones((3, size), np.float32),
+        "errors": np.zeros(size, np.float32),
+    }
+
+
+def encoded_batch(spaces: Spaces, room: Arrays) -> EncodedBatch:
+    """What a replay fills in that memory."""
+    seen = spaces.observation
+    before, after = room["rows"][:, :, : seen.width]
+    return EncodedBatch(seen, before, room["actions"], after, room["numbers"])
+
+
+def inputs_of(spaces: Spaces, rows: NDArray[Any]) -> tuple[Tensor, Tensor]:
+    """Of some rows of that memory, the networks' inputs before and after the step."""
+    seen = spaces.observation
+    if seen.is_image:
+        before, after = torch.from_numpy(rows).view(*rows.shape[:2], *seen.shape)
+    else:
+        before, after = torch.from_numpy(rows)[:, :, : seen.width + 1]
+    return before, after
 
 
 def network(config: DQNConfig, spaces: Spaces, root_seed: int) -> QNetwork:

@@ -9,9 +9,11 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from covey.algorithms.compiled import compiled
+from covey.algorithms.learner_group import Group
 
 BETA_1, BETA_2 = 0.9, 0.999
 Vector = NDArray[np.float32]
@@ -53,6 +55,12 @@ class FusedAdam:
             np.float32(1 / math.sqrt(1 - BETA_2**steps)),
             np.float32(self._epsilon),
         )
+
+    def agree(self, group: Group) -> None:
+        """Take over where a group's first learner stands."""
+        state = self.state()
+        group.share(*map(torch.from_numpy, state.values()))
+        self.restore(state)
 
     def state(self) -> dict[str, NDArray[Any]]:
         """Copies of what later steps depend on."""

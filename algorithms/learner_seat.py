@@ -11,7 +11,7 @@ from covey.algorithms.orders import Orders, Report, Slice
 from covey.algorithms.parts import least_samplers, number_of_samplers
 from covey.algorithms.progress import Progress
 from covey.algorithms.samplers import LOOK_S, STARTS
-from covey.algorithms.section import RLSection
+from covey.algorithms.section import RLSection, number_of_learners
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.fragment import Weights
@@ -172,6 +172,7 @@ class LearnerSeat:
             raise error
         for left in reversed(range(STARTS)):
             self._note(str(error))
+            self._crew.end(self._worker)  # it may only have lost another one of its group
             self.spawn()
             try:
                 self.first_weights()
@@ -192,7 +193,7 @@ def unless_gone(look: Callable[[], T | None]) -> T | None:
 
 
 def threads_of(job: JobFile) -> int:
-    """The learner's: one a CPU that no sampler keeps busy while it works."""
+    """A learner's: together they have one a CPU that no sampler keeps busy while they work."""
     section: RLSection = job.section
     busy = 0 if section.algorithm.takes_turns else least_samplers(section)
-    return max(1, int(job.resources.cpus) - busy)
+    return max(1, (int(job.resources.cpus) - busy) // number_of_learners(section))

@@ -9,9 +9,11 @@ from typing import Any
 from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner_group import GroupBroken
 from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
+from covey.algorithms.other_learners import OtherLearners
 from covey.algorithms.progress import Progress
-from covey.algorithms.section import RLSection
+from covey.algorithms.section import RLSection, number_of_learners
 from covey.algorithms.turn import Channels, Turn
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
@@ -43,9 +45,13 @@ class LearnerLoop:
         self._helpers: Crew | None = None
         # Of a kind that the algorithm's own turns know.
         self._learner: Any = self._make_learner(spaces, seed, threads, helpers)
+        self._others: OtherLearners | None = None
         if section.coded is not None:
             self._helpers = helpers()
             self._share_work(section, section.coded, seed, self._helpers)
+        elif number_of_learners(section) > 1:
+            self._helpers = helpers()
+            self._others = OtherLearners(self._helpers, section, spaces, seed, threads)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
@@ -100,6 +106,8 @@ class LearnerLoop:
         for `run`.
         """
         self._orders = None if orders is None else orders()
+        if self._others is not None:
+            self._learner.join(self._others.meet())
         self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),
@@ -127,7 +135,7 @@ class LearnerLoop:
         last_step = progress.env_steps + part.env_steps
         turns = 0
         while True:
-            turns += self._turn.take(part.until_env_steps)
+            turns += self._take(self._turn, part.until_env_steps)
             if (
                 time.monotonic() - began >= part.seconds
                 or progress.env_steps >= last_step
@@ -139,6 +147,14 @@ class LearnerLoop:
         if turns:  # a slice in which nothing could be done is part of the next one's interval
             metrics |= self._meter.read((*part.pids, *self._pids()))
         return Report(metrics, self._meter.whole(), progress.to_record(), turns, self._told())
+
+    def _take(self, turn: Turn, total: int | None) -> bool:
+        """One turn; WorkerLost if another learner was lost over it."""
+        try:
+            return turn.take(total)
+        except GroupBroken as error:
+            assert self._others is not None
+            raise self._others.lost(error) from error
 
     def _pids(self) -> Iterable[int]:
         return () if self._helpers is None else self._helpers.pids().values()

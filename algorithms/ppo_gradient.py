@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from covey.algorithms.agent import Agent, AgentConfig, Batch
+from covey.algorithms.agent import Agent, AgentConfig, Batch, empty_batch
 from covey.algorithms.coded import Work
 from covey.algorithms.ppo_loss import PPOLoss, loss_of
 from covey.platform.runtime.spaces import Spaces
@@ -58,12 +58,8 @@ class GradientPart:
 
 def work_of(agent: Agent, config: GradientConfig, spaces: Spaces, parts: int) -> Work:
     """What a pool has to compute of each minibatch."""
-    size, observation = config.minibatch_size, spaces.observation
-    seen = observation.encode(np.zeros((size, *observation.shape), observation.dtype))
-    numbers = torch.zeros(size)
-    actions = torch.from_numpy(spaces.action.empty(size))
-    batch = Batch(torch.from_numpy(seen), actions, numbers, numbers, numbers)
-    template = snapshot_of(agent, batch, config.clip, size)
+    size = config.minibatch_size
+    template = snapshot_of(agent, empty_batch(spaces, size), config.clip, size)
     result = np.zeros(len(template["parameters"]) + TERMS, np.float32)
     tasks = partial(GradientPart, config, spaces, parts)
     return Work(parts, tasks, template, result, sums=True)

@@ -11,10 +11,11 @@ from numpy.random import PCG64, Generator
 from torch import Tensor
 
 from covey.algorithms.adam import Adam
-from covey.algorithms.agent import Agent, AgentConfig, Batch, Judged, Optimizer
+from covey.algorithms.agent import Agent, AgentConfig, Batch, Judged, Optimizer, empty_batch
 from covey.algorithms.coded import Work
 from covey.algorithms.estimators import gae
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner_group import Alone, Group
 from covey.algorithms.means import Means
 from covey.algorithms.orders import Interrupted
 from covey.algorithms.ppo_gradient import TERMS, snapshot_of, work_of
@@ -75,11 +76,24 @@ class PPOLearner:
         self._shared = Means()
         self.pool: CodedPool | None = None
         """Computes the gradients, if there is one."""
+        self._group: Group = Alone()
 
     def work(self, parts: int | None) -> Work:
         """What a pool of workers has to compute: the gradients of a minibatch's parts."""
         assert parts is not None
         return work_of(self._agent, self._config, self._spaces, parts)
+
+    def join(self, group: Group) -> None:
+        """See `SharingLearner`."""
+        self._group = group
+        self._agent.agree(group)
+
+    def take_part(self) -> None:
+        """See `SharingLearner`."""
+        size, learning_rate, clip, _ = self._group.hear()
+        batch = empty_batch(self._spaces, int(size))
+        self._group.share(*batch)
+        self._epochs(batch, learning_rate, clip)
 
     def weights(self) -> Weights:
         """A copy of what acting needs, under the current version."""
@@ -105,13 +119,16 @@ class PPOLearner:
             self._version += 1
             return {"gradient_steps": 0.0, "frames": 0.0, "update_s": perf_counter() - began}
         batch, explained = self._agent.prepare(rollout, self._targets)
-        losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
+        learning_rate, clip = config.learning_rate * left, config.clip * left
+        self._group.tell(len(batch.logp), learning_rate, clip)
+        self._group.share(*batch)
+        losses, frames = self._epochs(batch, learning_rate, clip)
         self._version += 1
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
         return {
             **dict(zip(MEANS, means, strict=True)),
             "explained_variance": explained,
-            "learning_rate": config.learning_rate * left,
+            "learning_rate": learning_rate,
             "gradient_steps": float(len(losses)),
             "frames": float(frames),
             **self._shared.take(),
@@ -141,29 +158,40 @@ class PPOLearner:
         frames = 0
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
+            self._group.share(order)
             for first in range(0, size, config.minibatch_size):
                 chosen = order[first : first + config.minibatch_size]
-                minibatch = Batch(*(part[chosen] for part in batch))
-                losses.append(self._step(minibatch, learning_rate, clip))
+                losses.append(self._step(batch, chosen, learning_rate, clip))
                 frames += len(chosen)
                 if config.target_kl and losses[-1].kl > 1.5 * config.target_kl:
                     return losses, frames
         return losses, frames
 
-    def _step(self, batch: Batch, learning_rate: float, clip: float) -> PPOLoss:
-        """One gradient step."""
-        config, advantages = self._config, batch.advantages
+    def _step(self, batch: Batch, chosen: Tensor, learning_rate: float, clip: float) -> PPOLoss:
+        """One gradient step, on the chosen transitions."""
+        config, advantages = self._config, batch.advantages[chosen]
         if config.normalize_advantages and len(advantages) > 1:
             advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
-            batch = batch._replace(advantages=advantages)
-        if self.pool is None:
-            loss = loss_of(self._agent, batch, clip, config.value_coef, config.entropy_coef)
-            gradient = self._agent.gradient(loss.total)
-            loss = loss._replace(total=loss.total.detach())
+        rows = self._group.rows(len(chosen))
+        own = Batch(*(part[chosen[rows]] for part in batch))._replace(advantages=advantages[rows])
+        if self.pool is not None:
+            gradient, loss = self._gathered(self.pool, own, clip)
         else:
-            gradient, loss = self._gathered(self.pool, batch, clip)
+            gradient, loss = self._summed(own, len(own.logp) / len(chosen), clip)
         self._agent.follow(gradient, learning_rate, config.max_grad_norm)
         return loss
+
+    def _summed(self, own: Batch, part: float, clip: float) -> tuple[Tensor, PPOLoss]:
+        """The gradient and the loss's terms, of which `own` rows are this part."""
+        config, agent = self._config, self._agent
+        if part:
+            loss = loss_of(agent, own, clip, config.value_coef, config.entropy_coef)
+            gradient = agent.gradient(loss.total * part)
+            terms = torch.stack([term.detach() for term in loss]) * part
+        else:  # a last minibatch of fewer rows than there are learners
+            gradient, terms = torch.zeros_like(agent.parameters), torch.zeros(TERMS)
+        self._group.sum(gradient, terms)
+        return gradient, PPOLoss(*terms)
 
     def _gathered(self, pool: CodedPool, batch: Batch, clip: float) -> tuple[Tensor, PPOLoss]:
         """The gradient and the loss's terms, as the pool's workers found them."""

@@ -52,6 +52,9 @@ class ImageQNetwork:
         self.target.copy_(self.parameters)
         self._values = torch.empty(0)
 
+    def take(self, rows: int) -> None:
+        """Nothing: torch finds room each time."""
+
     def values(self, observations: Tensor) -> Tensor:
         self._values = self._actions(self._net(observations))
         return self._values.detach()

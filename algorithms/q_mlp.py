@@ -27,6 +27,9 @@ class QNetwork(Protocol):
     def target_values(self, observations: Tensor) -> Tensor:
         """The target's [N, A]; until the next `values` they stay as they are."""
 
+    def take(self, rows: int) -> None:
+        """Be ready for so many rows."""
+
     def backward(self, slopes: Tensor) -> None:
         """Write `gradient`, from a loss's slopes by the result of the last `values`."""
 
@@ -59,8 +62,11 @@ class MlpQNetwork:
         self._net.initialize(generator)
         self.target.copy_(self.parameters)
         self._views = views(self.gradient, widths)
-        self._pass = Pass(rows, widths, activation)
+        self.take(rows)
         self._seen = torch.empty(0)
+
+    def take(self, rows: int) -> None:
+        self._pass = Pass(rows, self._net.widths, self._net.activation)
 
     def values(self, observations: Tensor) -> Tensor:
         self._seen = observations

@@ -59,19 +59,19 @@ class Batch:
 
     @classmethod
     def around(
-        cls, observations: NDArray[Any], actions: NDArray[Any], next_observations: NDArray[Any]
+        cls,
+        observations: NDArray[Any],
+        actions: NDArray[Any],
+        next_observations: NDArray[Any],
+        numbers: Floats | None = None,
     ) -> Self:
-        """A batch that is gathered into these arrays."""
+        """A batch that is gathered into these arrays; `numbers` [3, N], ones, are for rewards,
+        discounts and weights.
+        """
         size = len(actions)
-        return cls(
-            observations,
-            actions,
-            np.zeros(size, np.float32),
-            np.zeros(size, np.float32),
-            next_observations,
-            np.ones(size, np.float32),
-            np.zeros(size, np.int64),
-        )
+        rewards, discounts, weights = np.ones((3, size), np.float32) if numbers is None else numbers
+        slots = np.zeros(size, np.int64)
+        return cls(observations, actions, rewards, discounts, next_observations, weights, slots)
 
 
 class Source:

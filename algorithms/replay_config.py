@@ -71,6 +71,8 @@ class ReplayConfig(Section):
     """Whether samplers rest while the learner works."""
     shares_work: ClassVar = ""
     """Whether its updates can be computed by a coded pool of workers."""
+    shares_rows: ClassVar = True
+    """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""
 

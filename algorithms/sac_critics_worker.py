@@ -44,7 +44,7 @@ class CriticsWorker:
         def share(first: int, last: int) -> CriticShare:
             return CriticShare(networks, data.rows(first, last), size, Rooms(networks))
 
-        self._shares = Shares(size, self._threads, share)
+        self._shares = Shares(slice(0, size), self._threads, share)
 
     def run(self) -> None:
         """Follow orders until told to end."""

@@ -3,17 +3,20 @@ that keeps the policy's entropy at its target.
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Any, ClassVar
 
 import numpy as np
+import torch
 from numpy.random import PCG64, Generator
+from torch import Tensor
 
 from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import with_ones
+from covey.algorithms.flat_mlp import whole, with_ones
 from covey.algorithms.fused_adam import FusedAdam, average
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.learner_group import Alone, Group
 from covey.algorithms.means import Means
 from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.replay import Replay
@@ -60,7 +63,9 @@ class SACLearner:
         self._generator = Generator(PCG64(derive(root_seed, "noise")))
         self._means = Means()
         self.updates = 0
-        self._share(min(config.threads or threads, config.batch_size))
+        self._threads = min(config.threads or threads, config.batch_size)
+        self._group: Group = Alone()
+        self._share()
 
     def _initialize(self, generator: Generator) -> None:
         networks = self._networks
@@ -68,19 +73,36 @@ class SACLearner:
             net.initialize(generator)
         networks.target_vector.copy_(networks.critic_vector)
 
-    def _share(self, threads: int) -> None:
-        """Room for minibatches, and each thread's share of it."""
+    def join(self, group: Group) -> None:
+        """See `SharingLearner`."""
+        self._group = group
+        self._share()
+        group.share(*self._networks.vectors)
+        for optimizer in (self._actor_optimizer, self._critic_optimizer):
+            optimizer.agree(group)
+
+    def _share(self) -> None:
+        """Room for minibatches, and each thread's share of this learner's part of it."""
         size, widths = self._config.batch_size, self._networks.widths
         width = widths.seen + widths.acting
-        inputs, following = (with_ones(size, width, ones_at=widths.seen) for _ in range(2))
-        self._noise = np.zeros((2, size, widths.acting), np.float32)
-        self._errors = np.zeros(size, np.float32)
+        rows = [whole(with_ones(size, width, ones_at=widths.seen)).numpy() for _ in range(2)]
+        room = self._group.common(
+            {
+                "rows": np.stack(rows),
+                "numbers": np.ones((3, size), np.float32),
+                "noise": np.zeros((2, size, widths.acting), np.float32),
+                "errors": np.zeros(size, np.float32),
+            }
+        )
+        inputs, following = torch.from_numpy(room["rows"])[:, :, : width + 1]
+        self._noise, self._errors = room["noise"], room["errors"]
         self._actions = inputs[:, widths.seen + 1 :].numpy()
         self._sampled = EncodedBatch(
             self._spaces.observation,
             inputs[:, : widths.seen].numpy(),
             self._actions,
             following[:, : widths.seen].numpy(),
+            room["numbers"],
         )
         self._batch = batch = self._sampled.batch
         self._data = data = Data(
@@ -97,7 +119,7 @@ class SACLearner:
             noise = self._noise[:, first:last]
             return Share(self._networks, data.rows(first, last), noise, size, self.draws_ahead)
 
-        self._shares = Shares(size, threads, share)
+        self._shares = Shares(self._group.rows(size), self._threads, share)
 
     def weights(self) -> Weights:
         """A copy of what acting needs; its version is the number of gradient steps."""
@@ -113,17 +135,54 @@ class SACLearner:
         began = perf_counter()
         self._gather(replay)
         alpha = math.exp(self._log_alpha[0])
-        critic = self._shares.each(lambda share: share.critic_step(alpha))
-        gradient = self._shares.summed(lambda share: share.critic_gradient)
-        self._critic_optimizer.step(gradient, self._config.learning_rate)
+        self._group.tell(alpha)
+        critic, actor = self._step(alpha)
         replay.reprioritize(self._batch, self._errors)
-        actor = self._shares.each(lambda share: share.actor_step(alpha))
-        self._move_actor(actor)
-        networks = self._networks
-        tau = np.float32(self._config.tau)
-        average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
+        self._move_temperature(actor)
         self.updates += 1
         self._note(perf_counter() - began, alpha, critic, actor)
+
+    def take_part(self) -> None:
+        """See `SharingLearner`."""
+        alpha, *_ = self._group.hear()
+        self._shares.begin()
+        self._step(alpha)
+
+    def _step(self, alpha: float) -> tuple[CriticSums, ActorSums]:
+        """On the networks. In a group, `alpha` is the first learner's alone."""
+        networks = self._networks
+        critics = self._shares.each(lambda share: share.critic_step(alpha))
+        sums = self._follow(self._critic_optimizer, critics, lambda share: share.critic_gradient)
+        actor = self._move_actor(self._shares.each(lambda share: share.actor_step(alpha)))
+        tau = np.float32(self._config.tau)
+        average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
+        return CriticSums(*sums), actor
+
+    def _move_actor(self, sums: Sequence[ActorSums]) -> ActorSums:
+        """Follow the shares' gradients."""
+        return ActorSums(
+            *self._follow(self._actor_optimizer, sums, lambda share: share.actor_gradient)
+        )
+
+    def _follow(
+        self,
+        optimizer: FusedAdam,
+        sums: Sequence[tuple[float, float]],
+        gradient: Callable[[Share], Tensor],
+    ) -> list[float]:
+        """A step along the gradient of all threads and all learners; the sums over all of them."""
+        summed = self._shares.summed(gradient)
+        terms = torch.tensor([sum(one) for one in zip(*sums, strict=True)], dtype=torch.float64)
+        self._group.sum(torch.from_numpy(summed), terms)
+        optimizer.step(summed, self._config.learning_rate)
+        found: list[float] = terms.tolist()
+        return found
+
+    def _move_temperature(self, actor: ActorSums) -> None:
+        if self._config.alpha == "auto":
+            logp = actor.logp / self._config.batch_size
+            slope = np.array([-(logp + self._target_entropy)], np.float32)
+            self._alpha_optimizer.step(slope, self._config.learning_rate)
 
     def _gather(self, replay: Replay) -> None:
         """A minibatch, and the noise for its actions."""
@@ -133,31 +192,15 @@ class SACLearner:
         self._prepare()
         noise.result()
 
-    def _move_actor(self, sums: Sequence[ActorSums]) -> None:
-        """Follow the shares' gradients, and move the temperature."""
-        step = self._config.learning_rate
-        gradient = self._shares.summed(lambda share: share.actor_gradient)
-        self._actor_optimizer.step(gradient, step)
-        if self._config.alpha == "auto":
-            logp = sum(part.logp for part in sums) / self._config.batch_size
-            slope = np.array([-(logp + self._target_entropy)], np.float32)
-            self._alpha_optimizer.step(slope, step)
-
-    def _note(
-        self,
-        elapsed_s: float,
-        alpha: float,
-        critic: Sequence[CriticSums],
-        actor: Sequence[ActorSums],
-    ) -> None:
+    def _note(self, elapsed_s: float, alpha: float, critic: CriticSums, actor: ActorSums) -> None:
         """The figures of a step."""
         size = self._config.batch_size
         self._means.add(
             elapsed_s,
-            critic_loss=sum(part.loss for part in critic) / size,
-            value=sum(part.values for part in critic) / size,
-            actor_loss=sum(part.loss for part in actor) / size,
-            entropy=-sum(part.logp for part in actor) / size,
+            critic_loss=critic.loss / size,
+            value=critic.values / size,
+            actor_loss=actor.loss / size,
+            entropy=-actor.logp / size,
             alpha=alpha,
         )
 

@@ -59,3 +59,8 @@ class Networks(CriticNetworks):
         super().__init__(widths, activation)
         self.actor_vector = torch.zeros(size(widths.actor))
         self.actor = FlatMlp(self.actor_vector, widths.actor, activation)
+
+    @property
+    def vectors(self) -> tuple[Tensor, ...]:
+        """All parameters."""
+        return self.actor_vector, self.critic_vector, self.target_vector

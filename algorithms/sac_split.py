@@ -7,7 +7,6 @@ are computed here, from a copy of the critics: so each process has about half of
 """
 
 import math
-from collections.abc import Sequence
 from dataclasses import dataclass
 from time import perf_counter
 from typing import ClassVar
@@ -30,7 +29,7 @@ class Step:
 
     replay: Replay
     alpha: float
-    actor: Sequence[ActorSums]
+    actor: ActorSums
     elapsed_s: float
 
 
@@ -76,20 +75,20 @@ class SplitSACLearner(SACLearner):
         self._away.begin(alpha)
         self._shares.each(lambda share: share.actor.draw())
         critics = None if self._delay else self._end(replay)
-        actor = self._shares.each(lambda share: share.actor.descend(alpha))
-        self._move_actor(actor)
+        actor = self._move_actor(self._shares.each(lambda share: share.actor.descend(alpha)))
+        self._move_temperature(actor)
         self.updates += 1
         elapsed_s = perf_counter() - began
         if critics is None:
             self._under_way = Step(replay, alpha, actor, elapsed_s)
         else:
-            self._note(elapsed_s, alpha, [critics], actor)
+            self._note(elapsed_s, alpha, critics, actor)
 
     def _settle(self) -> None:
         """Wait until the critics have made their part of a step that is under way."""
         if self._under_way is not None:
             step, self._under_way = self._under_way, None
-            self._note(step.elapsed_s, step.alpha, [self._end(step.replay)], step.actor)
+            self._note(step.elapsed_s, step.alpha, self._end(step.replay), step.actor)
 
     def _end(self, replay: Replay) -> CriticSums:
         """What became of the critics in the step that was begun last."""

@@ -58,7 +58,9 @@ class ViewerSection(Section):
 
 
 class Learners(Section):
-    """Workers that compute the gradient of each minibatch together, a part each."""
+    """Learners that share every minibatch, each on a part of its rows; with `coded`, workers that
+    compute the parts of its gradient.
+    """
 
     count: Count
 
@@ -72,7 +74,9 @@ class RLSection(Section):
     evaluation: EvaluationSection = EvaluationSection()
     viewer: ViewerSection = ViewerSection()
     learners: Learners | None = Field(
-        default=None, description="have gradients computed by several workers, in parts"
+        default=None,
+        description="share each minibatch among several learners; with coded: in how many parts "
+        "its workers compute a gradient",
     )
     coded: Coded | None = Field(
         default=None, description="have updates computed by workers, with a code over them"
@@ -80,3 +84,10 @@ class RLSection(Section):
     devices: Devices | None = Field(
         default=None, description="have actor and critics updated by a process each"
     )
+
+
+def number_of_learners(section: RLSection) -> int:
+    """That share each minibatch; `learners` of a coded job are parts of a gradient instead."""
+    if section.learners is None or section.coded is not None:
+        return 1
+    return section.learners.count

@@ -17,7 +17,7 @@ SHARE_ROWS = 1024
 
 
 class Shares(Generic[S]):
-    """What `make` made of each thread's rows [first, last).
+    """What `make` made of each thread's part [first, last) of `rows`.
 
     A large minibatch is shared among `threads` Python threads, each with one torch thread: they
     meet twice a step, where torch's own threads meet at every product. In a small one they would
@@ -25,10 +25,11 @@ class Shares(Generic[S]):
     of threads has a part in the last bits of the result.
     """
 
-    def __init__(self, rows: int, threads: int, make: Callable[[int, int], S]) -> None:
-        count = min(threads, max(1, rows // SHARE_ROWS))
+    def __init__(self, rows: slice, threads: int, make: Callable[[int, int], S]) -> None:
+        size = rows.stop - rows.start
+        count = min(threads, max(1, size // SHARE_ROWS))
         self._threads = max(1, threads // count)
-        cuts = [rows * k // count for k in range(count + 1)]
+        cuts = [rows.start + size * k // count for k in range(count + 1)]
         self._shares = [make(first, last) for first, last in pairwise(cuts)]
         self._pool = ThreadPoolExecutor(
             max(1, count - 1),

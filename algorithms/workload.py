@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 
 from covey.algorithms.coded import Coded, Inject
 from covey.algorithms.devices import check_devices
-from covey.algorithms.section import Elastic, RLSection, Sampling
+from covey.algorithms.section import Elastic, RLSection, Sampling, number_of_learners
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
@@ -37,13 +37,12 @@ class RLWorkload:
             )
         if section.devices is not None:
             check_devices(job, sampling, section.devices)
-        coded = section.coded
-        if coded is None and section.learners is not None:
-            coded = Coded(code="uncoded")
-        if coded is not None:
-            check_coded(job, sampling, coded)
-        resolved = {"sampling": sampling, "coded": coded}
-        return job.model_copy(update={"rl": section.model_copy(update=resolved)})
+        if section.coded is not None:
+            check_coded(job, sampling, section.coded)
+        elif number_of_learners(section) > 1:
+            check_learners(section, sampling)
+        resolved = section.model_copy(update={"sampling": sampling})
+        return job.model_copy(update={"rl": resolved})
 
     def bundles(self, job: JobFile) -> Sequence[Mapping[str, float]]:
         from covey.algorithms.parts import least_samplers
@@ -82,16 +81,45 @@ def check_env_id(env_id: str) -> None:
         raise KeyProblem(("rl", "env", "id"), problem)
 
 
+def check_learners(section: RLSection, sampling: Sampling) -> None:
+    """Raise KeyProblem where several learners cannot share minibatches."""
+    algorithm, count = section.algorithm, number_of_learners(section)
+    if not getattr(algorithm, "shares_rows", False):
+        raise KeyProblem(
+            ("rl", "learners"),
+            f"{algorithm.name} has one learner; dqn, ppo and sac can have several"
+            + ("; rl.coded has workers compute its updates" if algorithm.shares_work else ""),
+        )
+    if getattr(algorithm, "policies", "shared") == "separate":
+        raise KeyProblem(
+            ("rl", "learners"),
+            "separate policies have a learner each; several can share the work of one policy, with"
+            " rl.algorithm.policies: shared",
+        )
+    key = "minibatch_size" if hasattr(algorithm, "minibatch_size") else "batch_size"
+    size = getattr(algorithm, key)
+    if size < count:
+        raise KeyProblem(
+            ("rl", "learners", "count"),
+            f"{count} learners cannot share {size} transitions (rl.algorithm.{key})",
+        )
+    if not sampling.samplers:
+        raise KeyProblem(
+            ("rl", "learners"),
+            "they are Ray actors, but this job is all in one process; give resources.cpus: 2 or"
+            " more, or rl.sampling.samplers: 1",
+        )
+
+
 def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:
     """Raise KeyProblem where a pool of workers cannot compute the updates, or would not repeat
     them.
     """
     section: RLSection = job.section
     name, shares = section.algorithm.name, section.algorithm.shares_work
-    key = "coded" if section.learners is None else "learners"
     if not shares:
         raise KeyProblem(
-            ("rl", key), f"{name} updates by itself; maddpg and ppo can have workers do it"
+            ("rl", "coded"), f"{name} updates by itself; maddpg and ppo can have workers do it"
         )
     if shares == "agents" and section.learners is not None:
         raise KeyProblem(

@@ -80,6 +80,11 @@ def threads_give_way() -> None:
     os.environ.setdefault("GOMP_SPINCOUNT", "2000")
 
 
+def gloo_on_loopback() -> None:
+    """torch.distributed listens on loopback alone. Must stand before a process group is made."""
+    os.environ["GLOO_SOCKET_IFNAME"] = "lo"
+
+
 @contextmanager
 def drawing_off_screen() -> Iterator[None]:
     """Begin inside this what MuJoCo is to draw into memory (`prepare_libraries` lets it not draw).

@@ -155,7 +155,11 @@ def parsed(section, tmp_path, deterministic):
             False,
             "rl.coded: sac updates by itself; maddpg and ppo",
         ),
-        ({**MADDPG, "learners": {"count": 2}}, False, "rl.learners: maddpg shares its work by"),
+        (
+            {**MADDPG, "learners": {"count": 2}, "coded": MDS},
+            False,
+            "rl.learners: maddpg shares its work by",
+        ),
         ({**PPO, "learners": None, "coded": FRACTIONAL}, False, "rl.coded: ppo needs rl.learners"),
         (
             {**PPO, "algorithm": {"name": "ppo", "policies": "separate"}, "coded": FRACTIONAL},
@@ -201,12 +205,11 @@ def test_jobs_that_cannot_be_coded(section, deterministic, line, tmp_path):
         ({**MADDPG, "coded": {"code": "replication", "tolerate": 1}}, True),
         ({**PPO, "coded": {**FRACTIONAL, "tolerate": 1}}, True),
         ({**PPO, "coded": {"code": "auto"}}, False),
-        (PPO, False),
+        ({**PPO, "coded": {"code": "uncoded"}}, False),
     ],
 )
 def test_jobs_that_can(section, deterministic, tmp_path):
     job = parsed(section, tmp_path, deterministic)
-    assert job.section.coded is not None  # learners alone are uncoded workers
     agents = 8 if "agents" in section["env"] else 1
     codes = SimpleNamespace(agents=agents)
     from covey.algorithms.attempt import check_codes

@@ -70,7 +70,8 @@ class HeldBack(SACLearner):
         after = critics.clone()
         average(targets.numpy(), critics.numpy(), np.float32(self._config.tau))
         critics.copy_(before)
-        self._move_actor(self._shares.each(lambda share: share.actor_step(alpha)))
+        actor = self._move_actor(self._shares.each(lambda share: share.actor_step(alpha)))
+        self._move_temperature(actor)
         critics.copy_(after)
         self.updates += 1
 
