@@ -4,12 +4,13 @@ from typing import Annotated
 
 from pydantic import Field
 
+from covey.algorithms.apex import ApexConfig
 from covey.algorithms.dqn import DQNConfig
 from covey.algorithms.maddpg import MADDPGConfig
 from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.sac import SACConfig
 
 AlgorithmConfig = Annotated[
-    DQNConfig | MADDPGConfig | PPOConfig | SACConfig,
+    ApexConfig | DQNConfig | MADDPGConfig | PPOConfig | SACConfig,
     Field(discriminator="name"),
 ]
