@@ -14,10 +14,22 @@ from pydantic import Field
 from covey.algorithms.dqn import DeepQConfig
 from covey.algorithms.policy_rating import RatingGreedyPolicy
 from covey.algorithms.replay_config import Fraction
-from covey.platform.jobfile.model import Count, Positive
+from covey.platform.errors import KeyProblem
+from covey.platform.jobfile.model import Count, JobFile, Positive, Section
 from covey.platform.runtime.interfaces import ActingPolicy
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import StreamSpec
+
+
+class ReplayShards(Section):
+    """Where a prioritised replay is kept."""
+
+    shards: Annotated[int, Field(ge=0)] | None = Field(
+        default=None,
+        description="processes that keep the replay, each the streams of its share of the samplers,"
+        " and draw ahead for the learner; 0: the learner does. By default 1 beside samplers of "
+        "their own, and 0 where everything is in one process or every step is to be repeated",
+    )
 
 
 class ApexConfig(DeepQConfig):
@@ -65,6 +77,32 @@ class ApexConfig(DeepQConfig):
     epsilon_exponent: Annotated[float, Field(ge=0, allow_inf_nan=False)] = Field(
         default=7.0, description="how much less the last environment explores than the first"
     )
+    replay: ReplayShards = ReplayShards()
+
+    @property
+    def shards(self) -> int:
+        """Processes that keep the replay, where there can be any."""
+        return 1 if self.replay.shards is None else self.replay.shards
+
+    def check(self, job: JobFile) -> None:
+        super().check(job)
+        if not self.replay.shards:
+            return
+        key, samplers = ("rl", "algorithm", "replay", "shards"), most_samplers(job)
+        if job.deterministic:
+            raise KeyProblem(
+                key, "what shards draw ahead depends on the clock; a job that repeats needs 0"
+            )
+        if not samplers:
+            raise KeyProblem(
+                key,
+                "they are Ray actors, but this job is all in one process; give resources.cpus: 2"
+                " or more, or rl.sampling.samplers: 1",
+            )
+        if self.replay.shards > samplers:
+            raise KeyProblem(
+                key, f"{self.replay.shards} shards cannot share the streams of {samplers} samplers"
+            )
 
     def exploration(self, env_steps: int) -> float:
         """That of the first environment, always."""
@@ -91,3 +129,12 @@ class ApexConfig(DeepQConfig):
     def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
         """See `ReplayConfig`; with the errors that priorities begin with."""
         return replace(super().stream_spec(columns, streams, spaces), td_errors=self.prioritized)
+
+
+def most_samplers(job: JobFile) -> int:
+    """Sampler actors that a job may have; 0 stands for everything in one process."""
+    from covey.algorithms.workload import resolve_sampling  # which leans on all algorithms
+
+    samplers = resolve_sampling(job.section.sampling, job.resources.cpus).samplers
+    assert not isinstance(samplers, str)
+    return samplers if isinstance(samplers, int) else samplers.max

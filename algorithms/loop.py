@@ -12,6 +12,7 @@ from covey.algorithms.learner import LearnerState
 from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
+from covey.algorithms.sharded_replay import Shards
 from covey.algorithms.turn import Channels, Turn
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
@@ -43,12 +44,18 @@ class LearnerLoop:
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._events: list[tuple[str, str]] = []
         self._helpers: Crew | None = None
+        self._seed, self._make_helpers = seed, helpers
         if section.coded is not None:
-            self._helpers = helpers()
-            self._share_work(section, section.coded, seed, self._helpers)
+            self._share_work(section, section.coded, seed, self._crew())
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
+
+    def _crew(self) -> Crew:
+        """This learner's own workers, who end with it."""
+        if self._helpers is None:
+            self._helpers = self._make_helpers()
+        return self._helpers
 
     def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
         work = self._learner.work(None if section.learners is None else section.learners.count)
@@ -90,6 +97,9 @@ class LearnerLoop:
         for `run`.
         """
         self._orders = None if orders is None else orders()
+        shards: int = getattr(self._section.algorithm, "shards", 0)
+        if shards and not lock_step:
+            self._learner.memory.share(Shards(shards, self._crew(), self._note, self._seed))
         self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),

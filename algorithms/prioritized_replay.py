@@ -61,20 +61,23 @@ class PrioritizedReplay(Replay):
 
     def _begin(self, source: Source, first: int, last: int) -> None:
         """Rows [first, last) get their first priorities; slots without a transition have 0."""
-        priorities, done = self._first_priorities(source, first, last), 0
-        for begin, slots in pieces(source, first, last):
-            valid = source.valid[begin : begin + slots]
-            own = priorities[done : done + slots]
-            self._tree.set_range(source.offset + begin, np.where(valid, own, 0.0))
+        runs, done = pieces(source, first, last), 0
+        valid = joined(source.valid, runs)
+        priorities = np.where(valid, self._first_priorities(source, first, last, valid), 0.0)
+        for begin, slots in runs:
+            self._tree.set_range(source.offset + begin, priorities[done : done + slots])
             done += slots
 
-    def _first_priorities(self, source: Source, first: int, last: int) -> NDArray[np.float64]:
-        """Flat, of rows [first, last). The error of a transition stands where its n steps end."""
+    def _first_priorities(
+        self, source: Source, first: int, last: int, valid: NDArray[np.bool_]
+    ) -> float | NDArray[np.float64]:
+        """Of rows [first, last), where there are transitions, flat."""
         if source.td_errors is None:
-            return np.full((last - first) * source.columns, self._highest)
+            return self._highest
+        # The error of a transition stands where its n steps end.
         ends = pieces(source, first + self._steps - 1, last + self._steps - 1)
-        errors = np.concatenate([source.td_errors[b : b + s] for b, s in ends] or [np.empty(0)])
-        known = np.isfinite(errors)
+        errors = joined(source.td_errors, ends)
+        known = np.isfinite(errors) & valid
         priorities = self._priorities(np.where(known, errors, 0.0))
         self._highest = max(self._highest, float(priorities.max(initial=0.0)))
         return np.where(known, priorities, self._highest)
@@ -136,3 +139,8 @@ def pieces(source: Source, first: int, last: int) -> list[tuple[int, int]]:
         runs.append((row * source.columns, rows * source.columns))
         first += rows
     return runs
+
+
+def joined(array: NDArray[Any], runs: list[tuple[int, int]]) -> NDArray[Any]:
+    """Those runs of slots, one after another."""
+    return np.concatenate([array[:0], *(array[begin : begin + slots] for begin, slots in runs)])

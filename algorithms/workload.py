@@ -21,13 +21,14 @@ class RLWorkload:
     name = "rl"
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
-    stop_metrics = frozenset({"episode_return_mean"})
+    stop_metrics = frozenset({"episode_return_mean", "evaluation_return_mean"})
     may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section
         check_env_id(section.env.id)
         section.algorithm.check(job)
+        check_evaluates(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
         if job.deterministic and isinstance(sampling.samplers, Elastic):
             raise KeyProblem(
@@ -77,6 +78,16 @@ def check_env_id(env_id: str) -> None:
     problem = None if ":" in env_id else unknown_id(env_id)
     if problem is not None:
         raise KeyProblem(("rl", "env", "id"), problem)
+
+
+def check_evaluates(job: JobFile) -> None:
+    """Raise KeyProblem for a goal of evaluations that there are none of."""
+    section: RLSection = job.section
+    if job.stop.evaluation_return_mean is not None and section.evaluation.every_env_steps is None:
+        raise KeyProblem(
+            ("stop", "evaluation_return_mean"),
+            "needs evaluations: give rl.evaluation.every_env_steps, such as 10_000",
+        )
 
 
 def check_coded(job: JobFile, sampling: Sampling, coded: Coded) -> None:

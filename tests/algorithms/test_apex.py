@@ -41,11 +41,11 @@ def test_environment_i_of_n_explores_at_its_own_rate(total):
         policy = config.make_exploring_policy(MANY, first, count, total)
         policy.load(arrays)
         seen, generator = np.zeros((2 * count, 4), np.float32), np.random.default_rng(0)
-        drawn = [policy.sample(seen, generator) for _ in range(4000)]
+        drawn = [policy.sample(seen, generator) for _ in range(1500)]
         best = policy.best(seen)
         others = np.mean([actions != best for actions, _ in drawn], axis=0).reshape(count, 2)
         rates = np.array(expected[first : first + count])
-        room = 4 * (rates / 4000) ** 0.5
+        room = 4 * (rates / 1500) ** 0.5
         for agent in range(2):
             shares = others[:, agent] * CHOICES / (CHOICES - 1)
             assert (np.abs(shares - rates) <= room).all()
@@ -187,3 +187,22 @@ def test_errors_end_where_episodes_do():
     np.testing.assert_allclose(half(rows)[:2, 0], [5 + 7 / 4, 8 + 7 / 2])
     rows["terminated"][1] = True
     np.testing.assert_allclose(half(rows)[:2, 0], [5, 8])
+
+
+@pytest.mark.parametrize(
+    ("algorithm", "sampling", "line"),
+    [
+        ({"replay": {"shards": 1}}, {"samplers": 0}, "this job is all in one process; give"),
+        ({"replay": {"shards": 3}}, {"samplers": 2}, "3 shards cannot share the streams of 2"),
+    ],
+)
+def test_shards_that_cannot_be(algorithm, sampling, line):
+    with pytest.raises(JobFileError, match=f"replay.shards: .*{line}"):
+        job_of(algorithm, sampling, resources={"cpus": 2})
+    with pytest.raises(JobFileError, match=r"replay.shards: .* depends on the clock"):
+        job_of(algorithm | {"updates_per_step": 1}, sampling, deterministic=True)
+
+
+def test_a_goal_of_evaluations_needs_some():
+    with pytest.raises(JobFileError, match=r"stop.evaluation_return_mean: needs evaluations"):
+        job_of({}, {}, stop={"evaluation_return_mean": 475})
