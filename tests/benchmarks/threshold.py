@@ -1,6 +1,6 @@
 """Train a job to its threshold with several seeds, each a `covey run` of its own.
 
-    python tests/benchmarks/threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5]
+    python tests/benchmarks/threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5] [--first 0]
 
 Prints steps and seconds. A run is solved when it succeeded and the job's threshold was reached: of
 `episode_return_mean`, the mean of the last 100 training episodes, or of `evaluation_return_mean`,
@@ -47,10 +47,12 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("job", type=Path)
     parser.add_argument("--seeds", type=int, default=5)
+    parser.add_argument("--first", type=int, default=0, help="the first seed; the others follow")
     arguments = parser.parse_args()
     with tempfile.TemporaryDirectory() as folder:
         runs = [
-            train(arguments.job, seed, Path(folder) / str(seed)) for seed in range(arguments.seeds)
+            train(arguments.job, seed, Path(folder) / str(seed))
+            for seed in range(arguments.first, arguments.first + arguments.seeds)
         ]
     report = {
         "job": arguments.job.name,
