@@ -12,7 +12,7 @@ from covey.algorithms.learner import LearnerState
 from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
-from covey.algorithms.sharded_replay import Shards
+from covey.algorithms.shard_seats import Shards
 from covey.algorithms.turn import Channels, Turn
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights

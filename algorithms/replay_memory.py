@@ -10,7 +10,8 @@ from covey.algorithms.learner import ReplayLearner
 from covey.algorithms.prioritized_replay import PrioritizedReplay
 from covey.algorithms.replay import Replay, Stream
 from covey.algorithms.replay_config import ReplayConfig
-from covey.algorithms.sharded_replay import ShardedReplay, Shards
+from covey.algorithms.shard_seats import Shards
+from covey.algorithms.sharded_replay import ShardedReplay
 from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.stream import Stream as SharedStream
 from covey.platform.seeds import derive

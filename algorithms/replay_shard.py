@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 
 from covey.algorithms.prioritized_replay import PrioritizedReplay
 from covey.algorithms.replay import Batch, Floats, Indices
-from covey.algorithms.shard_channel import ChannelHandle, Names, ShardChannel
+from covey.algorithms.shard_channel import ChannelHandle, ShardChannel
+from covey.algorithms.shard_spec import Names
 from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.memory import keep_freed_memory
 from covey.platform.runtime.stream import Stream

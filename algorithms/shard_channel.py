@@ -3,7 +3,7 @@ go back, and neither side waits for a call of the other.
 
 The learner:                                   The shard:
 
-    while channel.ready < n: wait a moment         channel.take_errors(correct)
+    while not channel.has(n): wait a moment        channel.take_errors(correct)
     channel.give(n, into, names)                   if channel.has_room: channel.put(draw)
     ...                                            channel.tell(total, transitions)
     channel.send_errors(names, errors)
@@ -14,93 +14,21 @@ which happens last. Each life of a shard has a channel of its own.
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
 
 from covey.algorithms.replay import Batch, Floats, Indices
+from covey.algorithms.shard_spec import FIGURES, LEARNER, SHARD, ChannelSpec, Names
 from covey.platform.runtime import segment
 from covey.platform.runtime.fence import fence
-from covey.platform.runtime.layout import Field, Layout, floats, integers
+from covey.platform.runtime.layout import floats, integers
 from covey.platform.runtime.segment import Memory, MemoryHandle
 
-CHUNKS = 8
-"""So many are drawn ahead: two minibatches of four chunks."""
-
-_SHARD, _FIGURES, _LEARNER = "shard's words", "shard's figures", "learner's words"
 _PUT, _ERRORS_TAKEN, _TRANSITIONS, _ANSWERED, _STARTED = range(5)
 _TOTAL, _HIGHEST = range(2)
 _GIVEN, _ERRORS_SENT, _ASKED = range(3)
-
-
-@dataclass(frozen=True)
-class ChannelSpec:
-    """What a transition looks like (dtypes and widths), how many are drawn at a time, and the slots
-    and sources that the shard has.
-    """
-
-    observation: tuple[str, int]
-    action: tuple[str, int]
-    chunk: int
-    slots: int
-    sources: int
-
-    @property
-    def ahead(self) -> int:
-        """Transitions that are drawn ahead at most."""
-        return CHUNKS * self.chunk
-
-    @cached_property
-    def layout(self) -> Layout:
-        """Of everything. Errors cannot overflow: a shard takes in all that are there before it
-        draws a chunk, and no more come back than were drawn.
-        """
-        ahead, back = (self.ahead,), (self.ahead + self.chunk,)
-        seen, acted = self.observation, self.action
-        return Layout(
-            (
-                Field(_SHARD, "i8", (8,)),
-                Field(_FIGURES, "f8", (8,)),
-                Field(_LEARNER, "i8", (8,)),
-                Field("observations", seen[0], (self.ahead, seen[1])),
-                Field("actions", acted[0], (self.ahead, acted[1])),
-                Field("rewards", "f4", ahead),
-                Field("discounts", "f4", ahead),
-                Field("next_observations", seen[0], (self.ahead, seen[1])),
-                Field("weights", "f4", ahead),
-                Field("slots", "i8", ahead),
-                Field("rows", "i8", ahead),
-                Field("priorities", "f8", ahead),
-                Field("error_slots", "i8", back),
-                Field("error_rows", "i8", back),
-                Field("errors", "f4", back),
-                Field("known", "i8", (self.sources, 2)),
-                Field("leaves", "f8", (self.slots,)),
-            )
-        )
-
-
-@dataclass(frozen=True)
-class Names:
-    """By which errors find back to N transitions: their slots, the rows of their streams that were
-    there then, and the priorities that they were drawn with.
-    """
-
-    slots: Indices
-    rows: Indices
-    priorities: NDArray[np.float64]
-
-    @classmethod
-    def allocate(cls, size: int) -> Self:
-        """Room for so many."""
-        slots, rows = np.zeros((2, size), np.int64)
-        return cls(slots, rows, np.zeros(size))
-
-    def part(self, first: int, end: int) -> "Names":
-        """Views of some of them."""
-        return Names(self.slots[first:end], self.rows[first:end], self.priorities[first:end])
 
 
 @dataclass(frozen=True)
@@ -121,8 +49,8 @@ class ShardChannel:
     def __init__(self, spec: ChannelSpec, memory: Memory) -> None:
         self.spec, self._memory = spec, memory
         self._views = views = spec.layout.views(memory.buffer)
-        self._shard, self._learner = integers(views[_SHARD]), integers(views[_LEARNER])
-        self._figures = floats(views[_FIGURES])
+        self._shard, self._learner = integers(views[SHARD]), integers(views[LEARNER])
+        self._figures = floats(views[FIGURES])
         self.known: NDArray[np.int64] = views["known"]
         """By source, the rows [low, high) that had priorities when the shard was asked last."""
         self.leaves: NDArray[np.float64] = views["leaves"]
@@ -201,10 +129,9 @@ class ShardChannel:
         """Whether the shard is there."""
         return bool(self._shard[_STARTED])
 
-    @property
-    def ready(self) -> int:
-        """Transitions that can be had at once."""
-        return self._shard[_PUT] - self._learner[_GIVEN]
+    def has(self, count: int) -> bool:
+        """Whether so many transitions can be had at once."""
+        return self._shard[_PUT] - self._learner[_GIVEN] >= count
 
     @property
     def total(self) -> float:
@@ -250,10 +177,12 @@ class ShardChannel:
         fence()
         self._learner[_ASKED] += 1
 
+    def has_answered(self) -> bool:
+        """Whether `known`, `leaves` and `highest` are what it was asked for."""
+        return not self.is_asked
+
     @property
-    def highest(self) -> float | None:
-        """The highest priority so far, once the shard has answered; None before."""
-        if self.is_asked:
-            return None
+    def highest(self) -> float:
+        """The highest priority so far, when the shard was asked last."""
         fence()
         return self._figures[_HIGHEST]

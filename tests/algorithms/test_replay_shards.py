@@ -13,8 +13,9 @@ from process_crew import ProcessCrew
 from covey.algorithms.prioritized_replay import SMALLEST, PrioritizedReplay
 from covey.algorithms.replay import Batch
 from covey.algorithms.replay_shard import DrawingReplay
-from covey.algorithms.shard_channel import Names
-from covey.algorithms.sharded_replay import ShardedReplay, Shards
+from covey.algorithms.shard_seats import Shards
+from covey.algorithms.shard_spec import Names
+from covey.algorithms.sharded_replay import ShardedReplay
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 from covey.platform.runtime.stream import Stream, StreamSpec
 
