@@ -109,7 +109,7 @@ def opened():
 
 
 def until_all_are_there(replay, transitions):
-    deadline_s = time.monotonic() + 60
+    deadline_s = time.monotonic() + 300
     while len(replay) < transitions:
         assert time.monotonic() < deadline_s
         time.sleep(0.01)
