@@ -1,6 +1,6 @@
 """Deep Q-learning (Mnih et al. 2015) with double targets (van Hasselt et al. 2016), a dueling head
 (Wang et al. 2016), n-step returns and prioritised replay: configuration. The learner is
-`dqn_learner.py`.
+`dqn_learner.py`; `apex.py` is the form for many samplers.
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import TYPE_CHECKING, Literal
 
 from pydantic import Field
 
-from covey.algorithms.policy_greedy import GreedyPolicy, perceptron_policy
+from covey.algorithms.perceptron import Perceptron
+from covey.algorithms.policy_greedy import GreedyPolicy, Values
 from covey.algorithms.replay_config import Fraction, ReplayConfig
 from covey.platform.jobfile.model import Count, Positive
 from covey.platform.runtime.interfaces import ActingPolicy
@@ -19,10 +20,10 @@ if TYPE_CHECKING:  # numba and torch are heavy: they wait until a learner is mad
     from covey.algorithms.dqn_learner import DQNLearner
 
 
-class DQNConfig(ReplayConfig):
-    """Settings of `algorithm: {name: dqn}`."""
+class DeepQConfig(ReplayConfig):
+    """Settings shared by `algorithm: {name: dqn}` and `{name: apex}`."""
 
-    name: Literal["dqn"]
+    name: str
     batch_size: Count = Field(default=64, description="transitions in one gradient step")
     buffer_size: Count = Field(
         default=100_000, description="transitions kept, the newest ones, in all samplers' rings"
@@ -47,11 +48,10 @@ class DQNConfig(ReplayConfig):
     max_grad_norm: Positive = Field(
         default=10.0, description="longer gradients are shortened to this"
     )
-    epsilon_start: Fraction = Field(default=1.0, description="share of random actions at first")
-    epsilon_end: Fraction = Field(default=0.05, description="and in the end")
-    epsilon_steps: Count = Field(
-        default=10_000, description="transitions until then; in between it falls linearly"
-    )
+
+    def exploration(self, env_steps: int) -> float:
+        """The share of random actions after so many environment steps."""
+        raise NotImplementedError
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> DQNLearner:
         """The learner of a job, or of an actor of it. UserError unless actions are discrete."""
@@ -61,10 +61,27 @@ class DQNConfig(ReplayConfig):
 
     def make_policy(self, spaces: Spaces) -> ActingPolicy:
         """What samplers and evaluators act with."""
+        return GreedyPolicy(spaces, self.acting_values(spaces))
+
+    def acting_values(self, spaces: Spaces) -> Values:
+        """The network's forward pass for those who act, without weights yet."""
         if spaces.observation.is_image:
             from covey.algorithms.q_image import ImageValues
 
-            return GreedyPolicy(
-                spaces, ImageValues(spaces, self.hidden, self.activation, self.dueling)
-            )
-        return perceptron_policy(spaces, self.activation)
+            return ImageValues(spaces, self.hidden, self.activation, self.dueling)
+        return Perceptron("q", self.activation)
+
+
+class DQNConfig(DeepQConfig):
+    """Settings of `algorithm: {name: dqn}`."""
+
+    name: Literal["dqn"]
+    epsilon_start: Fraction = Field(default=1.0, description="share of random actions at first")
+    epsilon_end: Fraction = Field(default=0.05, description="and in the end")
+    epsilon_steps: Count = Field(
+        default=10_000, description="transitions until then; in between it falls linearly"
+    )
+
+    def exploration(self, env_steps: int) -> float:
+        left = max(0.0, 1.0 - env_steps / self.epsilon_steps)
+        return self.epsilon_end + (self.epsilon_start - self.epsilon_end) * left

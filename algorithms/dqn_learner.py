@@ -12,7 +12,7 @@ from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
 from torch import Tensor
 
-from covey.algorithms.dqn import DQNConfig
+from covey.algorithms.dqn import DeepQConfig
 from covey.algorithms.encoded_batch import EncodedBatch
 from covey.algorithms.flat_mlp import whole, with_ones
 from covey.algorithms.fused_adam import FusedAdam
@@ -33,9 +33,9 @@ from covey.platform.seeds import derive, derive_int
 class DQNLearner:
     """See `ReplayLearner`. The same class inline or as a Ray actor."""
 
-    def __init__(self, config: DQNConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
+    def __init__(self, config: DeepQConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         if spaces.action.kind != "discrete":
-            raise UserError("dqn needs actions to choose from, not numbers")
+            raise UserError(f"{config.name} needs actions to choose from, not numbers")
         self.memory = Memory(config, root_seed)
         self._config = config
         # A perceptron's products are too small for more than one thread to gain by.
@@ -46,7 +46,7 @@ class DQNLearner:
         self._optimizer = FusedAdam(self._network.parameters.numpy())
         self._group: Group = Alone()
         self._take_room()
-        self._epsilon = config.epsilon_start
+        self._epsilon = config.exploration(0)
         self._means = Means()
         self.updates = 0
 
@@ -88,9 +88,7 @@ class DQNLearner:
 
     def set_progress(self, env_steps: int, total: int | None) -> None:
         """What the share of random actions and the importance weights' exponent follow."""
-        config = self._config
-        left = max(0.0, 1.0 - env_steps / config.epsilon_steps)
-        self._epsilon = config.epsilon_end + (config.epsilon_start - config.epsilon_end) * left
+        self._epsilon = self._config.exploration(env_steps)
         if total:
             self.memory.set_progress(env_steps / total)
 
@@ -207,7 +205,7 @@ def inputs_of(spaces: Spaces, rows: NDArray[Any]) -> tuple[Tensor, Tensor]:
     return before, after
 
 
-def network(config: DQNConfig, spaces: Spaces, root_seed: int) -> QNetwork:
+def network(config: DeepQConfig, spaces: Spaces, root_seed: int) -> QNetwork:
     """Fresh networks for these spaces."""
     if spaces.observation.is_image:
         return ImageQNetwork(

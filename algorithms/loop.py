@@ -14,6 +14,7 @@ from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
 from covey.algorithms.other_learners import OtherLearners
 from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection, number_of_learners
+from covey.algorithms.shard_seats import Shards
 from covey.algorithms.turn import Channels, Turn
 from covey.platform.runtime.crew import Crew, InlineCrew
 from covey.platform.runtime.fragment import Weights
@@ -43,28 +44,30 @@ class LearnerLoop:
         self._section = section
         self._events: list[tuple[str, str]] = []
         self._helpers: Crew | None = None
+        self._seed, self._make_helpers = seed, helpers
         # Of a kind that the algorithm's own turns know.
-        self._learner: Any = self._make_learner(spaces, seed, threads, helpers)
+        self._learner: Any = self._make_learner(spaces, seed, threads)
         self._others: OtherLearners | None = None
         if section.coded is not None:
-            self._helpers = helpers()
-            self._share_work(section, section.coded, seed, self._helpers)
+            self._share_work(section, section.coded, seed, self._crew())
         elif number_of_learners(section) > 1:
-            self._helpers = helpers()
-            self._others = OtherLearners(self._helpers, section, spaces, seed, threads)
+            self._others = OtherLearners(self._crew(), section, spaces, seed, threads)
         self._progress = Progress()
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
 
-    def _make_learner(
-        self, spaces: Spaces, seed: int, threads: int, helpers: Callable[[], Crew]
-    ) -> Any:
+    def _make_learner(self, spaces: Spaces, seed: int, threads: int) -> Any:
         algorithm, devices = self._section.algorithm, self._section.devices
         if devices is None:
             return algorithm.make_learner(spaces, seed, threads)
         assert algorithm.name == "sac"  # as `check_devices` has seen to
-        self._helpers = helpers()
-        return algorithm.make_split_learner(spaces, seed, threads, devices.delay, self._helpers)
+        return algorithm.make_split_learner(spaces, seed, threads, devices.delay, self._crew())
+
+    def _crew(self) -> Crew:
+        """This learner's own workers, who end with it."""
+        if self._helpers is None:
+            self._helpers = self._make_helpers()
+        return self._helpers
 
     def _share_work(self, section: RLSection, coded: Coded, seed: int, helpers: Crew) -> None:
         work = self._learner.work(None if section.learners is None else section.learners.count)
@@ -108,6 +111,9 @@ class LearnerLoop:
         self._orders = None if orders is None else orders()
         if self._others is not None:
             self._learner.join(self._others.meet())
+        shards: int = getattr(self._section.algorithm, "shards", 0)
+        if shards and not lock_step:
+            self._learner.memory.share(Shards(shards, self._crew(), self._note, self._seed))
         self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),

@@ -33,6 +33,19 @@ def make_policy(spaces: Spaces, section: RLSection) -> ActingPolicy:
     return section.algorithm.make_policy(spaces)
 
 
+def make_exploring_policy(
+    spaces: Spaces, section: RLSection, first: int, count: int, total: int
+) -> ActingPolicy:
+    """The same for a sampler whose environments are number `first` to `first + count` of `total`,
+    where the algorithm has environments explore each in its own way.
+    """
+    own = getattr(section.algorithm, "make_exploring_policy", None)
+    if own is None:
+        return section.algorithm.make_policy(spaces)
+    policy: ActingPolicy = own(spaces, first, count, total)
+    return policy
+
+
 def make_environments_of(
     job: JobFile, count: int, first: int, role: str
 ) -> Callable[[], Environments]:

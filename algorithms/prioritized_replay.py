@@ -18,7 +18,8 @@ SMALLEST = 1e-6
 
 
 class PrioritizedReplay(Replay):
-    """A transition's priority is (|error| + SMALLEST)**alpha; a new one has the highest so far.
+    """A transition's priority is (|error| + SMALLEST)**alpha. A new one begins with the error that
+    its sampler wrote beside it; where there is none, with the highest priority so far.
 
     alpha=0 is uniform sampling. The importance weights' exponent grows from `beta` to 1 over the
     training.
@@ -49,15 +50,41 @@ class PrioritizedReplay(Replay):
             low, high = self._known.get(source.offset, (0, 0))
             if (source.low, source.high) != (low, high):
                 # First out, then in: a new row may lie where an old one did.
-                self._write(source, low, min(source.low, high), 0.0)
-                self._write(source, max(high, source.low), source.high, self._highest)
+                self._forget(source, low, min(source.low, high))
+                self._begin(source, max(high, source.low), source.high)
                 self._known[source.offset] = (source.low, source.high)
 
-    def _write(self, source: Source, first: int, last: int, priority: float) -> None:
-        """Rows [first, last) get one priority; slots without a transition always have 0."""
+    def _forget(self, source: Source, first: int, last: int) -> None:
+        """Rows [first, last) are drawn no more."""
         for begin, slots in pieces(source, first, last):
-            valid = source.valid[begin : begin + slots]
-            self._tree.set_range(source.offset + begin, np.where(valid, priority, 0.0))
+            self._tree.set_range(source.offset + begin, np.zeros(slots))
+
+    def _begin(self, source: Source, first: int, last: int) -> None:
+        """Rows [first, last) get their first priorities; slots without a transition have 0."""
+        runs, done = pieces(source, first, last), 0
+        valid = joined(source.valid, runs)
+        priorities = np.where(valid, self._first_priorities(source, first, last, valid), 0.0)
+        for begin, slots in runs:
+            self._tree.set_range(source.offset + begin, priorities[done : done + slots])
+            done += slots
+
+    def _first_priorities(
+        self, source: Source, first: int, last: int, valid: NDArray[np.bool_]
+    ) -> float | NDArray[np.float64]:
+        """Of rows [first, last), where there are transitions, flat."""
+        if source.td_errors is None:
+            return self._highest
+        # The error of a transition stands where its n steps end.
+        ends = pieces(source, first + self._steps - 1, last + self._steps - 1)
+        errors = joined(source.td_errors, ends)
+        known = np.isfinite(errors) & valid
+        priorities = self._priorities(np.where(known, errors, 0.0))
+        self._highest = max(self._highest, float(priorities.max(initial=0.0)))
+        return np.where(known, priorities, self._highest)
+
+    def _priorities(self, errors: NDArray[Any]) -> NDArray[np.float64]:
+        found: NDArray[np.float64] = (errors.astype(np.float64) + SMALLEST) ** self._alpha
+        return found
 
     def _choose(self, batch: Batch) -> None:
         size = len(batch.slots)
@@ -72,7 +99,7 @@ class PrioritizedReplay(Replay):
 
     def reprioritize(self, batch: Batch, errors: Floats) -> None:
         """The sizes [N] of the batch's temporal-difference errors; before the next `sample`."""
-        priorities = (errors.astype(np.float64) + SMALLEST) ** self._alpha
+        priorities = self._priorities(errors)
         self._highest = max(self._highest, float(priorities.max()))
         self._tree.set(batch.slots, priorities)
 
@@ -112,3 +139,8 @@ def pieces(source: Source, first: int, last: int) -> list[tuple[int, int]]:
         runs.append((row * source.columns, rows * source.columns))
         first += rows
     return runs
+
+
+def joined(array: NDArray[Any], runs: list[tuple[int, int]]) -> NDArray[Any]:
+    """Those runs of slots, one after another."""
+    return np.concatenate([array[:0], *(array[begin : begin + slots] for begin, slots in runs)])

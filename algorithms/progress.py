@@ -54,8 +54,10 @@ class Progress:
         return found
 
     def stop_metrics(self) -> dict[str, float]:
-        """What may end the training: a mean counts only once it is one of `WINDOW` episodes."""
-        return self.metrics() if len(self.returns) == WINDOW else {}
+        """What may end the training: a mean counts only once it is one of `WINDOW` episodes, that
+        of an evaluation as it comes.
+        """
+        return (self.metrics() if len(self.returns) == WINDOW else {}) | self.evaluated
 
     def has_reached(self, target: float | None) -> bool:
         """Whether `episode_return_mean`, as it counts for stopping, is at least `target`."""

@@ -4,6 +4,7 @@ from typing import Annotated
 
 from pydantic import Field
 
+from covey.algorithms.apex import ApexConfig
 from covey.algorithms.appo import APPOConfig
 from covey.algorithms.dqn import DQNConfig
 from covey.algorithms.impala import ImpalaConfig
@@ -12,6 +13,6 @@ from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.sac import SACConfig
 
 AlgorithmConfig = Annotated[
-    APPOConfig | DQNConfig | ImpalaConfig | MADDPGConfig | PPOConfig | SACConfig,
+    ApexConfig | APPOConfig | DQNConfig | ImpalaConfig | MADDPGConfig | PPOConfig | SACConfig,
     Field(discriminator="name"),
 ]

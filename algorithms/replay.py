@@ -91,6 +91,9 @@ class Source:
             flat(rows.truncated, self.slots)[:, 0],
             self.valid,
         )
+        rated = rows.td_errors.size > 0
+        self.td_errors = flat(rows.td_errors, self.slots)[:, 0] if rated else None
+        """What samplers say of transitions, at the slot in which their last step lies."""
         self.low = self.high = 0
 
     def look(self, steps: int) -> None:

@@ -1,7 +1,7 @@
 """A learner's hold on its replay: made when the streams are there, saved with the learner."""
 
 from collections.abc import Mapping, Sequence
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from numpy.random import PCG64, Generator
 from numpy.typing import NDArray
@@ -10,7 +10,10 @@ from covey.algorithms.learner import ReplayLearner
 from covey.algorithms.prioritized_replay import PrioritizedReplay
 from covey.algorithms.replay import Replay, Stream
 from covey.algorithms.replay_config import ReplayConfig
+from covey.algorithms.shard_seats import Shards
+from covey.algorithms.sharded_replay import ShardedReplay
 from covey.platform.runtime.interfaces import Arrays, Record
+from covey.platform.runtime.stream import Stream as SharedStream
 from covey.platform.seeds import derive
 
 PREFIX = "replay."
@@ -25,6 +28,11 @@ class Memory:
         self._config, self._root_seed = config, root_seed
         self._replay: Replay | None = None
         self._saved: tuple[Record, Mapping[str, NDArray[Any]]] | None = None
+        self._shards: Shards | None = None
+
+    def share(self, shards: Shards) -> None:
+        """Have processes of their own keep the replays opened from now on."""
+        self._shards = shards
 
     def open(self, streams: Sequence[Stream], archives: Sequence[Stream]) -> Replay:
         """A replay over these streams; see `Replay.restore` for which ones can follow which."""
@@ -39,6 +47,19 @@ class Memory:
         config = self._config
         generator = Generator(PCG64(derive(self._root_seed, "replay")))
         size, gamma, steps = config.buffer_size, config.gamma, config.n_step
+        if self._shards is not None:
+            return ShardedReplay(
+                cast("Sequence[SharedStream]", streams),
+                cast("Sequence[SharedStream]", archives),
+                size,
+                generator,
+                self._shards,
+                batch_size=config.batch_size,
+                gamma=gamma,
+                steps=steps,
+                alpha=config.priority_alpha if config.prioritized else 0.0,
+                beta=config.priority_beta,
+            )
         if not config.prioritized:
             return Replay(streams, archives, size, generator, gamma=gamma, steps=steps)
         return PrioritizedReplay(

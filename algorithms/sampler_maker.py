@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from covey.algorithms.parts import make_environments_of, make_policy, number_of_samplers
+from covey.algorithms.parts import make_environments_of, make_exploring_policy, number_of_samplers
 from covey.algorithms.section import RLSection
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime import segment
@@ -46,7 +46,14 @@ class SamplerMaker:
             f"sampler {index}",
             Sampler,
             make_environments_of(self._job, self._environments, first, role),
-            partial(make_policy, self._spaces, self._section),
+            partial(
+                make_exploring_policy,
+                self._spaces,
+                self._section,
+                first,
+                self._environments,
+                len(self.streams) * self._environments,
+            ),
             derive(self._job.seed, "sampler", index, *([lives] if lives else [])),
         )
 

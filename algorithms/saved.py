@@ -1,7 +1,8 @@
 """What a checkpoint of `workload: rl` holds, and its files.
 
 `model.safetensors` the networks, `optimizer.safetensors`, `normalizer.safetensors` (float64),
-`environments.safetensors` (deterministic mode: actions since each reset), `replay.safetensors` (the
+`environments.safetensors` (deterministic mode: actions since each reset; what policies remember of
+rows that they rated), `replay.safetensors` (the
 rows of a replay buffer), `state.json` everything else.
 """
 
@@ -9,6 +10,8 @@ import json
 from collections.abc import Iterable
 from dataclasses import dataclass, fields
 from typing import Self
+
+import numpy as np
 
 from covey.algorithms.learner import LearnerState
 from covey.platform.runs.checkpoint import Checkpoint, Part
@@ -43,7 +46,9 @@ class StreamRows:
         full = self.written > self.rows.steps
         blocks = max(3, self.rows.steps // self.steps + (not full))
         columns = self.rows.rewards.shape[1]
-        stream = Stream.create(StreamSpec(self.steps, blocks, columns, spaces, True), shared)
+        rated = self.rows.td_errors.shape[1] > 0
+        spec = StreamSpec(self.steps, blocks, columns, spaces, True, rated)
+        stream = Stream.create(spec, shared)
         stream.load(self.rows, self.written, self.oldest_row)
         return stream
 
@@ -110,6 +115,8 @@ def read(checkpoint: Checkpoint) -> TrainingState:
     held: list[Arrays] = [{} for _ in places]
     if places:
         _split(checkpoint, "replay.safetensors", held)
+    for arrays in held:  # checkpoints from before there were any have none
+        arrays.setdefault("td_errors", np.zeros((len(arrays["rewards"]), 0), np.float32))
     rows = tuple(
         StreamRows(**place, rows=Rows(**arrays)) for place, arrays in zip(places, held, strict=True)
     )

@@ -22,13 +22,14 @@ class RLWorkload:
     name = "rl"
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
-    stop_metrics = frozenset({"episode_return_mean"})
+    stop_metrics = frozenset({"episode_return_mean", "evaluation_return_mean"})
     may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer", "rl.devices"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section
         check_env_id(section.env.id)
         section.algorithm.check(job)
+        check_evaluates(job)
         sampling = resolve_sampling(section.sampling, job.resources.cpus)
         if job.deterministic and isinstance(sampling.samplers, Elastic):
             raise KeyProblem(
@@ -87,7 +88,7 @@ def check_learners(section: RLSection, sampling: Sampling) -> None:
     if not getattr(algorithm, "shares_rows", False):
         raise KeyProblem(
             ("rl", "learners"),
-            f"{algorithm.name} has one learner; dqn, ppo and sac can have several"
+            f"{algorithm.name} has one learner; dqn, impala, ppo, sac and their kin can have several"
             + ("; rl.coded has workers compute its updates" if algorithm.shares_work else ""),
         )
     if getattr(algorithm, "policies", "shared") == "separate":
@@ -108,6 +109,16 @@ def check_learners(section: RLSection, sampling: Sampling) -> None:
             ("rl", "learners"),
             "they are Ray actors, but this job is all in one process; give resources.cpus: 2 or"
             " more, or rl.sampling.samplers: 1",
+        )
+
+
+def check_evaluates(job: JobFile) -> None:
+    """Raise KeyProblem for a goal of evaluations that there are none of."""
+    section: RLSection = job.section
+    if job.stop.evaluation_return_mean is not None and section.evaluation.every_env_steps is None:
+        raise KeyProblem(
+            ("stop", "evaluation_return_mean"),
+            "needs evaluations: give rl.evaluation.every_env_steps, such as 10_000",
         )
 
 

@@ -83,6 +83,8 @@ class Stop(Section):
     """Federated rounds."""
     episode_return_mean: float | None = None
     """Mean return of the last 100 finished training episodes: stop when it is this high."""
+    evaluation_return_mean: float | None = None
+    """Mean return of the newest evaluation (`rl.evaluation`): stop when it is this high."""
     accuracy: Annotated[float, Field(gt=0, le=1)] | None = None
     """Accuracy on the test set, as a fraction: stop when it is this high."""
     wall_s: Positive | None = None

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 
 from covey.platform.jobfile.model import Checkpointing, JobFile
 
-_MEASURED = ("episode_return_mean", "accuracy")
+_MEASURED = ("episode_return_mean", "evaluation_return_mean", "accuracy")
 
 
 def reached(job: JobFile, step: int, metrics: Mapping[str, float], wall_s: float) -> str | None:

@@ -39,7 +39,9 @@ class Rows:
     After an episode's end comes one row that is no transition (`valid` False): the action is not
     taken, and the row after it shows the next episode's first observation. A column whose agent
     has left, or whose environment failed, is not valid either. `terminated` and `truncated` [T, B]
-    are kept apart. `logp` [T, B] is the acting policy's.
+    are kept apart. `logp` [T, B] is the acting policy's. `td_errors` [T, B] are the sizes of the
+    acting policy's temporal-difference errors, of the transition whose n steps end with row t (it
+    began n-1 rows before), or NaN where it does not know; [T, 0] where nobody wants them.
 
     So a recursion over time is cut after step t where `terminated | truncated` at t, or where row
     t+1 is not valid; and the value of `observations[t+1]` is what step t bootstraps from.
@@ -52,9 +54,10 @@ class Rows:
     terminated: NDArray[np.bool_]
     truncated: NDArray[np.bool_]
     valid: NDArray[np.bool_]
+    td_errors: NDArray[np.float32]
 
     @classmethod
-    def allocate(cls, steps: int, columns: int, spaces: Spaces) -> Self:
+    def allocate(cls, steps: int, columns: int, spaces: Spaces, td_errors: bool = False) -> Self:
         """Rows in memory of this process alone."""
         seen, size = spaces.observation, (steps, columns)
         return cls(
@@ -65,6 +68,7 @@ class Rows:
             terminated=np.zeros(size, dtype=np.bool_),
             truncated=np.zeros(size, dtype=np.bool_),
             valid=np.zeros(size, dtype=np.bool_),
+            td_errors=np.zeros((steps, columns if td_errors else 0), dtype=np.float32),
         )
 
     def outcome(self, t: int) -> tuple[NDArray[Any], ...]:
@@ -88,6 +92,7 @@ class Rows:
             self.terminated[chosen],
             self.truncated[chosen],
             self.valid[chosen],
+            self.td_errors[chosen],
         )
 
     @property

@@ -1,12 +1,13 @@
 """What samplers and evaluators ask of the environments and policies they are given."""
 
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.spaces import Spaces
 
 Arrays = dict[str, NDArray[Any]]
@@ -70,3 +71,19 @@ class ActingPolicy(Protocol):
 
     def best(self, observations: NDArray[Any]) -> NDArray[Any]:
         """The most likely actions for raw observations [B, ...]."""
+
+
+@runtime_checkable
+class RatingPolicy(ActingPolicy, Protocol):
+    """One that also says how wrong its values were, for a prioritised replay to begin with."""
+
+    def rate(self, rows: Rows, first: int) -> None:
+        """Write the `td_errors` of a block whose rows from `first` on it has just acted in, all
+        columns in each; the row before, if there is one, is no transition.
+        """
+
+    def remembered(self) -> Arrays:
+        """What the next block's errors depend on of those before."""
+
+    def remember(self, arrays: Arrays) -> None:
+        """Go on from `remembered`."""

@@ -10,11 +10,20 @@ from numpy.typing import NDArray
 
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Episodes, Rows
-from covey.platform.runtime.interfaces import ActingPolicy, Arrays, Environments, Record
+from covey.platform.runtime.interfaces import (
+    ActingPolicy,
+    Arrays,
+    Environments,
+    RatingPolicy,
+    Record,
+)
 from covey.platform.runtime.overlapped import Overlapped
 from covey.platform.runtime.stream_sides import StreamWriter
 from covey.platform.runtime.threads import one_blas_thread
 from covey.platform.runtime.weights_channel import WeightsReader
+
+_POLICY = "policy."
+"""Begins the names of what a policy remembers, among the arrays of a sampler's state."""
 
 
 class Sampler:
@@ -32,6 +41,7 @@ class Sampler:
         one_blas_thread()
         self._environments = make_environments()
         self._policy = make_policy()
+        self._rater = self._policy if isinstance(self._policy, RatingPolicy) else None
         self._generator = Generator(PCG64(seed))
         self._version = -1
         self._running = False
@@ -68,8 +78,11 @@ class Sampler:
             return False
         began = time.monotonic()
         self._take_newest_weights()
-        self._collect(rows, self._begin(rows))
+        first = self._begin(rows)
+        self._collect(rows, first)
         self._check_finite(rows)
+        if self._rater is not None:
+            self._rater.rate(rows, first)
         self._stream.failures = self._failures_before + self._environments.failures
         self._stream.commit(self._episodes(), self._version, time.monotonic() - began)
         return True
@@ -164,6 +177,8 @@ class Sampler:
     def state(self) -> tuple[Record, Arrays]:
         """All that the following blocks depend on, besides weights and stream."""
         record, arrays = self._environments.state()
+        if self._rater is not None:
+            arrays = arrays | {_POLICY + n: a for n, a in self._rater.remembered().items()}
         return {
             "generator": self._generator.bit_generator.state,
             "environments": record,
@@ -181,6 +196,9 @@ class Sampler:
         if self._goes_on:
             self._so_far[:] = record["return_so_far"]
             self._length[:] = record["length_so_far"]
+            if self._rater is not None:
+                own = {n: a for n, a in arrays.items() if n.startswith(_POLICY)}
+                self._rater.remember({n.removeprefix(_POLICY): a for n, a in own.items()})
 
     def close(self) -> None:
         """Close the environments."""

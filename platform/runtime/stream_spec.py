@@ -15,6 +15,7 @@ class StreamSpec:
 
     With `overwrite` the ring holds the newest `blocks`, at least 3: two of them can be read, while
     the third is written. Without it the writer may be up to `blocks` ahead of the reader.
+    `td_errors`: whether rows have them.
     """
 
     steps: int
@@ -22,6 +23,7 @@ class StreamSpec:
     columns: int
     spaces: Spaces
     overwrite: bool
+    td_errors: bool = False
 
     def __post_init__(self) -> None:
         least = 3 if self.overwrite else 1
@@ -43,7 +45,8 @@ class StreamSpec:
     @cached_property
     def layout(self) -> Layout:
         """Of everything that a stream keeps in memory."""
-        row = Rows.allocate(0, self.columns, self.spaces)  # one observation, no row
+        # One observation, no row.
+        row = Rows.allocate(0, self.columns, self.spaces, self.td_errors)
         arrays = [(f.name, getattr(row, f.name)) for f in fields(Rows)]
         # An episode takes at least one row of one column: the ring of episodes cannot overflow.
         ring, a_block = (self.rows * self.columns,), (self.slots,)

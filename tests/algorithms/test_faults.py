@@ -2,10 +2,12 @@
 
 import json
 import signal
+from contextlib import suppress
 
 import psutil
 import pytest
-from started_job import actors_of, lines, start, wait_for
+from safetensors.numpy import load_file
+from started_job import actors_of, again, lines, start, wait_for
 
 
 @pytest.fixture
@@ -67,3 +69,70 @@ def test_a_run_that_is_stopped_while_ray_starts_keeps_what_it_learnt(begun):
     assert status == 4
     assert (path / "checkpoints" / "latest").exists()
     assert json.loads((path / "result.json").read_text())["step"] > 0
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_killed_replay_shard_is_replaced_and_a_killed_run_goes_on_with_all_priorities(tmp_path):
+    section = {
+        "algorithm": {
+            **{"name": "apex", "batch_size": 32, "hidden": [16], "buffer_size": 5000},
+            **{"learning_starts": 200, "updates_per_step": 0.2, "block_steps": 4},
+            "replay": {"shards": 2},
+        },
+        "env": {"id": "CartPole-v1"},
+        "sampling": {"samplers": 2, "envs_per_sampler": 2},
+    }
+    path, home, more = tmp_path / "run", tmp_path / "home", {"checkpoint": {"every_s": 2}}
+    process = start(path, home, section, steps=100_000_000, **more)
+    try:
+        for role in ("replay-shard-1", "replay-shard-0"):
+            victim = wait_for(process, lambda role=role: actors_of(process).get(role), role)
+            wait_for(process, lambda: lines(path), "it never began")
+            told, updates = len(replaced(path)), lines(path)[-1]["updates"]
+            victim.kill()
+            wait_for(process, lambda n=told: len(replaced(path)) > n, f"{role} was not replaced")
+            wait_for(process, lambda n=updates: lines(path)[-1]["updates"] > n + 200, "it stopped")
+        assert all("refills from the samplers' streams" in told for told in replaced(path))
+        wait_for(process, lambda: saved_priorities(path), "no checkpoint came")
+        kill_all(process)
+        before = lines(path)[-1]["step"]
+        process = again(path, home)
+        wait_for(process, lambda: lines(path)[-1]["step"] > before + 2000, "it did not go on")
+        kinds = [event["kind"] for event in events(path)]
+        assert "restored" in kinds
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(300) == 4
+    finally:
+        kill_all(process)
+
+
+def events(path):
+    return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
+
+
+def replaced(path):
+    return [event["message"] for event in events(path) if event["kind"] == "replaced"]
+
+
+def saved_priorities(path):
+    """Whether the newest checkpoint has those of nearly all rows."""
+    latest = path / "checkpoints" / "latest"
+    if not (latest / "optimizer.safetensors").exists():
+        return 0
+    arrays = load_file(latest / "optimizer.safetensors")
+    held = [array for name, array in arrays.items() if name.startswith("replay.priorities")]
+    return sum(int((array > 0).sum()) for array in held) > 4000
+
+
+def kill_all(process):
+    """With everybody that it started."""
+    if process.poll() is None:
+        family = [
+            *psutil.Process(process.pid).children(recursive=True),
+            psutil.Process(process.pid),
+        ]
+        for one in family:
+            with suppress(psutil.Error):
+                one.kill()
+        process.wait()

@@ -262,9 +262,10 @@ def replay_job_of(env, algorithm, samplers=0, steps=192, **shared):
         ("Pendulum-v1", {"name": "sac", "n_step": 3, "prioritized": True}),
         ("CartPole-v1", {"name": "dqn", "target_every": 7, "epsilon_steps": 100}),
         ("CartPole-v1", {"name": "dqn", "n_step": 3, "prioritized": True, "dueling": True}),
+        ("CartPole-v1", {"name": "apex", "updates_per_step": 0.5}),
         ("simple_adversary", {"name": "maddpg", "updates_per_step": 0.5, "learning_starts": 8}),
     ],
-    ids=["sac", "sac-prioritized", "dqn", "dqn-prioritized", "maddpg"],
+    ids=["sac", "sac-prioritized", "dqn", "dqn-prioritized", "apex", "maddpg"],
 )
 def test_with_replay_a_resumed_deterministic_run_equals_the_uninterrupted_one_bit_for_bit(
     tmp_path, monkeypatch, env, algorithm

@@ -19,7 +19,8 @@ WEIGHTS = {"w": np.zeros((20, 3), np.float32), "b": np.zeros(3, np.float32)}
 
 
 def spec(blocks, overwrite=False):
-    return StreamSpec(T, blocks, B, SPACES, overwrite)
+    """Of a replay stream, whose rows come with errors, or of one that waits for its reader."""
+    return StreamSpec(T, blocks, B, SPACES, overwrite, td_errors=overwrite)
 
 
 def row(number):
@@ -36,7 +37,7 @@ def fill(rows, first):
     np.testing.assert_array_equal(rows.observations[0], row(first))
     for t in range(rows.steps):
         rows.observations[t + 1] = row(first + t + 1)
-        for array in (rows.actions, rows.logp, rows.rewards):
+        for array in (rows.actions, rows.logp, rows.rewards, rows.td_errors):
             array[t] = first + t
         rows.terminated[t] = (first + t) % 3 == 0
         rows.truncated[t] = (first + t) % 5 == 0
@@ -45,7 +46,7 @@ def fill(rows, first):
 
 def check_rows(rows, first):
     """That rows are as `fill` makes them."""
-    expected = Rows.allocate(rows.steps, B, SPACES)
+    expected = Rows.allocate(rows.steps, B, SPACES, td_errors=rows.td_errors.size > 0)
     expected.observations[0] = row(first)
     fill(expected, first)
     for f in fields(Rows):
