@@ -88,6 +88,16 @@ class LearnerSeat:
         self._ends = ends
         self._connect()
 
+    def reconnect(self, *ends: Any) -> None:
+        """The same between two slices, when channels are others; a learner that dies over it is
+        replaced.
+        """
+        self._ends = ends
+        try:
+            self._connect()
+        except WorkerLost as error:
+            self._replace(error)
+
     def learn(self, part: Slice, meanwhile: Callable[[], None]) -> Report | None:
         """One slice of training; None if the learner was lost over it and replaced. `meanwhile` is
         called now and then.
@@ -134,6 +144,7 @@ class LearnerSeat:
         ends = self._ends
         if self._shared:
             self.close()
+            self._running = None
             self._orders = Orders()  # what was ordered from a lost one is not done twice
             ends = (*ends, self._orders.other_end)
         self._crew.fetch([self._worker.submit("connect", *ends)])

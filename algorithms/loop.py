@@ -47,6 +47,7 @@ class LearnerLoop:
             self._helpers = helpers()
             self._share_work(section, section.coded, seed, self._helpers)
         self._progress = Progress()
+        self._meter: Meter | None = None
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
 
@@ -84,13 +85,15 @@ class LearnerLoop:
         samplers: Sequence[Callable[[], bool]] = (),
         orders: Callable[[], OrderTaker] | None = None,
     ) -> None:
-        """Open this process's ends of the channels, and publish the first weights.
+        """Open this process's ends of the channels, and publish the first weights. Once more, with
+        others, when the samplers are others.
 
         `lock_step`: samplers write a block only when asked, and all are waited for. `orders` are
         for `run`.
         """
         self._orders = None if orders is None else orders()
-        self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
+        if self._meter is None:
+            self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),
             weights(),
@@ -112,7 +115,7 @@ class LearnerLoop:
 
     def learn(self, part: Slice) -> Report:
         """Go on until the slice is over."""
-        assert self._turn is not None
+        assert self._turn is not None and self._meter is not None
         progress, began = self._progress, time.monotonic()
         last_step = progress.env_steps + part.env_steps
         turns = 0

@@ -230,7 +230,8 @@ class Replay:
 
     def restore(self, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state` over streams that hold the same rows: the same streams and archives,
-        or streams of other samplers and, as archives, the archives and then the streams of then.
+        or streams of other samplers and, as archives, the archives and then the streams of then,
+        and any others.
         """
         self._generator.bit_generator.state = record["generator"]
 
@@ -239,7 +240,7 @@ class Replay:
         if held == len(self._sources):
             return self._sources
         archives = self._sources[self._live :]
-        return archives[held - live :] + archives[: held - live]
+        return archives[held - live : held] + archives[: held - live]
 
 
 def flat(array: NDArray[Any], length: int) -> NDArray[Any]:

@@ -74,6 +74,11 @@ class ReplayConfig(Section):
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""
 
+    @property
+    def most_environments(self) -> float:
+        """Of all samplers, that tuning tries: of each, several blocks fit in the buffer."""
+        return self.buffer_size / (4 * self.block_steps)
+
     def check(self, job: JobFile) -> None:
         """Raise KeyProblem for what cannot go together with the rest of the job."""
         if self.buffer_size < self.batch_size:

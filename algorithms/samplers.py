@@ -75,6 +75,10 @@ class Samplers:
         self._share = share_of_sampler(job.resources, self._least)
         self._grow_at_s = 0.0
         self._maker = SamplerMaker(crew, job, spaces)
+        self._spaces = spaces
+        self._spare: dict[int, tuple[Worker, Pending]] = {}
+        """Processes beyond those at work, by number: the answer to whether they are there."""
+        self._spare_deaths = 0
         self.members = [Member(stream, None, lives) for stream in self._maker.streams]
         for index, member in enumerate(self.members):
             member.stream.absent = index >= self._least
@@ -283,6 +287,68 @@ class Samplers:
         member.worker = self._maker.spawn(index, member.lives)
         self._connect(index)
         member.running = None if member.stream.stop else member.worker.submit("run")
+
+    def prepare(self, count: int) -> bool:
+        """Whether there are processes for so many; those that are missing are started, and not
+        waited for. WorkerLost when they die again and again.
+        """
+        for index in range(len(self.members), count):
+            if index not in self._spare:
+                worker = self._maker.spawn(index, self.lives)
+                self._spare[index] = worker, worker.submit("ready")
+        there = True
+        for index, (_, ready) in list(self._spare.items()):
+            if not self._crew.is_ready(ready):
+                there = False
+                continue
+            try:
+                self._crew.fetch([ready])
+            except WorkerLost:
+                del self._spare[index]
+                self._spare_deaths += 1
+                if self._spare_deaths >= STARTS:
+                    self._spare_deaths = 0
+                    raise
+                there = False
+        return there
+
+    def dismiss_spare(self) -> None:
+        """End the processes that are not at work."""
+        for worker, _ in self._spare.values():
+            self._crew.end(worker)
+        self._spare = {}
+
+    def reform(self, job: JobFile) -> list[Stream]:
+        """While all are halted, be the samplers of another number or other environments: the same
+        processes, as far as there are, and new streams; `connect` and `go_on` come next. Returns
+        the streams of before.
+        """
+        before, lives = self.streams, self.lives + 1
+        workers = dict(enumerate(member.worker for member in self.members))
+        workers |= {index: worker for index, (worker, _) in self._spare.items()}
+        self._maker.close()
+        self._job, self._section = job, job.section
+        self._maker = SamplerMaker(self._crew, job, self._spaces)
+        self.members = [
+            Member(stream, workers.pop(k, None), lives) for k, stream in enumerate(self.streams)
+        ]
+        self._least = len(self.members)
+        self._spare = {
+            k: (one, one.submit("ready")) for k, one in workers.items() if one is not None
+        }
+        remade = [
+            None if one.worker is None else self._maker.remake(one.worker, index, lives)
+            for index, one in enumerate(self.members)
+        ]
+        for index, (member, pending) in enumerate(zip(self.members, remade, strict=True)):
+            try:
+                if pending is not None:
+                    self._crew.fetch([pending])
+                    continue
+            except WorkerLost as error:
+                self._note(str(error))
+            member.worker = self._maker.spawn(index, lives)
+        return before
 
     def close(self) -> None:
         """Let go of the streams."""

@@ -7,10 +7,11 @@ rows of a replay buffer), `state.json` everything else.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.tuner import Setting
 from covey.platform.runs.checkpoint import Checkpoint, Part
 from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.interfaces import Arrays, Record
@@ -54,6 +55,7 @@ class TrainingState:
 
     `rows` are those of the samplers' streams, `archives` of streams of earlier samplers. `lives`
     are those of the sampler that was replaced most often: whoever is new plays other episodes.
+    `setting` is what a job that tunes itself was running with, `asked` what it was to begin with.
     """
 
     spaces: Spaces
@@ -63,6 +65,8 @@ class TrainingState:
     rows: tuple[StreamRows, ...] = ()
     archives: tuple[StreamRows, ...] = ()
     lives: int = 0
+    setting: Setting | None = None
+    asked: Setting | None = None
 
     def fits(self, samplers: int, columns: int, groups: int) -> bool:
         """Whether so many samplers, with so many columns in so many groups each, can go on from
@@ -83,6 +87,8 @@ def parts(state: TrainingState) -> dict[str, Part]:
         "learner": state.learner.record,
         "samplers": [record for record, _ in state.samplers],
         "lives": state.lives,
+        "setting": state.setting and asdict(state.setting),
+        "asked": state.asked and asdict(state.asked),
         "rows": [_place(rows) for rows in state.rows],
         "archives": [_place(rows) for rows in state.archives],
     }
@@ -122,6 +128,7 @@ def read(checkpoint: Checkpoint) -> TrainingState:
         rows=rows[: len(record["rows"])],
         archives=rows[len(record["rows"]) :],
         lives=record["lives"],
+        **{name: Setting(**record[name]) for name in ("setting", "asked") if record.get(name)},
     )
 
 

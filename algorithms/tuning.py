@@ -1,0 +1,125 @@
+"""Tunes samplers and environments of a job while it trains: `tuner.py` decides, this measures and
+has the team re-formed. A part of the driver's loop, which looks in after every slice.
+"""
+
+import time
+
+from covey.algorithms.parts import number_of_samplers
+from covey.algorithms.progress import Progress
+from covey.algorithms.sampling_rate import PATIENCE, SamplingRate, all_begun
+from covey.algorithms.section import RLSection, Tuning
+from covey.algorithms.team import Team
+from covey.algorithms.tuner import Limits, Measured, Setting, Tuner
+from covey.platform.jobfile.model import JobFile
+from covey.platform.runtime.crew import Crew, WorkerLost
+from covey.platform.runtime.meter import cpu_seconds
+
+FIRST_S, FIRST_TURNS_S = 5.0, 20.0
+"""So long nothing is tried; where samplers take turns with the learner a short job is over then."""
+WATCH_S = 20.0
+"""Once settled, the rate is looked at over so long at a time."""
+REST_S = 60.0
+"""So long at least a setting that was found is kept before others are tried again."""
+
+
+def tuning_of(team: Team, crew: Crew, progress: Progress) -> "TuningWork | None":
+    """What tunes a team; None where nothing is to be tuned."""
+    section: RLSection = team.job.section
+    tuning = section.sampling.tuning
+    if tuning is None or not number_of_samplers(section):
+        return None
+    return TuningWork(team, crew, progress, tuning)
+
+
+def limits_of(job: JobFile, tuning: Tuning) -> Limits:
+    """What may be tried: a knob without a limit stays where it is."""
+    section: RLSection = job.section
+    sampling = section.sampling
+    assert isinstance(sampling.samplers, int) and isinstance(sampling.envs_per_sampler, int)
+    samplers, environments = sampling.samplers, sampling.envs_per_sampler
+    kept = tuning.environments == "kept"
+    return Limits(
+        samplers=(1 if tuning.samplers else samplers, tuning.samplers or samplers),
+        environments=(
+            sampling.groups if tuning.envs_per_sampler else environments,
+            tuning.envs_per_sampler or environments,
+        ),
+        cpus=job.resources.cpus,
+        total=samplers * environments if kept else None,
+        most=section.algorithm.most_environments,
+    )
+
+
+class TuningWork:
+    """See above. `look` does a little at a time, and waits for nothing but a re-forming."""
+
+    def __init__(self, team: Team, crew: Crew, progress: Progress, tuning: Tuning) -> None:
+        self._team, self._crew, self._progress, self._tuning = team, crew, progress, tuning
+        section: RLSection = team.job.section
+        self._tuner = Tuner(team.setting, limits_of(team.job, tuning))
+        self._rate: SamplingRate | None = None
+        self._free = getattr(section.algorithm, "updates_per_step", 1.0) is None
+        """Whether the clock says how many updates there are."""
+        now = time.monotonic()
+        first_s = FIRST_TURNS_S if section.algorithm.takes_turns else FIRST_S
+        self._first_s, self._rests_s, self._changed_s = now + first_s, 0.0, now
+        self._used_s, self._updates = 0.0, 0
+
+    def look(self) -> None:
+        """Call between two slices of training."""
+        if time.monotonic() < self._first_s or not self._progress.updates:
+            return
+        if self._team.setting != self._tuner.running:
+            self._change(self._tuner.running)
+        elif self._rate is None:
+            if time.monotonic() >= self._rests_s:
+                self._begin()
+        elif self._rate.look():
+            self._end(self._rate)
+
+    def _change(self, setting: Setting) -> None:
+        try:
+            there = self._team.samplers.prepare(setting.samplers)
+        except WorkerLost as error:
+            self._say(self._tuner.refuse(f"cannot be started: {str(error).splitlines()[0]}"))
+            return
+        if there and self._team.is_between_turns():
+            self._team.reform(setting)
+            self._changed_s = time.monotonic()
+
+    def _begin(self) -> None:
+        streams, seconds = self._team.samplers.streams, self._tuning.measure_s
+        waited_s = time.monotonic() - self._changed_s
+        if all_begun(streams) or waited_s > PATIENCE * seconds:
+            if self._tuner.settled:
+                self._team.samplers.dismiss_spare()
+                seconds = max(WATCH_S, seconds)
+            self._rate = SamplingRate(streams, seconds)
+            self._used_s, self._updates = self._cpu_s(), self._progress.updates
+
+    def _end(self, rate: SamplingRate) -> None:
+        passed = time.monotonic() - rate.began_s
+        self._rate = None
+        rate_hz, noise = rate.read()
+        measured = Measured(
+            rate_hz,
+            noise,
+            (self._cpu_s() - self._used_s) / passed,
+            (self._progress.updates - self._updates) / passed if self._free else None,
+        )
+        if self._tuner.settled:
+            self._say(self._tuner.watch(measured))
+        else:
+            self._say(self._tuner.take(measured))
+            if self._tuner.settled:
+                self._rests_s = time.monotonic() + REST_S
+
+    def _say(self, told: str | None) -> None:
+        if told is not None:
+            self._team.note("tuning", told)
+
+    def _cpu_s(self) -> float:
+        """CPU time that samplers and learner have used."""
+        busy = ("sampler", "learner")
+        pids = [pid for name, pid in self._crew.pids().items() if name.startswith(busy)]
+        return sum(cpu_seconds(pid) or 0.0 for pid in pids)
