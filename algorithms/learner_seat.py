@@ -10,8 +10,9 @@ from covey.algorithms.loop import LearnerLoop
 from covey.algorithms.orders import Orders, Report, Slice
 from covey.algorithms.parts import least_samplers, number_of_samplers
 from covey.algorithms.progress import Progress
-from covey.algorithms.samplers import LOOK_S, STARTS
+from covey.algorithms.samplers import LOOK_S
 from covey.algorithms.section import RLSection
+from covey.algorithms.spare_samplers import STARTS
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.fragment import Weights

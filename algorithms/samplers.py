@@ -16,6 +16,7 @@ from covey.algorithms.parts import (
 from covey.algorithms.sampler_maker import SamplerMaker
 from covey.algorithms.saved import SamplerState, StreamRows
 from covey.algorithms.section import RLSection
+from covey.algorithms.spare_samplers import STARTS, SpareSamplers
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.actors import share_of_sampler
 from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
@@ -23,8 +24,6 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
 
-STARTS = 3
-"""So many deaths of one worker in a row before it has done anything are put up with."""
 START_S = 120.0
 """A new sampler is not thought to hang before so long: importing what it needs takes a while."""
 GROW_S, GIVEN_S = 5.0, 60.0
@@ -76,9 +75,7 @@ class Samplers:
         self._grow_at_s = 0.0
         self._maker = SamplerMaker(crew, job, spaces)
         self._spaces = spaces
-        self._spare: dict[int, tuple[Worker, Pending]] = {}
-        """Processes beyond those at work, by number: the answer to whether they are there."""
-        self._spare_deaths = 0
+        self.spare = SpareSamplers(crew)
         self.members = [Member(stream, None, lives) for stream in self._maker.streams]
         for index, member in enumerate(self.members):
             member.stream.absent = index >= self._least
@@ -292,31 +289,9 @@ class Samplers:
         """Whether there are processes for so many; those that are missing are started, and not
         waited for. WorkerLost when they die again and again.
         """
-        for index in range(len(self.members), count):
-            if index not in self._spare:
-                worker = self._maker.spawn(index, self.lives)
-                self._spare[index] = worker, worker.submit("ready")
-        there = True
-        for index, (_, ready) in list(self._spare.items()):
-            if not self._crew.is_ready(ready):
-                there = False
-                continue
-            try:
-                self._crew.fetch([ready])
-            except WorkerLost:
-                del self._spare[index]
-                self._spare_deaths += 1
-                if self._spare_deaths >= STARTS:
-                    self._spare_deaths = 0
-                    raise
-                there = False
-        return there
-
-    def dismiss_spare(self) -> None:
-        """End the processes that are not at work."""
-        for worker, _ in self._spare.values():
-            self._crew.end(worker)
-        self._spare = {}
+        return self.spare.prepare(
+            range(len(self.members), count), lambda index: self._maker.spawn(index, self.lives)
+        )
 
     def reform(self, job: JobFile) -> list[Stream]:
         """While all are halted, be the samplers of another number or other environments: the same
@@ -324,18 +299,17 @@ class Samplers:
         the streams of before.
         """
         before, lives = self.streams, self.lives + 1
-        workers = dict(enumerate(member.worker for member in self.members))
-        workers |= {index: worker for index, (worker, _) in self._spare.items()}
+        workers = {index: member.worker for index, member in enumerate(self.members)}
         self._maker.close()
         self._job, self._section = job, job.section
         self._maker = SamplerMaker(self._crew, job, self._spaces)
+        for index in range(len(self.streams), len(workers)):
+            self.spare.put(index, workers[index])
         self.members = [
-            Member(stream, workers.pop(k, None), lives) for k, stream in enumerate(self.streams)
+            Member(stream, workers.get(index) or self.spare.take(index), lives)
+            for index, stream in enumerate(self.streams)
         ]
         self._least = len(self.members)
-        self._spare = {
-            k: (one, one.submit("ready")) for k, one in workers.items() if one is not None
-        }
         remade = [
             None if one.worker is None else self._maker.remake(one.worker, index, lives)
             for index, one in enumerate(self.members)

@@ -9,8 +9,8 @@ from covey.algorithms.progress import Progress
 from covey.algorithms.sampling_rate import PATIENCE, SamplingRate, all_begun
 from covey.algorithms.section import RLSection, Tuning
 from covey.algorithms.team import Team
-from covey.algorithms.tuner import Limits, Measured, Setting, Tuner
-from covey.platform.jobfile.model import JobFile
+from covey.algorithms.tuner import Measured, Setting, Tuner
+from covey.algorithms.tuning_limits import limits_of
 from covey.platform.runtime.crew import Crew, WorkerLost
 from covey.platform.runtime.meter import cpu_seconds
 
@@ -29,25 +29,6 @@ def tuning_of(team: Team, crew: Crew, progress: Progress) -> "TuningWork | None"
     if tuning is None or not number_of_samplers(section):
         return None
     return TuningWork(team, crew, progress, tuning)
-
-
-def limits_of(job: JobFile, tuning: Tuning) -> Limits:
-    """What may be tried: a knob without a limit stays where it is."""
-    section: RLSection = job.section
-    sampling = section.sampling
-    assert isinstance(sampling.samplers, int) and isinstance(sampling.envs_per_sampler, int)
-    samplers, environments = sampling.samplers, sampling.envs_per_sampler
-    kept = tuning.environments == "kept"
-    return Limits(
-        samplers=(1 if tuning.samplers else samplers, tuning.samplers or samplers),
-        environments=(
-            sampling.groups if tuning.envs_per_sampler else environments,
-            tuning.envs_per_sampler or environments,
-        ),
-        cpus=job.resources.cpus,
-        total=samplers * environments if kept else None,
-        most=section.algorithm.most_environments,
-    )
 
 
 class TuningWork:
@@ -92,7 +73,7 @@ class TuningWork:
         waited_s = time.monotonic() - self._changed_s
         if all_begun(streams) or waited_s > PATIENCE * seconds:
             if self._tuner.settled:
-                self._team.samplers.dismiss_spare()
+                self._team.samplers.spare.dismiss()
                 seconds = max(WATCH_S, seconds)
             self._rate = SamplingRate(streams, seconds)
             self._used_s, self._updates = self._cpu_s(), self._progress.updates

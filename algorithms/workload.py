@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from covey.algorithms.coded import Coded, Inject
-from covey.algorithms.section import Elastic, RLSection, Sampling, Tuning
+from covey.algorithms.section import Elastic, RLSection, Sampling
+from covey.algorithms.tuning_limits import resolve_tuning
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
@@ -13,10 +14,6 @@ from covey.platform.workload import Policy
 
 if TYPE_CHECKING:
     from covey.platform.runs.run import Run
-
-
-SAMPLERS_A_CPU, MOST_ENVIRONMENTS = 4, 64
-"""How far `auto` goes: samplers on environments that wait leave a CPU to others."""
 
 
 class RLWorkload:
@@ -149,32 +146,6 @@ def check_repeats(code: str, exact: bool, parts: bool) -> None:
         raise KeyProblem(("rl", "coded", "exact"), f"{told} exact: true")
     other = "fractional-repetition, or mds" if parts else "replication, or mds"
     raise KeyProblem(("rl", "coded", "code"), f"{told} {other} with exact: true")
-
-
-def resolve_tuning(job: JobFile, sampling: Sampling) -> Tuning | None:
-    """What of a job is tuned while it runs, with numbers for its limits; None if nothing is."""
-    section: RLSection = job.section
-    given, asked = section.sampling.tuning, section.sampling
-    if given is not None and job.deterministic:
-        raise KeyProblem(
-            ("rl", "sampling", "tuning"), "goes by the clock; a job that repeats cannot"
-        )
-    auto = "auto" in (asked.samplers, asked.envs_per_sampler)
-    if job.deterministic or not (auto or given) or not isinstance(sampling.samplers, int):
-        return None
-    tuning = given or Tuning()
-    kept = "kept" if section.algorithm.takes_turns else "free"
-    most, environments = tuning.samplers, tuning.envs_per_sampler
-    if asked.samplers == "auto" and most is None:
-        most = max(sampling.samplers, int(SAMPLERS_A_CPU * job.resources.cpus))
-    if asked.envs_per_sampler == "auto" and environments is None:
-        environments = MOST_ENVIRONMENTS
-    found = {
-        "samplers": most,
-        "envs_per_sampler": environments,
-        "environments": tuning.environments or kept,
-    }
-    return tuning.model_copy(update=found)
 
 
 def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
