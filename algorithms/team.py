@@ -8,9 +8,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
+from covey.algorithms.joined_rows import archived
 from covey.algorithms.learner_seat import LearnerSeat
 from covey.algorithms.orders import Report, Slice
 from covey.algorithms.parts import least_samplers, number_of_samplers, with_setting
+from covey.algorithms.replay_config import ReplayConfig
 from covey.algorithms.samplers import Samplers, opened
 from covey.algorithms.saved import StreamRows, TrainingState
 from covey.algorithms.section import RLSection
@@ -164,13 +166,16 @@ class Team:
         self.job = with_setting(self.job, setting)
         self._section = self.job.section
         before = self.samplers.reform(self.job)
-        if self._section.algorithm.keeps_rows:
-            self._archives += before
+        algorithm = self._section.algorithm
+        if isinstance(algorithm, ReplayConfig):
+            held = [*self._archives, *before]
+            self._archives = archived(held, self.spaces, algorithm.buffer_size)
         else:
             for stream in before:
                 stream.close()
         self.samplers.connect(self._weights)
         self._learner.reconnect(*self._ends())
+        self._learner.state()  # from before there is none that knows where rows lie now
         self.go_on()
 
     @property

@@ -135,8 +135,10 @@ class Tuner:
         """Why what ran is not kept; None if it is."""
         assert self._found is not None
         smaller = self.running.samplers < self.best.samplers
-        if change < (-SAME if smaller else max(GAIN, 3 * measured.noise)):
-            return f"back to {self.best}"
+        needed = -SAME if smaller else max(GAIN, 3 * measured.noise)
+        if change < needed:
+            why = f" ({100 * needed:.0f} % would count)" if change > 0 else ""
+            return f"back to {self.best}{why}"
         own = OWN_CPUS * max(self._limits.cpus, self._found.cpus)
         if self.running.samplers > self.best.samplers and measured.cpus > own:
             return (

@@ -70,6 +70,15 @@ def test_what_it_says_can_be_followed():
     ]
 
 
+def test_what_may_be_noise_is_not_kept():
+    tuner = Tuner(Setting(2, 4), LIMITS)
+    tuner.take(Measured(1000.0))
+    told = tuner.take(Measured(1100.0, noise=0.04))
+    assert told == "4 x 4: 1,100 steps/s, 10 % more: back to 2 x 4 (12 % would count); trying 2 x 8"
+    assert "4 % more: back to 2 x 4 (5 % would count)" in tuner.take(Measured(1040.0))
+    assert tuner.best == Setting(2, 4)
+
+
 def test_with_a_total_environments_are_only_shared_out_otherwise():
     limits = Limits(samplers=(1, 8), environments=(1, 64), cpus=2, total=8)
     tuner, _, ran = tune(Setting(2, 4), limits, slow)
