@@ -10,6 +10,7 @@ from covey.algorithms.parts import (
     least_samplers,
     number_of_samplers,
     probe_spaces,
+    with_batch,
     with_setting,
 )
 from covey.algorithms.progress import Progress
@@ -99,7 +100,8 @@ def as_found(job: JobFile, state: TrainingState | None) -> JobFile:
     asked = asked_setting(job)
     if state is None or state.setting is None or asked is None or state.asked != asked:
         return job
-    return with_setting(job, state.setting)
+    found = with_setting(job, state.setting)
+    return with_batch(found, state.batch_size) if state.batch_size else found
 
 
 def check_codes(section: RLSection, spaces: Spaces) -> None:

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Literal
 from pydantic import Field
 
 from covey.algorithms.policy_greedy import GreedyPolicy, perceptron_policy
-from covey.algorithms.replay_config import Fraction, ReplayConfig
+from covey.algorithms.replay_config import BatchSize, Fraction, ReplayConfig
 from covey.platform.jobfile.model import Count, Positive
 from covey.platform.runtime.interfaces import ActingPolicy
 from covey.platform.runtime.spaces import Spaces
@@ -23,7 +23,9 @@ class DQNConfig(ReplayConfig):
     """Settings of `algorithm: {name: dqn}`."""
 
     name: Literal["dqn"]
-    batch_size: Count = Field(default=64, description="transitions in one gradient step")
+    batch_size: BatchSize = Field(
+        default=64, description="transitions in one gradient step; auto: as for sac"
+    )
     buffer_size: Count = Field(
         default=100_000, description="transitions kept, the newest ones, in all samplers' rings"
     )

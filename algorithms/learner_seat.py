@@ -99,6 +99,18 @@ class LearnerSeat:
         except WorkerLost as error:
             self._replace(error)
 
+    def remake(self, job: JobFile) -> None:
+        """Have the learner, and later its successors, go on with a job's other settings, between
+        two slices.
+        """
+        self._job = job
+        try:
+            self.close()
+            self._crew.fetch([self._worker.submit("remake", job.section)])
+            self._connect()
+        except WorkerLost as error:
+            self._replace(error)
+
     def learn(self, part: Slice, meanwhile: Callable[[], None]) -> Report | None:
         """One slice of training; None if the learner was lost over it and replaced. `meanwhile` is
         called now and then.
@@ -137,15 +149,15 @@ class LearnerSeat:
         return self._answer(self._orders.state, lambda: None)
 
     def close(self) -> None:
-        """Let go of the orders."""
+        """Let go of the orders: the learner follows none after that."""
         if self._orders is not None:
             self._orders.close()
+        self._orders = self._running = None
 
     def _connect(self) -> None:
         ends = self._ends
         if self._shared:
             self.close()
-            self._running = None
             self._orders = Orders()  # what was ordered from a lost one is not done twice
             ends = (*ends, self._orders.other_end)
         self._crew.fetch([self._worker.submit("connect", *ends)])

@@ -39,6 +39,7 @@ class LearnerLoop:
         one_blas_thread()
         keep_freed_memory()
         self._section = section
+        self._made_with = spaces, seed, threads
         # Of a kind that the algorithm's own turns know.
         self._learner: Any = section.algorithm.make_learner(spaces, seed, threads)
         self._events: list[tuple[str, str]] = []
@@ -75,6 +76,13 @@ class LearnerLoop:
         """What acting needs now."""
         weights: Weights = self._learner.weights()
         return weights
+
+    def remake(self, section: RLSection) -> None:
+        """Go on with a learner that has other settings; `connect` comes next."""
+        state, _ = self.state()
+        self._section = section
+        self._learner = section.algorithm.make_learner(*self._made_with)
+        self._learner.restore(state)
 
     def connect(
         self,

@@ -60,6 +60,13 @@ def with_setting(job: JobFile, setting: Setting) -> JobFile:
     return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
 
 
+def with_batch(job: JobFile, batch_size: int) -> JobFile:
+    """The same job with other minibatches."""
+    section: RLSection = job.section
+    algorithm = section.algorithm.model_copy(update={"batch_size": batch_size})
+    return job.model_copy(update={"rl": section.model_copy(update={"algorithm": algorithm})})
+
+
 def evaluation_environments(job: JobFile, episodes: int) -> Callable[[], Environments]:
     """Environments of their own, with their own seeds, to play so many episodes on."""
     count = min(episodes, EVALUATION_ENVS)

@@ -55,7 +55,8 @@ class TrainingState:
 
     `rows` are those of the samplers' streams, `archives` of streams of earlier samplers. `lives`
     are those of the sampler that was replaced most often: whoever is new plays other episodes.
-    `setting` is what a job that tunes itself was running with, `asked` what it was to begin with.
+    `setting` and `batch_size` (0: none) are what a job that tunes itself was running with, `asked`
+    what it was to begin with.
     """
 
     spaces: Spaces
@@ -67,6 +68,7 @@ class TrainingState:
     lives: int = 0
     setting: Setting | None = None
     asked: Setting | None = None
+    batch_size: int | None = None
 
     def fits(self, samplers: int, columns: int, groups: int) -> bool:
         """Whether so many samplers, with so many columns in so many groups each, can go on from
@@ -89,6 +91,7 @@ def parts(state: TrainingState) -> dict[str, Part]:
         "lives": state.lives,
         "setting": state.setting and asdict(state.setting),
         "asked": state.asked and asdict(state.asked),
+        "batch_size": state.batch_size,
         "rows": [_place(rows) for rows in state.rows],
         "archives": [_place(rows) for rows in state.archives],
     }
@@ -128,6 +131,7 @@ def read(checkpoint: Checkpoint) -> TrainingState:
         rows=rows[: len(record["rows"])],
         archives=rows[len(record["rows"]) :],
         lives=record["lives"],
+        batch_size=record.get("batch_size"),
         **{name: Setting(**record[name]) for name in ("setting", "asked") if record.get(name)},
     )
 

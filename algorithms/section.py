@@ -26,6 +26,11 @@ class Tuning(Section):
     envs_per_sampler: Count | None = Field(
         default=None, description="tried up to so many; auto: 64; a number is kept if null"
     )
+    batch_size: Count | None = Field(
+        default=None,
+        description="of replay, doubled up to this; auto: 8192, or a quarter of buffer_size; a "
+        "number is kept if null",
+    )
     environments: Literal["kept", "free"] | None = Field(
         default=None,
         description="kept: as many in all as at first, shared out otherwise, so that updates stay "

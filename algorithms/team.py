@@ -11,7 +11,7 @@ from typing import Any
 from covey.algorithms.joined_rows import archived
 from covey.algorithms.learner_seat import LearnerSeat
 from covey.algorithms.orders import Report, Slice
-from covey.algorithms.parts import least_samplers, number_of_samplers, with_setting
+from covey.algorithms.parts import least_samplers, number_of_samplers, with_batch, with_setting
 from covey.algorithms.replay_config import ReplayConfig
 from covey.algorithms.samplers import Samplers, opened
 from covey.algorithms.saved import StreamRows, TrainingState
@@ -100,6 +100,8 @@ class Team:
         if self.asked is not None:
             samplers, environments = self.setting.samplers, self.setting.environments
             found |= {"samplers": samplers, "envs_per_sampler": environments}
+            if self.batch_size:
+                found["batch_size"] = self.batch_size
         return found
 
     def close(self) -> None:
@@ -136,6 +138,7 @@ class Team:
             self.samplers.lives,
             None if self.asked is None else self.setting,
             self.asked,
+            None if self.asked is None else self.batch_size,
         )
 
     def go_on(self) -> None:
@@ -156,6 +159,21 @@ class Team:
             stream.permitted == stream.blocks_written == stream.blocks_released
             for stream in self.samplers.streams
         )
+
+    @property
+    def batch_size(self) -> int:
+        """Of an algorithm with replay."""
+        algorithm = self._section.algorithm
+        return algorithm.batch_size if isinstance(algorithm, ReplayConfig) else 0
+
+    def rebatch(self, batch_size: int) -> None:
+        """Have the learner take so many transitions in each gradient step, from between two
+        slices.
+        """
+        self._learner.state()  # for who has to take its place meanwhile
+        self.job = with_batch(self.job, batch_size)
+        self._section = self.job.section
+        self._learner.remake(self.job)
 
     def reform(self, setting: Setting) -> None:
         """Go on with so many samplers and environments, from between two slices: processes stay as

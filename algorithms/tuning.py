@@ -4,18 +4,21 @@ has the team re-formed. A part of the driver's loop, which looks in after every 
 
 import time
 
+from covey.algorithms.auto_sampling import limits_of
+from covey.algorithms.batch_tuner import BatchTuner
 from covey.algorithms.parts import number_of_samplers
 from covey.algorithms.progress import Progress
 from covey.algorithms.sampling_rate import PATIENCE, SamplingRate, all_begun
 from covey.algorithms.section import RLSection, Tuning
 from covey.algorithms.team import Team
 from covey.algorithms.tuner import Measured, Setting, Tuner
-from covey.algorithms.tuning_limits import limits_of
 from covey.platform.runtime.crew import Crew, WorkerLost
 from covey.platform.runtime.meter import cpu_seconds
 
 FIRST_S, FIRST_TURNS_S = 5.0, 20.0
 """So long nothing is tried; where samplers take turns with the learner a short job is over then."""
+SETTLE_S = 0.5
+"""So long a setting runs at least before it is measured."""
 WATCH_S = 20.0
 """Once settled, the rate is looked at over so long at a time."""
 REST_S = 60.0
@@ -38,6 +41,10 @@ class TuningWork:
         self._team, self._crew, self._progress, self._tuning = team, crew, progress, tuning
         section: RLSection = team.job.section
         self._tuner = Tuner(team.setting, limits_of(team.job, tuning))
+        self._batch: BatchTuner | None = None
+        """Goes on once the samplers have been settled."""
+        if tuning.batch_size is not None:
+            self._batch = BatchTuner(team.batch_size, tuning.batch_size)
         self._rate: SamplingRate | None = None
         self._free = getattr(section.algorithm, "updates_per_step", 1.0) is None
         """Whether the clock says how many updates there are."""
@@ -50,8 +57,12 @@ class TuningWork:
         """Call between two slices of training."""
         if time.monotonic() < self._first_s or not self._progress.updates:
             return
+        batch = self._batch
         if self._team.setting != self._tuner.running:
             self._change(self._tuner.running)
+        elif batch is not None and self._team.batch_size != batch.running:
+            self._team.rebatch(batch.running)
+            self._changed_s = time.monotonic()
         elif self._rate is None:
             if time.monotonic() >= self._rests_s:
                 self._begin()
@@ -71,29 +82,37 @@ class TuningWork:
     def _begin(self) -> None:
         streams, seconds = self._team.samplers.streams, self._tuning.measure_s
         waited_s = time.monotonic() - self._changed_s
-        if all_begun(streams) or waited_s > PATIENCE * seconds:
-            if self._tuner.settled:
+        if waited_s >= SETTLE_S and (all_begun(streams) or waited_s > PATIENCE * seconds):
+            if self._is_settled:
                 self._team.samplers.spare.dismiss()
                 seconds = max(WATCH_S, seconds)
             self._rate = SamplingRate(streams, seconds)
             self._used_s, self._updates = self._cpu_s(), self._progress.updates
 
+    @property
+    def _is_settled(self) -> bool:
+        return self._tuner.settled and (self._batch is None or self._batch.settled)
+
     def _end(self, rate: SamplingRate) -> None:
         passed = time.monotonic() - rate.began_s
         self._rate = None
         rate_hz, noise = rate.read()
+        updates_hz = (self._progress.updates - self._updates) / passed
         measured = Measured(
             rate_hz,
             noise,
             (self._cpu_s() - self._used_s) / passed,
-            (self._progress.updates - self._updates) / passed if self._free else None,
+            updates_hz if self._free else None,
         )
-        if self._tuner.settled:
+        if self._is_settled:
             self._say(self._tuner.watch(measured))
-        else:
+            return
+        if not self._tuner.settled:
             self._say(self._tuner.take(measured))
-            if self._tuner.settled:
-                self._rests_s = time.monotonic() + REST_S
+        elif self._batch is not None:
+            self._say(self._batch.take(rate_hz, updates_hz))
+        if self._is_settled:
+            self._rests_s = time.monotonic() + REST_S
 
     def _say(self, told: str | None) -> None:
         if told is not None:

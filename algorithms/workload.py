@@ -4,9 +4,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from covey.algorithms.auto_sampling import resolve_sampling, resolve_tuning, with_first_batch
 from covey.algorithms.coded import Coded, Inject
 from covey.algorithms.section import Elastic, RLSection, Sampling
-from covey.algorithms.tuning_limits import resolve_tuning
 from covey.platform.coding.registry import SUM_CODES
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import JobFile, Section, StepUnit
@@ -26,6 +26,7 @@ class RLWorkload:
     may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
+        job = with_first_batch(job)
         section: RLSection = job.section
         check_env_id(section.env.id)
         section.algorithm.check(job)
@@ -146,27 +147,6 @@ def check_repeats(code: str, exact: bool, parts: bool) -> None:
         raise KeyProblem(("rl", "coded", "exact"), f"{told} exact: true")
     other = "fractional-repetition, or mds" if parts else "replication, or mds"
     raise KeyProblem(("rl", "coded", "code"), f"{told} {other} with exact: true")
-
-
-def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
-    """`auto` as numbers: a sampler a CPU, or all inline on a single one."""
-    samplers = sampling.samplers
-    if samplers == "auto":
-        samplers = int(cpus) if cpus >= 2 else 0
-    least = samplers.min if isinstance(samplers, Elastic) else samplers
-    if isinstance(samplers, Elastic) and least > samplers.max:
-        raise KeyProblem(
-            ("rl", "sampling", "samplers", "max"), f"is {samplers.max}, less than min: {least}"
-        )
-    asked = sampling.envs_per_sampler
-    environments = max(4, 8 // max(1, least)) if asked == "auto" else asked
-    if environments < sampling.groups:
-        raise KeyProblem(
-            ("rl", "sampling", "groups"),
-            f"{environments} environment a sampler cannot be parted in {sampling.groups} groups",
-        )
-    found = {"samplers": samplers, "envs_per_sampler": environments}
-    return sampling.model_copy(update=found)
 
 
 WORKLOAD = RLWorkload()

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 
+from covey.algorithms.batch_tuner import BatchTuner
 from covey.algorithms.tuner import Limits, Measured, Setting, Tuner
 
 LIMITS = Limits(samplers=(1, 8), environments=(1, 64), cpus=2)
@@ -116,3 +117,26 @@ def test_groups_need_an_environment_each():
     limits = Limits(samplers=(1, 2), environments=(2, 8), cpus=2)
     _, _, ran = tune(Setting(1, 4), limits, lambda one: 1.0 / one.environments)
     assert min(one.environments for one in ran) == 2
+
+
+def test_a_batch_grows_while_more_is_learnt_from_and_no_sampler_is_held_up():
+    told = []
+    tuner = BatchTuner(256, 4096)
+    for rate_hz, updates_hz in ((1000.0, 100.0), (990.0, 99.0), (900.0, 90.0)):
+        told.append(tuner.take(rate_hz, updates_hz))
+    assert told == [
+        "batch 256: 25,600 transitions/s learnt from; trying 512",
+        "batch 512: 50,688 transitions/s learnt from, 98 % more, at 990 steps/s: kept; trying 1024",
+        "batch 1024: 92,160 transitions/s learnt from, 82 % more, at 900 steps/s,"
+        " 10 % less than before: settled at 512",
+    ]
+    assert tuner.settled and tuner.running == tuner.best == 512
+
+
+def test_a_batch_stops_growing_where_no_more_is_learnt_from():
+    tuner = BatchTuner(256, 512)
+    tuner.take(1000.0, 100.0)
+    assert tuner.take(1000.0, 54.0).endswith("8 % more, at 1,000 steps/s: settled at 256")
+    tuner = BatchTuner(256, 512)
+    tuner.take(1000.0, 100.0)
+    assert tuner.take(1000.0, 100.0).endswith("kept; settled, more would be too many")

@@ -155,6 +155,34 @@ def test_a_learner_that_dies_while_or_after_a_team_is_re_formed_is_replaced(
     assert learn(after, 50).metrics["env_steps"] >= state.progress["env_steps"] + 50
 
 
+@pytest.mark.parametrize(
+    ("algorithm", "env"),
+    [
+        (SAC, "Pendulum-v1"),
+        (SAC | {"name": "dqn"}, "CartPole-v1"),
+        ({**SAC, "name": "maddpg", "prioritized": False, "learning_starts": 8}, "simple_spread"),
+    ],
+    ids=["sac", "dqn", "maddpg"],
+)
+def test_a_learner_goes_on_with_larger_minibatches(begin, algorithm, env):
+    made = begin(algorithm, env)
+    learn(made, 200)
+    before = made.pause()
+    made.go_on()
+    made.rebatch(32)
+    updates = before.progress["updates"]
+    while (report := learn(made, 20)).progress["updates"] < updates + 5:
+        pass
+    assert report.meters["update_frame_hz"] > 0 and made.batch_size == 32
+    reform(made, 2, 1)
+    made.crew.newest("learner").lose()
+    learn(made, 50)
+    state = made.pause()
+    assert state.batch_size == 32 and state.learner.record["updates"] > updates
+    assert made.crew.newest("learner").target._section.algorithm.batch_size == 32
+    made.go_on()
+
+
 def test_extra_samplers_that_always_die_are_done_without(begin):
     made = begin(SAC, "Pendulum-v1")
     made.crew.loses = {"sampler": ["ready"] * 9}
@@ -218,6 +246,37 @@ def test_a_job_tunes_itself_and_a_resumed_one_goes_on_with_what_it_found(
     told_before = len(events)
     train(tmp_path, lambda events: len(events) > told_before)
     assert told(tmp_path)[told_before].startswith(f"{found} (samplers")
+
+
+def test_a_batch_is_doubled_while_that_pays_and_kept_by_who_goes_on(tmp_path, hasty):
+    algorithm = {**SAC, "batch_size": "auto", "buffer_size": 4000, "learning_starts": 1}
+    job = job_of(algorithm, "Pendulum-v1", 10**7, samplers=1, envs_per_sampler=2)
+    assert job.section.algorithm.batch_size == 256
+    assert job.section.sampling.tuning == Tuning(batch_size=1000, environments="free")
+    job.section.sampling.tuning.__dict__["measure_s"] = 0.2
+    RunFolder.create(tmp_path, job)
+    metrics = train(tmp_path, lambda events: "settled" in " ".join(events[1:]))
+    events = told(tmp_path)
+    assert "settled at 1 x 2" in events[0] and events[1].startswith("batch 256: ")
+    assert events[1].endswith("; trying 512") and events[2].startswith("batch 512: ")
+    state = saved.read(RunFolder.open(tmp_path).newest_checkpoint())
+    assert state.batch_size in (256, 512)
+    assert metrics["batch_size"] in (256, 512)
+    assert attempt.as_found(job, state).section.algorithm.batch_size == state.batch_size
+
+
+def test_auto_for_a_batch_is_refused_where_it_cannot_be_tuned():
+    auto = {**SAC, "batch_size": "auto"}
+    for more, words in (
+        ({"deterministic": True, "samplers": 1}, "goes by the clock"),
+        ({"samplers": 0}, "all is in one process"),
+    ):
+        with pytest.raises(UserError, match=rf"rl\.algorithm\.batch_size.*auto: .*{words}"):
+            job_of(auto, "Pendulum-v1", **more)
+    with pytest.raises(UserError, match=r"rl\.algorithm\.minibatch_size"):
+        job_of({**PPO, "minibatch_size": "auto"}, "CartPole-v1", samplers=1)
+    with pytest.raises(UserError, match="ppo learns from what was just sampled"):
+        job_of(PPO, "CartPole-v1", samplers=1, tuning={"batch_size": 512})
 
 
 def test_a_resumed_job_that_asks_for_another_setting_begins_with_that():
