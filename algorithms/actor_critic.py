@@ -4,6 +4,7 @@ in a job file.
 
 from __future__ import annotations
 
+import math
 from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -64,6 +65,8 @@ class ActorCriticConfig(Section):
 
     keeps_rows: ClassVar = False
     """Whether rows are learnt from more than once, so that checkpoints hold them."""
+    most_environments: ClassVar = math.inf
+    """Of all samplers, that tuning tries."""
     shares_rows: ClassVar = True
     """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1

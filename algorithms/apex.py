@@ -133,7 +133,7 @@ class ApexConfig(DeepQConfig):
 
 def most_samplers(job: JobFile) -> int:
     """Sampler actors that a job may have; 0 stands for everything in one process."""
-    from covey.algorithms.workload import resolve_sampling  # which leans on all algorithms
+    from covey.algorithms.auto_sampling import resolve_sampling  # which leans on all algorithms
 
     samplers = resolve_sampling(job.section.sampling, job.resources.cpus).samplers
     assert not isinstance(samplers, str)

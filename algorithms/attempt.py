@@ -10,12 +10,15 @@ from covey.algorithms.parts import (
     least_samplers,
     number_of_samplers,
     probe_spaces,
+    with_batch,
+    with_setting,
 )
 from covey.algorithms.progress import Progress
 from covey.algorithms.saved import TrainingState
-from covey.algorithms.section import RLSection
+from covey.algorithms.section import Elastic, RLSection
 from covey.algorithms.team import Team
 from covey.algorithms.training import Training
+from covey.algorithms.tuner import Setting
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew, InlineCrew
@@ -41,7 +44,8 @@ def train(run: Run) -> Mapping[str, float]:
             crew = make_crew(job)
         except StartInterrupted:
             return stopped(run, early)
-        team = Team(crew, job, spaces, run.event, lives=lives_of(job, state, early is not None))
+        lives = lives_of(job, state, early is not None)
+        team = Team(crew, as_found(job, state), spaces, run.event, lives, asked=asked_setting(job))
         stack.callback(team.close)
         stack.callback(crew.close)
         if not run.stop_requested:
@@ -83,6 +87,23 @@ def lives_of(job: JobFile, state: TrainingState | None, early: bool) -> int:
     return state.lives if job.deterministic else state.lives + 1
 
 
+def asked_setting(job: JobFile) -> Setting | None:
+    """What a job that tunes itself begins with; None for others."""
+    sampling = job.section.sampling
+    if sampling.tuning is None:
+        return None
+    return Setting(sampling.samplers, sampling.envs_per_sampler)
+
+
+def as_found(job: JobFile, state: TrainingState | None) -> JobFile:
+    """The job with the setting that was found before, unless it asks for another one now."""
+    asked = asked_setting(job)
+    if state is None or state.setting is None or asked is None or state.asked != asked:
+        return job
+    found = with_setting(job, state.setting)
+    return with_batch(found, state.batch_size) if state.batch_size else found
+
+
 def check_codes(section: RLSection, spaces: Spaces) -> None:
     """Raise UserError if the updates cannot be coded as the job says."""
     if section.coded is not None:
@@ -106,4 +127,5 @@ def make_crew(job: JobFile) -> Crew:
         return InlineCrew()
     from covey.platform.runtime.actors import RayCrew
 
-    return RayCrew(job.resources, samplers)
+    elastic = isinstance(job.section.sampling.samplers, Elastic)
+    return RayCrew(job.resources, samplers, anywhere=elastic)

@@ -143,7 +143,7 @@ def inline(job: JobFile) -> JobFile:
         update={
             "algorithm": section.algorithm.model_copy(update={"threads": 1}),
             "sampling": sampling.model_copy(
-                update={"samplers": 0, "envs_per_sampler": environments}
+                update={"samplers": 0, "envs_per_sampler": environments, "tuning": None}
             ),
             "evaluation": section.evaluation.model_copy(update={"every_env_steps": None}),
             "devices": None,

@@ -11,7 +11,7 @@ from pydantic import Field
 
 from covey.algorithms.perceptron import Perceptron
 from covey.algorithms.policy_greedy import GreedyPolicy, Values
-from covey.algorithms.replay_config import Fraction, ReplayConfig
+from covey.algorithms.replay_config import BatchSize, Fraction, ReplayConfig
 from covey.platform.jobfile.model import Count, Positive
 from covey.platform.runtime.interfaces import ActingPolicy
 from covey.platform.runtime.spaces import Spaces
@@ -24,7 +24,9 @@ class DeepQConfig(ReplayConfig):
     """Settings shared by `algorithm: {name: dqn}` and `{name: apex}`."""
 
     name: str
-    batch_size: Count = Field(default=64, description="transitions in one gradient step")
+    batch_size: BatchSize = Field(
+        default=64, description="transitions in one gradient step; auto: as for sac"
+    )
     buffer_size: Count = Field(
         default=100_000, description="transitions kept, the newest ones, in all samplers' rings"
     )

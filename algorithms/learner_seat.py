@@ -10,8 +10,9 @@ from covey.algorithms.loop import LearnerLoop
 from covey.algorithms.orders import Orders, Report, Slice
 from covey.algorithms.parts import least_samplers, number_of_samplers
 from covey.algorithms.progress import Progress
-from covey.algorithms.samplers import LOOK_S, STARTS
+from covey.algorithms.samplers import LOOK_S
 from covey.algorithms.section import RLSection, number_of_learners
+from covey.algorithms.spare_samplers import STARTS
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.fragment import Weights
@@ -88,6 +89,28 @@ class LearnerSeat:
         self._ends = ends
         self._connect()
 
+    def reconnect(self, *ends: Any) -> None:
+        """The same between two slices, when channels are others; a learner that dies over it is
+        replaced.
+        """
+        self._ends = ends
+        try:
+            self._connect()
+        except WorkerLost as error:
+            self._replace(error)
+
+    def remake(self, job: JobFile) -> None:
+        """Have the learner, and later its successors, go on with a job's other settings, between
+        two slices.
+        """
+        self._job = job
+        try:
+            self.close()
+            self._crew.fetch([self._worker.submit("remake", job.section)])
+            self._connect()
+        except WorkerLost as error:
+            self._replace(error)
+
     def learn(self, part: Slice, meanwhile: Callable[[], None]) -> Report | None:
         """One slice of training; None if the learner was lost over it and replaced. `meanwhile` is
         called now and then.
@@ -126,9 +149,10 @@ class LearnerSeat:
         return self._answer(self._orders.state, lambda: None)
 
     def close(self) -> None:
-        """Let go of the orders."""
+        """Let go of the orders: the learner follows none after that."""
         if self._orders is not None:
             self._orders.close()
+        self._orders = self._running = None
 
     def _connect(self) -> None:
         ends = self._ends

@@ -42,6 +42,7 @@ class LearnerLoop:
         one_blas_thread()
         keep_freed_memory()
         self._section = section
+        self._made_with = spaces, seed, threads
         self._events: list[tuple[str, str]] = []
         self._helpers: Crew | None = None
         self._seed, self._make_helpers = seed, helpers
@@ -53,6 +54,7 @@ class LearnerLoop:
         elif number_of_learners(section) > 1:
             self._others = OtherLearners(self._crew(), section, spaces, seed, threads)
         self._progress = Progress()
+        self._meter: Meter | None = None
         self._turn: Turn | None = None
         self._orders: OrderTaker | None = None
 
@@ -94,6 +96,13 @@ class LearnerLoop:
         weights: Weights = self._learner.weights()
         return weights
 
+    def remake(self, section: RLSection) -> None:
+        """Go on with a learner that has other settings; `connect` comes next."""
+        state, _ = self.state()
+        self._section = section
+        self._learner = self._make_learner(*self._made_with)
+        self._learner.restore(state)
+
     def connect(
         self,
         streams: Sequence[Callable[[], Stream]],
@@ -103,18 +112,20 @@ class LearnerLoop:
         samplers: Sequence[Callable[[], bool]] = (),
         orders: Callable[[], OrderTaker] | None = None,
     ) -> None:
-        """Open this process's ends of the channels, and publish the first weights.
+        """Open this process's ends of the channels, and publish the first weights. Once more, with
+        others, when the samplers are others.
 
         `lock_step`: samplers write a block only when asked, and all are waited for. `orders` are
         for `run`.
         """
         self._orders = None if orders is None else orders()
-        if self._others is not None:
+        if self._others is not None and self._turn is None:
             self._learner.join(self._others.meet())
         shards: int = getattr(self._section.algorithm, "shards", 0)
         if shards and not lock_step:
             self._learner.memory.share(Shards(shards, self._crew(), self._note, self._seed))
-        self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
+        if self._meter is None:
+            self._meter = Meter(gpu_percent=GpuLoad())  # what it counts begins now
         channels = Channels(
             Feed([one() for one in streams], [one() for one in archives], samplers),
             weights(),
@@ -136,7 +147,7 @@ class LearnerLoop:
 
     def learn(self, part: Slice) -> Report:
         """Go on until the slice is over."""
-        assert self._turn is not None
+        assert self._turn is not None and self._meter is not None
         progress, began = self._progress, time.monotonic()
         last_step = progress.env_steps + part.env_steps
         turns = 0

@@ -10,7 +10,7 @@ from pydantic import Field
 
 from covey.algorithms.maddpg_row import Row, acting_arrays, row_of
 from covey.algorithms.policy_actor import ActorPolicy
-from covey.algorithms.replay_config import ReplayConfig
+from covey.algorithms.replay_config import BatchSize, ReplayConfig
 from covey.algorithms.separate import SeparatePolicies
 from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, JobFile, Positive
@@ -32,7 +32,9 @@ class MADDPGConfig(ReplayConfig):
 
     name: Literal["maddpg"]
     learning_rate: Positive = Field(default=1e-2, description="Adam's step size")
-    batch_size: Count = Field(default=1024, description="transitions in one gradient step")
+    batch_size: BatchSize = Field(
+        default=1024, description="transitions in one gradient step; auto: as for sac"
+    )
     learning_starts: Annotated[int, Field(ge=0)] = Field(
         default=25_600, description="transitions before the first gradient step"
     )

@@ -5,6 +5,7 @@ from functools import partial
 from itertools import pairwise
 
 from covey.algorithms.section import Elastic, RLSection
+from covey.algorithms.tuner import Setting
 from covey.envs.make import EnvSource, make_environments
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.interfaces import ActingPolicy, Environments
@@ -62,6 +63,21 @@ def in_groups(count: int, first: int, groups: int) -> list[tuple[int, int]]:
     """`count` environments, numbered from `first`, in groups: the size and first number of each."""
     cuts = [count * k // groups for k in range(groups + 1)]
     return [(end - start, first + start) for start, end in pairwise(cuts)]
+
+
+def with_setting(job: JobFile, setting: Setting) -> JobFile:
+    """The same job with so many samplers and environments."""
+    section: RLSection = job.section
+    numbers = {"samplers": setting.samplers, "envs_per_sampler": setting.environments}
+    sampling = section.sampling.model_copy(update=numbers)
+    return job.model_copy(update={"rl": section.model_copy(update={"sampling": sampling})})
+
+
+def with_batch(job: JobFile, batch_size: int) -> JobFile:
+    """The same job with other minibatches."""
+    section: RLSection = job.section
+    algorithm = section.algorithm.model_copy(update={"batch_size": batch_size})
+    return job.model_copy(update={"rl": section.model_copy(update={"algorithm": algorithm})})
 
 
 def evaluation_environments(job: JobFile, episodes: int) -> Callable[[], Environments]:

@@ -121,8 +121,8 @@ class PrioritizedReplay(Replay):
     def restore(self, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
         super().restore(record, arrays)
         self._highest, self._beta = record["highest"], record["beta"]
-        sources = self._restored(*record["sources"])
-        for index, (source, (low, high)) in enumerate(zip(sources, record["known"], strict=True)):
+        sources = self._restored(record)
+        for index, (source, (low, high)) in enumerate(zip(sources, record["known"], strict=False)):
             leaves, start = arrays[f"priorities.{index}"], 0
             for begin, slots in pieces(source, low, high):
                 self._tree.set_range(source.offset + begin, leaves[start : start + slots])

@@ -229,20 +229,26 @@ class Replay:
         return {
             "generator": self._generator.bit_generator.state,
             "sources": [self._live, len(self._sources)],
+            "columns": [source.columns for source in self._sources],
         }, {}
 
     def restore(self, record: Record, arrays: Mapping[str, NDArray[Any]]) -> None:
         """Go on from `state` over streams that hold the same rows: the same streams and archives,
-        or streams of other samplers and, as archives, the archives and then the streams of then.
+        or streams of other samplers and, as archives, the archives and then the streams of then,
+        and any others. Rows that lie elsewhere are taken for new ones.
         """
         self._generator.bit_generator.state = record["generator"]
 
-    def _restored(self, live: int, held: int) -> list[Source]:
-        """The sources as they were when `live` of `held` were streams."""
-        if held == len(self._sources):
-            return self._sources
+    def _restored(self, record: Record) -> list[Source]:
+        """The sources as they were at that `state`; none if rows have been laid elsewhere since."""
+        live, held = record["sources"]
         archives = self._sources[self._live :]
-        return archives[held - live :] + archives[: held - live]
+        same = self._sources if live == self._live else []
+        for found in (same, archives[held - live : held] + archives[: held - live]):
+            columns = [source.columns for source in found]
+            if len(found) == held and columns == record.get("columns", columns):
+                return found
+        return []
 
 
 def flat(array: NDArray[Any], length: int) -> NDArray[Any]:

@@ -20,15 +20,25 @@ if TYPE_CHECKING:  # numba and torch are heavy: they wait until a learner is mad
     from covey.algorithms.turn import Channels
 
 SPARE_BLOCKS = 8
+MOST_BATCH = 8192
+"""How far `batch_size: auto` goes."""
 
 Fraction = Annotated[float, Field(ge=0, le=1)]
+if TYPE_CHECKING:
+    BatchSize = int  # a job file's "auto" is a number to begin with once it is resolved
+else:
+    BatchSize = Count | Literal["auto"]
 
 
 class ReplayConfig(Section):
     """Settings shared by `algorithm: {name: sac}` and `{name: dqn}`."""
 
     learning_rate: Positive = Field(default=3e-4, description="Adam's step size")
-    batch_size: Count = Field(default=256, description="transitions in one gradient step")
+    batch_size: BatchSize = Field(
+        default=256,
+        description="transitions in one gradient step; auto: the default at first, doubled while "
+        "more are learnt from a second and no sampler is held up",
+    )
     buffer_size: Count = Field(
         default=1_000_000, description="transitions kept, the newest ones, in all samplers' rings"
     )
@@ -75,6 +85,16 @@ class ReplayConfig(Section):
     """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""
+
+    @property
+    def most_batch(self) -> int:
+        """Transitions in a gradient step, that tuning tries."""
+        return max(self.batch_size, min(MOST_BATCH, self.buffer_size // 4))
+
+    @property
+    def most_environments(self) -> float:
+        """Of all samplers, that tuning tries: of each, several blocks fit in the buffer."""
+        return self.buffer_size / (4 * self.block_steps)
 
     def check(self, job: JobFile) -> None:
         """Raise KeyProblem for what cannot go together with the rest of the job."""

@@ -1,6 +1,7 @@
 """Makes a job's samplers, and the streams that outlive them."""
 
 from functools import partial
+from typing import Any
 
 from covey.algorithms.parts import make_environments_of, make_exploring_policy, number_of_samplers
 from covey.algorithms.section import RLSection
@@ -40,11 +41,16 @@ class SamplerMaker:
 
     def spawn(self, index: int, lives: int) -> Worker:
         """Sampler number `index`. After `lives` others it plays other episodes than they did."""
+        return self._crew.spawn(f"sampler {index}", Sampler, *self._made_of(index, lives))
+
+    def remake(self, worker: Worker, index: int, lives: int) -> Pending:
+        """Have a sampler that was made for other streams be such a one; it has still to connect."""
+        return worker.submit("remake", *self._made_of(index, lives))
+
+    def _made_of(self, index: int, lives: int) -> tuple[Any, ...]:
         role = "environment" if lives == 0 else f"environment of life {lives}"
         first = index * self._environments
-        return self._crew.spawn(
-            f"sampler {index}",
-            Sampler,
+        return (
             make_environments_of(self._job, self._environments, first, role),
             partial(
                 make_exploring_policy,
@@ -74,3 +80,8 @@ class SamplerMaker:
             relay = self._crew.spawn(RELAY, Relay, handles, weights.handle, share)
             self._far = Far(node_id(), relay)
         return self._far
+
+    def close(self) -> None:
+        """End what stands between these streams and samplers elsewhere; the streams stay."""
+        if self._far is not None:
+            self._crew.end(self._far.relay)

@@ -16,6 +16,7 @@ from covey.algorithms.parts import (
 from covey.algorithms.sampler_maker import SamplerMaker
 from covey.algorithms.saved import SamplerState, StreamRows
 from covey.algorithms.section import RLSection
+from covey.algorithms.spare_samplers import STARTS, SpareSamplers
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.actors import share_of_sampler
 from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
@@ -23,8 +24,6 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
 
-STARTS = 3
-"""So many deaths of one worker in a row before it has done anything are put up with."""
 START_S = 120.0
 """A new sampler is not thought to hang before so long: importing what it needs takes a while."""
 GROW_S, GIVEN_S = 5.0, 60.0
@@ -75,6 +74,8 @@ class Samplers:
         self._share = share_of_sampler(job.resources, self._least)
         self._grow_at_s = 0.0
         self._maker = SamplerMaker(crew, job, spaces)
+        self._spaces = spaces
+        self.spare = SpareSamplers(crew)
         self.members = [Member(stream, None, lives) for stream in self._maker.streams]
         for index, member in enumerate(self.members):
             member.stream.absent = index >= self._least
@@ -283,6 +284,45 @@ class Samplers:
         member.worker = self._maker.spawn(index, member.lives)
         self._connect(index)
         member.running = None if member.stream.stop else member.worker.submit("run")
+
+    def prepare(self, count: int) -> bool:
+        """Whether there are processes for so many; those that are missing are started, and not
+        waited for. WorkerLost when they die again and again.
+        """
+        return self.spare.prepare(
+            range(len(self.members), count), lambda index: self._maker.spawn(index, self.lives)
+        )
+
+    def reform(self, job: JobFile) -> list[Stream]:
+        """While all are halted, be the samplers of another number or other environments: the same
+        processes, as far as there are, and new streams; `connect` and `go_on` come next. Returns
+        the streams of before.
+        """
+        before, lives = self.streams, self.lives + 1
+        workers = {index: member.worker for index, member in enumerate(self.members)}
+        self._maker.close()
+        self._job, self._section = job, job.section
+        self._maker = SamplerMaker(self._crew, job, self._spaces)
+        for index in range(len(self.streams), len(workers)):
+            self.spare.put(index, workers[index])
+        self.members = [
+            Member(stream, workers.get(index) or self.spare.take(index), lives)
+            for index, stream in enumerate(self.streams)
+        ]
+        self._least = len(self.members)
+        remade = [
+            None if one.worker is None else self._maker.remake(one.worker, index, lives)
+            for index, one in enumerate(self.members)
+        ]
+        for index, (member, pending) in enumerate(zip(self.members, remade, strict=True)):
+            try:
+                if pending is not None:
+                    self._crew.fetch([pending])
+                    continue
+            except WorkerLost as error:
+                self._note(str(error))
+            member.worker = self._maker.spawn(index, lives)
+        return before
 
     def close(self) -> None:
         """Let go of the streams."""

@@ -8,12 +8,13 @@ rows of a replay buffer), `state.json` everything else.
 
 import json
 from collections.abc import Iterable
-from dataclasses import dataclass, fields
+from dataclasses import asdict, dataclass, fields
 from typing import Self
 
 import numpy as np
 
 from covey.algorithms.learner import LearnerState
+from covey.algorithms.tuner import Setting
 from covey.platform.runs.checkpoint import Checkpoint, Part
 from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.interfaces import Arrays, Record
@@ -59,6 +60,8 @@ class TrainingState:
 
     `rows` are those of the samplers' streams, `archives` of streams of earlier samplers. `lives`
     are those of the sampler that was replaced most often: whoever is new plays other episodes.
+    `setting` and `batch_size` (0: none) are what a job that tunes itself was running with, `asked`
+    what it was to begin with.
     """
 
     spaces: Spaces
@@ -68,6 +71,9 @@ class TrainingState:
     rows: tuple[StreamRows, ...] = ()
     archives: tuple[StreamRows, ...] = ()
     lives: int = 0
+    setting: Setting | None = None
+    asked: Setting | None = None
+    batch_size: int | None = None
 
     def fits(self, samplers: int, columns: int, groups: int) -> bool:
         """Whether so many samplers, with so many columns in so many groups each, can go on from
@@ -88,6 +94,9 @@ def parts(state: TrainingState) -> dict[str, Part]:
         "learner": state.learner.record,
         "samplers": [record for record, _ in state.samplers],
         "lives": state.lives,
+        "setting": state.setting and asdict(state.setting),
+        "asked": state.asked and asdict(state.asked),
+        "batch_size": state.batch_size,
         "rows": [_place(rows) for rows in state.rows],
         "archives": [_place(rows) for rows in state.archives],
     }
@@ -129,6 +138,8 @@ def read(checkpoint: Checkpoint) -> TrainingState:
         rows=rows[: len(record["rows"])],
         archives=rows[len(record["rows"]) :],
         lives=record["lives"],
+        batch_size=record.get("batch_size"),
+        **{name: Setting(**record[name]) for name in ("setting", "asked") if record.get(name)},
     )
 
 

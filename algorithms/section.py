@@ -18,17 +18,46 @@ class Elastic(Section):
     max: Count
 
 
+class Tuning(Section):
+    """How far a job that tunes itself may go. It begins with the numbers of `sampling`."""
+
+    samplers: Count | None = Field(
+        default=None, description="tried up to so many; auto: 4 a CPU; a number is kept if null"
+    )
+    envs_per_sampler: Count | None = Field(
+        default=None, description="tried up to so many; auto: 64; a number is kept if null"
+    )
+    batch_size: Count | None = Field(
+        default=None,
+        description="of replay, doubled up to this; auto: 8192, or a quarter of buffer_size; a "
+        "number is kept if null",
+    )
+    environments: Literal["kept", "free"] | None = Field(
+        default=None,
+        description="kept: as many in all as at first, shared out otherwise, so that updates stay "
+        "the same; free is for replay, kept for algorithms whose samplers take turns with the "
+        "learner, unless given",
+    )
+    measure_s: Positive = Field(default=2.0, description="each setting is measured so long")
+
+
 class Sampling(Section):
     """Who collects, and on how many environments each."""
 
     samplers: Literal["auto"] | Annotated[int, Field(ge=0)] | Elastic = Field(
         default="auto",
         description="sampler actors; 0: everything in one process, without Ray; auto: one a CPU; "
-        "{min: 2, max: 16}: as many as the cluster has room for",
+        "and tuned while running; {min: 2, max: 16}: as many as the cluster has room for",
     )
     envs_per_sampler: Literal["auto"] | Count = Field(
         default="auto",
-        description="environments a sampler steps together; auto: 8 in all, at least 4 each",
+        description="environments a sampler steps together; auto: 8 in all, at least 4 each, and "
+        "tuned while running",
+    )
+    tuning: Tuning | None = Field(
+        default=None,
+        description="of auto, or of numbers to begin with; never while everything is in one "
+        "process, or in a deterministic job",
     )
     groups: Literal[1, 2] = Field(
         default=1,

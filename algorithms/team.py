@@ -6,13 +6,17 @@ the learner is given one slice after another.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
+from covey.algorithms.joined_rows import archived
 from covey.algorithms.learner_seat import LearnerSeat
 from covey.algorithms.orders import Report, Slice
-from covey.algorithms.parts import least_samplers, number_of_samplers
+from covey.algorithms.parts import least_samplers, number_of_samplers, with_batch, with_setting
+from covey.algorithms.replay_config import ReplayConfig
 from covey.algorithms.samplers import Samplers, opened
 from covey.algorithms.saved import StreamRows, TrainingState
 from covey.algorithms.section import RLSection
+from covey.algorithms.tuner import Setting
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew
 from covey.platform.runtime.fragment import Weights
@@ -26,7 +30,8 @@ class Team:
     """See above. `note` hears of every replacement.
 
     `lives` are those that every sampler had before: each plays episodes of its own. `before` are
-    the counts of who worked on this attempt already.
+    the counts of who worked on this attempt already. `asked` is what a job that tunes itself was to
+    begin with.
     """
 
     crew: Crew
@@ -35,6 +40,7 @@ class Team:
     note: Callable[[str, str], None]
     lives: int = 0
     before: Mapping[str, float] = field(default_factory=dict)
+    asked: Setting | None = None
 
     def __post_init__(self) -> None:
         self._section: RLSection = self.job.section
@@ -74,7 +80,7 @@ class Team:
                 samplers.restore(state.samplers)
         self._channel = SharedWeights.create(self._learner.first_weights().arrays)
         samplers.connect(self._channel)
-        self._connect_learner()
+        self._learner.connect(*self._ends())
         self.go_on()
 
     def learn(self, part: Slice) -> Report | None:
@@ -91,6 +97,11 @@ class Team:
         found = {name: count + self.before.get(name, 0.0) for name, count in lost.items()}
         if least_samplers(self._section) < number_of_samplers(self._section):
             found["samplers"] = self.samplers.count
+        if self.asked is not None:
+            samplers, environments = self.setting.samplers, self.setting.environments
+            found |= {"samplers": samplers, "envs_per_sampler": environments}
+            if self.batch_size:
+                found["batch_size"] = self.batch_size
         return found
 
     def close(self) -> None:
@@ -125,11 +136,65 @@ class Team:
             self.samplers.rows() if keeps_rows else (),
             tuple(StreamRows.of(archive) for archive in self._archives),
             self.samplers.lives,
+            None if self.asked is None else self.setting,
+            self.asked,
+            None if self.asked is None else self.batch_size,
         )
 
     def go_on(self) -> None:
         """Let the samplers run (again)."""
         self.samplers.go_on()
+
+    @property
+    def setting(self) -> Setting:
+        """How many samplers there are, and how many environments each has."""
+        environments = self.samplers.columns // self.spaces.agents
+        return Setting(len(self.samplers.members), environments)
+
+    def is_between_turns(self) -> bool:
+        """Whether nothing would be lost by halting: where samplers take turns with the learner, no
+        block is being filled, or waits to be learnt from.
+        """
+        return not self._section.algorithm.takes_turns or all(
+            stream.permitted == stream.blocks_written == stream.blocks_released
+            for stream in self.samplers.streams
+        )
+
+    @property
+    def batch_size(self) -> int:
+        """Of an algorithm with replay."""
+        algorithm = self._section.algorithm
+        return algorithm.batch_size if isinstance(algorithm, ReplayConfig) else 0
+
+    def rebatch(self, batch_size: int) -> None:
+        """Have the learner take so many transitions in each gradient step, from between two
+        slices.
+        """
+        self._learner.state()  # for who has to take its place meanwhile
+        self.job = with_batch(self.job, batch_size)
+        self._section = self.job.section
+        self._learner.remake(self.job)
+
+    def reform(self, setting: Setting) -> None:
+        """Go on with so many samplers and environments, from between two slices: processes stay as
+        far as they are needed, and so do the rows of a replay buffer.
+        """
+        self.halt()
+        self._learner.state()  # what has been sampled counts
+        self.job = with_setting(self.job, setting)
+        self._section = self.job.section
+        before = self.samplers.reform(self.job)
+        algorithm = self._section.algorithm
+        if isinstance(algorithm, ReplayConfig):
+            held = [*self._archives, *before]
+            self._archives = archived(held, self.spaces, algorithm.buffer_size)
+        else:
+            for stream in before:
+                stream.close()
+        self.samplers.connect(self._weights)
+        self._learner.reconnect(*self._ends())
+        self._learner.state()  # from before there is none that knows where rows lie now
+        self.go_on()
 
     @property
     def samplers(self) -> Samplers:
@@ -150,12 +215,12 @@ class Team:
             for stream, held in zip(self.samplers.streams, state.rows, strict=True):
                 stream.load(held.rows, held.written, held.oldest_row)
 
-    def _connect_learner(self) -> None:
+    def _ends(self) -> tuple[Any, ...]:
+        """The learner's, of all channels."""
         streams = opened(self._shared, *self.samplers.streams)
         archives = opened(self._shared, *self._archives)
         (weights,) = opened(self._shared, self._weights)
-        inline = self.samplers.inline
-        self._learner.connect(streams, archives, weights, self._lock_step, inline)
+        return streams, archives, weights, self._lock_step, self.samplers.inline
 
     def _count_lost(self, why: str) -> None:
         """Note that somebody is replaced."""

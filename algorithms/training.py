@@ -11,6 +11,7 @@ from covey.algorithms.progress import Progress
 from covey.algorithms.section import RLSection
 from covey.algorithms.side_work import EvaluationWork, ViewerWork
 from covey.algorithms.team import Team
+from covey.algorithms.tuning import tuning_of
 from covey.platform.runs.run import Run
 from covey.platform.runtime.crew import Crew
 
@@ -46,6 +47,7 @@ class Training:
         self._meters: dict[str, float] = {}
         self._evaluation = EvaluationWork(crew, team, self._progress)
         self._viewer = ViewerWork(run, crew, team)
+        self._tuning = tuning_of(team, crew, progress)
 
     def run_to_end(self) -> Mapping[str, float]:
         """Go on until it is time to stop; last of all, checkpoint the final state."""
@@ -77,6 +79,8 @@ class Training:
             reason = run.stop_reason(self._progress.env_steps, self._progress.stop_metrics())
             if reason is None and run.checkpoint_due(self._progress.env_steps):
                 self._checkpoint()
+            if reason is None and self._tuning is not None and not self._is_midway:
+                self._tuning.look()
         return reason
 
     def _slice(self) -> Slice:

@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from covey.algorithms.auto_sampling import resolve_sampling, resolve_tuning, with_first_batch
 from covey.algorithms.coded import Coded, Inject
 from covey.algorithms.devices import check_devices
 from covey.algorithms.section import Elastic, RLSection, Sampling, number_of_learners
@@ -26,6 +27,7 @@ class RLWorkload:
     may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer", "rl.devices"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
+        job = with_first_batch(job)
         section: RLSection = job.section
         check_env_id(section.env.id)
         section.algorithm.check(job)
@@ -36,6 +38,8 @@ class RLWorkload:
                 ("rl", "sampling", "samplers"),
                 "a job that repeats needs a fixed number: what it learns depends on it",
             )
+        tuning = resolve_tuning(job, sampling)
+        sampling = sampling.model_copy(update={"tuning": tuning})
         if section.devices is not None:
             check_devices(job, sampling, section.devices)
         if section.coded is not None:
@@ -88,7 +92,7 @@ def check_learners(section: RLSection, sampling: Sampling) -> None:
     if not getattr(algorithm, "shares_rows", False):
         raise KeyProblem(
             ("rl", "learners"),
-            f"{algorithm.name} has one learner; dqn, impala, ppo, sac and their kin can have several"
+            f"{algorithm.name} has one learner; dqn, ppo, sac and their kin can have several"
             + ("; rl.coded has workers compute its updates" if algorithm.shares_work else ""),
         )
     if getattr(algorithm, "policies", "shared") == "separate":
@@ -185,27 +189,6 @@ def check_repeats(code: str, exact: bool, parts: bool) -> None:
         raise KeyProblem(("rl", "coded", "exact"), f"{told} exact: true")
     other = "fractional-repetition, or mds" if parts else "replication, or mds"
     raise KeyProblem(("rl", "coded", "code"), f"{told} {other} with exact: true")
-
-
-def resolve_sampling(sampling: Sampling, cpus: float) -> Sampling:
-    """`auto` as numbers: a sampler a CPU, or all inline on a single one."""
-    samplers = sampling.samplers
-    if samplers == "auto":
-        samplers = int(cpus) if cpus >= 2 else 0
-    least = samplers.min if isinstance(samplers, Elastic) else samplers
-    if isinstance(samplers, Elastic) and least > samplers.max:
-        raise KeyProblem(
-            ("rl", "sampling", "samplers", "max"), f"is {samplers.max}, less than min: {least}"
-        )
-    asked = sampling.envs_per_sampler
-    environments = max(4, 8 // max(1, least)) if asked == "auto" else asked
-    if environments < sampling.groups:
-        raise KeyProblem(
-            ("rl", "sampling", "groups"),
-            f"{environments} environment a sampler cannot be parted in {sampling.groups} groups",
-        )
-    found = {"samplers": samplers, "envs_per_sampler": environments}
-    return sampling.model_copy(update=found)
 
 
 WORKLOAD = RLWorkload()

@@ -122,10 +122,13 @@ class RayCrew(Actors):
     """In a placement group of `bundles`: the one that this process was given a place in by
     `cluster_host`, or else one of a private Ray's. The calling process takes no CPU of it.
 
-    The evaluator and all others who are no samplers live beside the learner.
+    Samplers beyond those that the bundles are for are found room `anywhere`, or else share the
+    bundles of the first ones. The evaluator and all others who are no samplers live beside the
+    learner.
     """
 
-    def __init__(self, resources: Resources, samplers: int) -> None:
+    def __init__(self, resources: Resources, samplers: int, anywhere: bool = True) -> None:
+        self._anywhere = anywhere
         group = own_group()
         self._private = group is None
         self._share = share_of_sampler(resources, samplers)
@@ -150,8 +153,10 @@ class RayCrew(Actors):
         if name in BACKGROUND:
             factory, arguments = behind_others, (packed(factory, *arguments),)
         bundle = int(name.removeprefix(SAMPLER)) if collects else self._last
-        if collects and bundle >= self._last:  # one that has joined: wherever there is room
-            return self._start(name, None, share, factory, *arguments)
+        if collects and bundle >= self._last:  # one that has joined
+            if self._anywhere:
+                return self._start(name, None, share, factory, *arguments)
+            bundle, share = bundle % self._last, {}
         return self._start(name, bundle, share, factory, *arguments)
 
     def helpers(self) -> Callable[[], Crew]:

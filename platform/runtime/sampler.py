@@ -39,6 +39,14 @@ class Sampler:
         seed: SeedSequence,
     ) -> None:
         one_blas_thread()
+        self._begin_with(make_environments, make_policy, seed)
+
+    def _begin_with(
+        self,
+        make_environments: Callable[[], Environments],
+        make_policy: Callable[[], ActingPolicy],
+        seed: SeedSequence,
+    ) -> None:
         self._environments = make_environments()
         self._policy = make_policy()
         self._rater = self._policy if isinstance(self._policy, RatingPolicy) else None
@@ -56,6 +64,16 @@ class Sampler:
         self._stream, self._weights = ends()
         self._stream.heartbeat_s = time.monotonic()
         self._failures_before = self._stream.failures  # of samplers whose place this one takes
+
+    def remake(
+        self,
+        make_environments: Callable[[], Environments],
+        make_policy: Callable[[], ActingPolicy],
+        seed: SeedSequence,
+    ) -> None:
+        """Begin anew with other environments, in the same process; `connect` comes next."""
+        self.close()
+        self._begin_with(make_environments, make_policy, seed)
 
     def ready(self) -> None:
         """Nothing: once it is answered, the process is there and the environments are made."""

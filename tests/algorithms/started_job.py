@@ -21,11 +21,11 @@ SCRIPT = (
 def start(path: Path, home: Path, section: dict, steps: int, **more) -> subprocess.Popen:
     job = {"name": "test", "workload": "rl", "stop": {"env_steps": steps}, "rl": section, **more}
     RunFolder.create(path, parse_job_file(job, Path.cwd()))
-    return again(path, home)
+    return go_on(path, home)
 
 
-def again(path: Path, home: Path) -> subprocess.Popen:
-    """One more attempt at the job of a run folder."""
+def go_on(path: Path, home: Path) -> subprocess.Popen:
+    """The next attempt in a run folder."""
     environment = {**os.environ, "COVEY_HOME": str(home)}
     return subprocess.Popen([sys.executable, "-c", SCRIPT, str(path)], env=environment)
 

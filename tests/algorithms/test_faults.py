@@ -7,26 +7,30 @@ from contextlib import suppress
 import psutil
 import pytest
 from safetensors.numpy import load_file
-from started_job import actors_of, again, lines, start, wait_for
+from started_job import actors_of, go_on, lines, start, wait_for
 
 
 @pytest.fixture
 def begun(tmp_path):
-    """Starts a job with `more` in its `rl` section, which trains until the test ends."""
+    """Starts a job with something `different` in its `rl` section and `more` beside it, which
+    trains until the test ends.
+    """
     started = []
 
-    def begun(**more):
+    def begun(more=None, **different):
         section = {
             "algorithm": {"name": "ppo", "rollout_steps": 32, "epochs": 2},
             "env": {"id": "CartPole-v1"},
             "sampling": {"samplers": 1, "envs_per_sampler": 4},
         }
         path = tmp_path / f"run {len(started)}"
-        process = start(path, tmp_path / "home", section | more, steps=100_000_000)
+        job = more or {}
+        process = start(path, tmp_path / "home", section | different, steps=100_000_000, **job)
         started.append(process)
         wait_for(process, lambda: lines(path), "it never began")
         return process, path
 
+    begun.started = started
     yield begun
     for process in started:
         process.kill()
@@ -57,6 +61,42 @@ def test_killed_workers_are_replaced_while_training_goes_on(begun):
     psutil.wait_procs(held, timeout=120)
     assert not [one for one in held if one.is_running()]
     assert (path / "checkpoints" / "latest").exists()
+
+
+@pytest.mark.ray
+@pytest.mark.slow
+def test_a_job_that_tunes_itself_survives_kills_and_goes_on_with_what_it_found(begun, tmp_path):
+    section = {
+        "algorithm": {"name": "dqn", "hidden": [16], "updates_per_step": 0.01},
+        "sampling": {
+            **{"samplers": 1, "envs_per_sampler": 1},
+            "tuning": {"samplers": 4, "envs_per_sampler": 16, "measure_s": 1},
+        },
+    }
+    process, path = begun(**section, more={"checkpoint": {"every_s": 1}})
+
+    def told():
+        events = map(json.loads, (path / "events.jsonl").read_text().splitlines())
+        return [event["message"] for event in events if event["kind"] == "tuning"]
+
+    for role in ("sampler-0", "learner"):
+        before = len(told())
+        wait_for(process, lambda n=before: len(told()) > n, "nothing was tried")
+        actors_of(process)[role].kill()
+    wait_for(process, lambda: "settled" in told()[-1], "it never settled")
+    before = lines(path)[-1]["step"]
+    found = told()[-1].rpartition("settled at ")[2].split(" x ")
+    wait_for(process, lambda: lines(path)[-1]["samplers"] == int(found[0]), "it did not change")
+    wait_for(process, lambda: lines(path)[-1]["step"] > before + 50_000, "it does not go on")
+    held = [*actors_of(process).values()]
+    process.kill()
+    psutil.wait_procs(held, timeout=120)
+    again = go_on(path, tmp_path / "home")
+    begun.started.append(again)
+    wait_for(again, lambda: lines(path)[-1]["step"] > before + 100_000, "it does not go on")
+    now = lines(path)[-1]
+    assert [str(int(now[name])) for name in ("samplers", "envs_per_sampler")] == found
+    assert stop(again) == 4
 
 
 @pytest.mark.ray
@@ -97,7 +137,7 @@ def test_a_killed_replay_shard_is_replaced_and_a_killed_run_goes_on_with_all_pri
         wait_for(process, lambda: saved_priorities(path), "no checkpoint came")
         kill_all(process)
         before = lines(path)[-1]["step"]
-        process = again(path, home)
+        process = go_on(path, home)
         wait_for(process, lambda: lines(path)[-1]["step"] > before + 2000, "it did not go on")
         kinds = [event["kind"] for event in events(path)]
         assert "restored" in kinds

@@ -5,6 +5,7 @@ from collections import Counter
 import numpy as np
 import pytest
 
+from covey.algorithms.joined_rows import archived
 from covey.algorithms.prioritized_replay import SMALLEST, PrioritizedReplay
 from covey.algorithms.replay import Batch, Replay
 
@@ -285,3 +286,45 @@ def test_rows_overwritten_while_they_are_read_are_read_again(rings):
     assert gone & set(batch.observations[:, 0].tolist())
     replay_of([Overtaken(stream, after=2)]).sample(batch)
     assert not gone & set(batch.observations[:, 0].tolist())
+
+
+@pytest.mark.parametrize("steps", [1, 3])
+def test_joined_rows_are_the_same_transitions(rings, spaces, steps):
+    generator = np.random.default_rng(3)
+    shapes = [(3, 2, 4, 2), (4, 6, 2, 9), (5, 4, 1, 5), (3, 2, 2, 0)]
+    streams = [rings.make_stream(*shape, spaces) for *shape, _ in shapes]
+    for stream, (*_, blocks) in zip(streams, shapes, strict=True):
+        rings.write(stream, blocks, generator)
+    before = {}
+    for stream in streams:
+        before |= slow_transitions(stream, steps)
+    (joined,) = archived(streams, spaces, 10**6)
+    after = slow_transitions(joined, steps)
+    # The last rows of a stream, whose steps are not all there, end where it does now.
+    assert set(after) >= set(before) and (steps > 1 or len(after) == len(before))
+    for seen, expected in before.items():
+        for one, other in zip(after[seen], expected, strict=True):
+            np.testing.assert_array_equal(one, other)
+    (again,) = archived([joined, rings.make_stream(3, 2, 1, spaces)], spaces, 10**6)
+    assert set(slow_transitions(again, steps)) >= set(after)
+    (newest,) = archived([again, rings.make_stream(3, 2, 1, spaces)], spaces, 40)
+    assert 20 < len(slow_transitions(newest, steps)) <= 40
+
+
+def test_rows_that_have_been_joined_are_new_ones_to_priorities(rings):
+    generator = np.random.default_rng(4)
+    streams = [rings.make_stream(4, 6, 1) for _ in range(2)]
+    for stream in streams:
+        rings.write(stream, 2, generator)
+    one = replay_of(streams, kind=PrioritizedReplay)
+    batch = allocate(16)
+    one.sample(batch)
+    one.reprioritize(batch, np.full(16, 9.0, np.float32))
+    saved = one.state()
+    for live in ([rings.make_stream(4, 6, 1)], [rings.make_stream(4, 6, 2) for _ in range(2)]):
+        other = replay_of(
+            live, archived(streams, streams[0].spec.spaces, 99), kind=PrioritizedReplay
+        )
+        other.restore(*saved)
+        other.sample(batch)
+        assert (batch.weights == 1).all()

@@ -9,7 +9,7 @@ from thread_crew import ThreadCrew
 from covey.algorithms import learner_seat, samplers
 from covey.algorithms.orders import Slice
 from covey.algorithms.parts import env_source, probe_spaces
-from covey.algorithms.samplers import STARTS
+from covey.algorithms.spare_samplers import STARTS
 from covey.algorithms.team import Team
 from covey.platform.jobfile.load import parse_job_file
 

@@ -1,0 +1,82 @@
+"""How fast samplers fill their streams, from the times at which they finished their blocks.
+
+Counting what has come by the clock would be off by a block of each sampler, which may take seconds.
+"""
+
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from statistics import stdev
+
+from covey.platform.runtime.stream import Stream
+
+BLOCKS = 3
+"""So many of each stream are waited for at least."""
+PARTS = 4
+"""A measurement's uncertainty is that of the mean of so many parts of it."""
+PATIENCE = 5
+"""So many times its length a measurement may take where blocks take long."""
+
+
+@dataclass(frozen=True)
+class Mark:
+    """How many blocks a stream had, and when the last of them was finished."""
+
+    blocks: int
+    finished_s: float
+
+
+class SamplingRate:
+    """Of these streams from when this is made on, over `seconds`; call `look` now and then."""
+
+    def __init__(
+        self,
+        streams: Sequence[Stream],
+        seconds: float,
+        clock: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._streams, self._seconds, self._clock = streams, seconds, clock
+        self.began_s = clock()
+        self._marks = [[mark(stream) for stream in streams]]
+
+    def look(self) -> bool:
+        """Whether it has been long enough."""
+        passed = self._clock() - self.began_s
+        self._marks.append([mark(stream) for stream in self._streams])
+        if passed >= PATIENCE * self._seconds:
+            return True
+        return passed >= self._seconds and self._came(self._marks[0], self._marks[-1]) >= BLOCKS
+
+    @staticmethod
+    def _came(first: list[Mark], last: list[Mark]) -> int:
+        """Blocks of the stream that has the fewest."""
+        return min(b.blocks - a.blocks for a, b in zip(first, last, strict=True))
+
+    def read(self) -> tuple[float, float]:
+        """Rows of environments a second, and how uncertain that is, as a part of it."""
+        first, last = self._marks[0], self._marks[-1]
+        mean = self._rate(first, last)
+        cuts = [self._marks[i * (len(self._marks) - 1) // PARTS] for i in range(PARTS + 1)]
+        if not mean or any(self._came(*pair) == 0 for pair in pairwise(cuts)):
+            return mean, 0.0
+        rates = [self._rate(*pair) for pair in pairwise(cuts)]
+        return mean, stdev(rates) / mean / PARTS**0.5
+
+    def _rate(self, first: list[Mark], last: list[Mark]) -> float:
+        total = 0.0
+        for stream, a, b in zip(self._streams, first, last, strict=True):
+            rows = (b.blocks - a.blocks) * stream.spec.steps * stream.spec.columns
+            total += rows / (b.finished_s - a.finished_s) if rows else 0.0
+        return total
+
+
+def mark(stream: Stream) -> Mark:
+    """Where a stream stands."""
+    blocks = stream.blocks_written
+    return Mark(blocks, float(stream.finished_s[(blocks - 1) % len(stream.finished_s)]))
+
+
+def all_begun(streams: Sequence[Stream]) -> bool:
+    """Whether every stream has a block, and another, which was not held up by its beginning."""
+    return all(stream.blocks_written >= 2 for stream in streams)
