@@ -1,8 +1,5 @@
 """The critics that another process updates, as the actor's process sees them."""
 
-from collections.abc import Mapping
-from typing import Any
-
 import numpy as np
 from numpy.typing import NDArray
 
@@ -67,10 +64,8 @@ class CriticsAway:
     def give(self, networks: CriticNetworks, optimizer: FusedAdam) -> None:
         """Have it go on from these, between two steps."""
         vectors = {"critics": networks.critic_vector, "targets": networks.target_vector}
-        self._put({name: vector.numpy() for name, vector in vectors.items()} | optimizer.state())
-
-    def _put(self, arrays: Mapping[str, NDArray[Any]]) -> None:
-        for name, array in arrays.items():
+        own = {name: vector.numpy() for name, vector in vectors.items()} | optimizer.state()
+        for name, array in own.items():
             np.copyto(self._board.arrays[name], array)
 
     def take(self, networks: CriticNetworks, optimizer: FusedAdam) -> None:
