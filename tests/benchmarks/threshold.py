@@ -2,7 +2,7 @@
 
     python tests/benchmarks/threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5] [--first 0]
 
-Prints steps and seconds. A run is solved when it succeeded and the job's threshold was reached: of
+Prints steps and seconds, of each run as it ends on standard error. A run is solved when it succeeded and the job's threshold was reached: of
 `episode_return_mean`, the mean of the last 100 training episodes, or of `evaluation_return_mean`,
 that of the newest evaluation's greedy episodes, whichever the job stops at. Exit status 1 unless
 every seed is solved.
@@ -33,7 +33,7 @@ def train(job: Path, seed: int, folder: Path) -> dict[str, Any]:
     stop = yaml.safe_load(job.read_text())["stop"]
     (goal,) = [name for name in GOALS if name in stop]
     reached = result["metrics"].get(goal)
-    return {
+    found = {
         "seed": seed,
         "solved": result["state"] == "succeeded" and reached is not None and reached >= stop[goal],
         goal: reached,
@@ -41,6 +41,8 @@ def train(job: Path, seed: int, folder: Path) -> dict[str, Any]:
         "wall_s": round(result["wall_s"], 2),
         "process_s": round(result["process_s"], 2),
     }
+    print(json.dumps(found), file=sys.stderr, flush=True)
+    return found
 
 
 def main() -> None:
