@@ -146,7 +146,7 @@ class ShardedReplay(Replay):
         if "known" not in record:  # of a replay without priorities
             return
         self._highest, self._beta = record["highest"], record["beta"]
-        places = {id(one): k for k, one in enumerate(self._restored(*record["sources"]))}
+        places = {id(one): k for k, one in enumerate(self._restored(record))}
         for seat in self._seats.all:
             found = [places.get(id(self._sources[number])) for number in seat.sources]
             own = {
@@ -155,6 +155,7 @@ class ShardedReplay(Replay):
             }
             told = {
                 "sources": [seat.live, len(seat.sources)],
+                "columns": [self._sources[number].columns for number in seat.sources],
                 "known": [(0, 0) if k is None else record["known"][k] for k in found],
             }
             seat.saved = record | told, own
