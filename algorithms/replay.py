@@ -239,6 +239,9 @@ class Replay:
         """
         self._generator.bit_generator.state = record["generator"]
 
+    def close(self) -> None:
+        """Let go of what it has besides the streams."""
+
     def _restored(self, record: Record) -> list[Source]:
         """The sources as they were at that `state`; none if rows have been laid elsewhere since."""
         live, held = record["sources"]

@@ -36,7 +36,10 @@ class Memory:
 
     def open(self, streams: Sequence[Stream], archives: Sequence[Stream]) -> Replay:
         """A replay over these streams; see `Replay.restore` for which ones can follow which."""
-        saved = self._saved if self._replay is None else self._replay.state()
+        saved = self._saved
+        if self._replay is not None:
+            saved = self._replay.state()
+            self._replay.close()
         replay = self._make(streams, archives)
         if saved is not None:
             replay.restore(*saved)

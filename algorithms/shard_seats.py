@@ -10,7 +10,7 @@ from covey.algorithms.replay import Source
 from covey.algorithms.replay_shard import ReplayShard, ShardPlan
 from covey.algorithms.shard_channel import ShardChannel
 from covey.algorithms.shard_spec import ChannelSpec
-from covey.platform.runtime.crew import Crew, Pending, WorkerLost
+from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.interfaces import Arrays, Record
 from covey.platform.runtime.stream import Stream
 from covey.platform.seeds import derive
@@ -53,6 +53,7 @@ class Seat:
     sources: tuple[int, ...]
     live: int
     channel: ShardChannel | None = None
+    worker: Worker | None = None
     running: Pending | None = None
     lives: int = 0
     fruitless: int = 0
@@ -143,8 +144,8 @@ class ShardSeats:
             derive(shards.root_seed, "replay", index, seat.lives),
             seat.saved,
         )
-        worker = shards.crew.spawn(f"replay shard {index}", ReplayShard, plan)
-        seat.running = worker.submit("run")
+        seat.worker = shards.crew.spawn(f"replay shard {index}", ReplayShard, plan)
+        seat.running = seat.worker.submit("run")
 
     def _capacity(self, seat: Seat) -> int:
         """Its share, by the columns that are written."""
@@ -164,7 +165,9 @@ class ShardSeats:
         )
 
     def close(self) -> None:
-        """Let go of all channels; the shards end with their crew."""
+        """End the shards, and let go of all channels."""
         for seat in self.all:
+            if seat.worker is not None:
+                self._shards.crew.end(seat.worker)
             if seat.channel is not None:
                 seat.channel.close()

@@ -40,6 +40,10 @@ class ProcessCrew:
     def pids(self):
         return {name: worker.process.pid for name, worker in self.workers.items()}
 
+    def end(self, worker):
+        worker.process.kill()
+        worker.process.join()
+
     def close(self):
         for worker in self.workers.values():
             worker.process.kill()

@@ -102,10 +102,11 @@ def opened():
         return replay
 
     yield opened
-    for crew in crews:
-        crew.close()
     for replay in replays:
         replay.close()
+    for crew in crews:
+        assert not any(worker.process.is_alive() for worker in crew.workers.values())
+        crew.close()
 
 
 def until_all_are_there(replay, transitions):
