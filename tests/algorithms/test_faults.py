@@ -63,6 +63,32 @@ def test_killed_workers_are_replaced_while_training_goes_on(begun):
     assert (path / "checkpoints" / "latest").exists()
 
 
+def told(path, kind):
+    lines = (path / "events.jsonl").read_text().splitlines()
+    return [event["message"] for event in map(json.loads, lines) if event["kind"] == kind]
+
+
+@pytest.mark.ray
+def test_the_death_of_one_learner_ends_in_a_new_group_of_them(begun):
+    process, path = begun(learners={"count": 2})
+    for role in ("learner-1", "learner"):
+        wait_for(process, lambda: {"learner", "learner-1"} <= set(actors_of(process)), "no group")
+        wait_for(process, lambda: told(path, "actors"), "the group never began")
+        before, group = len(lines(path)), actors_of(process)
+        group[role].kill()
+        wait_for(process, lambda n=before: len(lines(path)) > n + 5, f"{role} was not replaced")
+        assert told(path, "replaced")[-1].startswith(f"{role.replace('-', ' ')} died")
+        now = actors_of(process)
+        assert now["sampler-0"] == group["sampler-0"]
+        assert not {now["learner"].pid, now["learner-1"].pid} & {
+            group["learner"].pid,
+            group["learner-1"].pid,
+        }
+    steps = [line["step"] for line in lines(path)]
+    assert steps == sorted(steps)
+    assert stop(process) == 4
+
+
 @pytest.mark.ray
 @pytest.mark.slow
 def test_a_job_that_tunes_itself_survives_kills_and_goes_on_with_what_it_found(begun, tmp_path):
