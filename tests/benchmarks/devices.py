@@ -5,7 +5,7 @@
 
 Without `--learn`: updates a second of one process on one thread and on two, of both processes in
 turn (`delay: 0`, one and two threads each) and at the same time (`delay: 1`, a thread each), all
-in turn within each round. One JSON object: medians.
+in turn within each round. One JSON object a batch: medians, and as parts of the first one.
 
 With it: jobs on Pendulum-v1, each seed with one process and with `delay: 1`, everything else
 alike; each adds a line to FILE. One JSON object of all lines there: the evaluated returns, their
@@ -27,6 +27,7 @@ from typing import Any
 from scipy.stats import t
 
 from covey.platform.environment import prepare_libraries, threads_give_way
+from covey.platform.runtime.crew import Crew
 
 ROWS = 100_000
 JOB = {
@@ -55,38 +56,37 @@ ARMS: dict[str, dict[str, Any]] = {
 EPISODES = 30
 
 
-def rates(batch: int, rounds: int, seconds: float) -> dict[str, Any]:
+def rates(batch: int, rounds: int, seconds: float, make_crew: Callable[[], Crew]) -> dict[str, Any]:
     """Medians of updates a second."""
     from sac_update import SPACES, full_stream, rate  # torch waits until its threads are told
 
     from covey.algorithms.sac import SACConfig
-    from covey.algorithms.study.command import private_ray
 
     config, stream = SACConfig(name="sac", batch_size=batch), full_stream(ROWS)
-    with private_ray() as make_crew:
-        learners = {
-            "one process, 1 thread": config.make_learner(SPACES, 0, 1),
-            "one process, 2 threads": config.make_learner(SPACES, 0, 2),
-            "delay 0, 1 thread each": config.make_split_learner(SPACES, 0, 1, 0, make_crew()),
-            "delay 0, 2 threads each": config.make_split_learner(SPACES, 0, 2, 0, make_crew()),
-            "delay 1, 1 thread each": config.make_split_learner(SPACES, 0, 2, 1, make_crew()),
-        }
-        steps: dict[str, Callable[[], None]] = {}
-        for name, learner in learners.items():
-            replay = learner.memory.open([stream], [])
-            steps[name] = lambda learner=learner, replay=replay: learner.update(replay)
-            steps[name]()
-        found: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(rounds):
-            for name, step in steps.items():
-                found[name].append(rate(step, seconds))
-                learners[name].metrics()  # nothing goes on beside the next one
+    learners = {
+        "one process, 1 thread": config.make_learner(SPACES, 0, 1),
+        "one process, 2 threads": config.make_learner(SPACES, 0, 2),
+        "delay 0, 1 thread each": config.make_split_learner(SPACES, 0, 1, 0, make_crew()),
+        "delay 0, 2 threads each": config.make_split_learner(SPACES, 0, 2, 0, make_crew()),
+        "delay 1, 1 thread each": config.make_split_learner(SPACES, 0, 2, 1, make_crew()),
+    }
+    steps: dict[str, Callable[[], None]] = {}
+    for name, learner in learners.items():
+        replay = learner.memory.open([stream], [])
+        steps[name] = lambda learner=learner, replay=replay: learner.update(replay)
+        steps[name]()
+    found: dict[str, list[float]] = {name: [] for name in steps}
+    for _ in range(rounds):
+        for name, step in steps.items():
+            found[name].append(rate(step, seconds))
+            learners[name].metrics()  # nothing goes on beside the next one
     alone = found["one process, 1 thread"]
     return {
         "batch": batch,
         **{
             name: {
                 "updates_per_s": round(median(values), 1),
+                "best": round(max(values), 1),
                 "of_one": round(median(v / a for v, a in zip(values, alone, strict=True)), 2),
             }
             for name, values in found.items()
@@ -176,8 +176,12 @@ def main() -> None:
         learn(arguments.first, arguments.seeds, arguments.steps, arguments.runs)
     prepare_libraries(own_ray=True)
     threads_give_way()
-    for batch in arguments.batch or (256, 8192):
-        print(json.dumps(rates(batch, arguments.rounds, arguments.seconds), indent=2), flush=True)
+    from covey.algorithms.study.command import private_ray
+
+    with private_ray() as make_crew:
+        for batch in arguments.batch or (256, 8192):
+            found = rates(batch, arguments.rounds, arguments.seconds, make_crew)
+            print(json.dumps(found, indent=2), flush=True)
 
 
 if __name__ == "__main__":
