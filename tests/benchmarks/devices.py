@@ -5,7 +5,8 @@
 
 Without `--learn`: updates a second of one process on one thread and on two, of both processes in
 turn (`delay: 0`, one and two threads each) and at the same time (`delay: 1`, a thread each), all
-in turn within each round. One JSON object: medians.
+in turn within each round. One JSON object a batch: medians, as parts of the first
+one, and each process's milliseconds of a core an update.
 
 With it: jobs on Pendulum-v1, each seed with one process and with `delay: 1`, everything else
 alike; each adds a line to FILE. One JSON object of all lines there: the evaluated returns, their
@@ -20,13 +21,17 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable
+from functools import partial
+from operator import truediv
 from pathlib import Path
 from statistics import mean, median, stdev
 from typing import Any
 
+import psutil
 from scipy.stats import t
 
 from covey.platform.environment import prepare_libraries, threads_give_way
+from covey.platform.runtime.crew import Crew
 
 ROWS = 100_000
 JOB = {
@@ -53,45 +58,61 @@ ARMS: dict[str, dict[str, Any]] = {
     "delayed": {"threads": 2, "devices": {"delay": 1}},
 }
 EPISODES = 30
+WHOLE = {"one process, 1 thread": 1, "one process, 2 threads": 2}
+SPLIT = {
+    "delay 0, 1 thread each": (1, 0),
+    "delay 0, 2 threads each": (2, 0),
+    "delay 1, 1 thread each": (2, 1),
+}
+"""Threads of the learner, and delay."""
 
 
-def rates(batch: int, rounds: int, seconds: float) -> dict[str, Any]:
+def rates(batch: int, rounds: int, seconds: float, make_crew: Callable[[], Crew]) -> dict[str, Any]:
     """Medians of updates a second."""
     from sac_update import SPACES, full_stream, rate  # torch waits until its threads are told
 
     from covey.algorithms.sac import SACConfig
-    from covey.algorithms.study.command import private_ray
 
     config, stream = SACConfig(name="sac", batch_size=batch), full_stream(ROWS)
-    with private_ray() as make_crew:
-        learners = {
-            "one process, 1 thread": config.make_learner(SPACES, 0, 1),
-            "one process, 2 threads": config.make_learner(SPACES, 0, 2),
-            "delay 0, 1 thread each": config.make_split_learner(SPACES, 0, 1, 0, make_crew()),
-            "delay 0, 2 threads each": config.make_split_learner(SPACES, 0, 2, 0, make_crew()),
-            "delay 1, 1 thread each": config.make_split_learner(SPACES, 0, 2, 1, make_crew()),
-        }
-        steps: dict[str, Callable[[], None]] = {}
-        for name, learner in learners.items():
-            replay = learner.memory.open([stream], [])
-            steps[name] = lambda learner=learner, replay=replay: learner.update(replay)
-            steps[name]()
-        found: dict[str, list[float]] = {name: [] for name in steps}
-        for _ in range(rounds):
-            for name, step in steps.items():
-                found[name].append(rate(step, seconds))
-                learners[name].metrics()  # nothing goes on beside the next one
-    alone = found["one process, 1 thread"]
-    return {
-        "batch": batch,
-        **{
-            name: {
-                "updates_per_s": round(median(values), 1),
-                "of_one": round(median(v / a for v, a in zip(values, alone, strict=True)), 2),
-            }
-            for name, values in found.items()
-        },
+    crews = {name: make_crew() for name in SPLIT}
+    learners: dict[str, Any] = {
+        name: config.make_learner(SPACES, 0, threads) for name, threads in WHOLE.items()
+    } | {
+        name: config.make_split_learner(SPACES, 0, threads, delay, crews[name])
+        for name, (threads, delay) in SPLIT.items()
     }
+    replays = {name: learner.memory.open([stream], []) for name, learner in learners.items()}
+    found: dict[str, list[tuple[float, ...]]] = {name: [] for name in learners}
+    for turn in range(rounds + 1):
+        for name, learner in learners.items():
+            crew, before = crews.get(name), learner.updates
+            cpu_s = cpu_times(crew)
+            updates_per_s = rate(partial(learner.update, replays[name]), seconds)
+            learner.metrics()  # nothing goes on beside the next one
+            made = learner.updates - before
+            used = [(b - a) / made * 1e3 for a, b in zip(cpu_s, cpu_times(crew), strict=True)]
+            if turn:  # in the first one it all warms up
+                found[name].append((updates_per_s, *used))
+    for name in SPLIT:
+        learners[name].close()
+    alone = [row[0] for row in found["one process, 1 thread"]]
+    report: dict[str, Any] = {"batch": batch}
+    for name, rows in found.items():
+        hz, *cpu_ms = zip(*rows, strict=True)
+        report[name] = {
+            "updates_per_s": round(median(hz), 1),
+            "of_one": round(median(map(truediv, hz, alone)), 2),
+            "cpu_ms": [round(median(values), 2) for values in cpu_ms],
+        }
+    return report
+
+
+def cpu_times(crew: Crew | None) -> list[float]:
+    """Seconds that this process has used, and the one of the critics."""
+    processes = [psutil.Process()]
+    if crew is not None:
+        processes.append(psutil.Process(crew.pids()["critic"]))
+    return [sum(process.cpu_times()[:2]) for process in processes]
 
 
 def trained(arm: str, seed: int, steps: int) -> dict[str, Any]:
@@ -176,8 +197,12 @@ def main() -> None:
         learn(arguments.first, arguments.seeds, arguments.steps, arguments.runs)
     prepare_libraries(own_ray=True)
     threads_give_way()
-    for batch in arguments.batch or (256, 8192):
-        print(json.dumps(rates(batch, arguments.rounds, arguments.seconds), indent=2), flush=True)
+    from covey.algorithms.study.command import private_ray
+
+    with private_ray() as make_crew:
+        for batch in arguments.batch or (256, 8192):
+            found = rates(batch, arguments.rounds, arguments.seconds, make_crew)
+            print(json.dumps(found, indent=2), flush=True)
 
 
 if __name__ == "__main__":
