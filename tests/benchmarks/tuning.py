@@ -142,16 +142,14 @@ def rate(found: Rates, begin_s: float, end_s: float) -> float:
     return (last - first) / (last_s - first_s)
 
 
-def grid(kind: str, samplers: Sequence[int], envs: Sequence[int]) -> dict[str, float]:
-    """The rate of every setting."""
-    found = {}
+def grid(kind: str, samplers: Sequence[int], envs: Sequence[int]) -> None:
+    """Prints the rate of every setting, a JSON object each."""
     for number in samplers:
         for each in envs:
             sampling = {"samplers": number, "envs_per_sampler": each}
             measured, _ = run(kind, sampling, WARM_S + MEASURE_S)
-            found[f"{number} x {each}"] = round(rate(measured, WARM_S, WARM_S + MEASURE_S))
-            print(f"{number} x {each}: {found[f'{number} x {each}']:,}", file=sys.stderr)
-    return found
+            found = round(rate(measured, WARM_S, WARM_S + MEASURE_S))
+            print(json.dumps({f"{number} x {each}": found}), flush=True)
 
 
 def auto(kind: str, rates: dict[str, float]) -> bool:
@@ -206,7 +204,7 @@ def main() -> None:
     parser.add_argument("--envs", type=numbers, default=ENVS)
     arguments = parser.parse_args()
     if arguments.what == "grid":
-        print(json.dumps(grid(arguments.kind, arguments.samplers, arguments.envs)))
+        grid(arguments.kind, arguments.samplers, arguments.envs)
         return
     if arguments.what == "scaling":
         sys.exit(0 if scaling() else 1)
