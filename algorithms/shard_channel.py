@@ -114,7 +114,9 @@ class ShardChannel:
     @property
     def is_asked(self) -> bool:
         """Whether the learner waits for an answer."""
-        return self._learner[_ASKED] != self._shard[_ANSWERED]
+        asked = self._learner[_ASKED] != self._shard[_ANSWERED]
+        fence()  # what was sent before is seen after
+        return asked
 
     def answer(self, highest: float) -> None:
         """`known` and `leaves` say where the shard stands."""

@@ -2,10 +2,10 @@
 
     python tests/benchmarks/threshold.py deploy/jobs/cartpole-ppo.yaml [--seeds 5] [--first 0]
 
-Prints steps and seconds, of each run as it ends on standard error. A run is solved when it succeeded and the job's threshold was reached: of
-`episode_return_mean`, the mean of the last 100 training episodes, or of `evaluation_return_mean`,
-that of the newest evaluation's greedy episodes, whichever the job stops at. Exit status 1 unless
-every seed is solved.
+Prints steps and seconds; of each run as it ends on standard error, too. A run is solved when it
+succeeded and the job's threshold was reached: of `episode_return_mean`, the mean of the last 100
+training episodes, or of `evaluation_return_mean`, that of the newest evaluation's greedy episodes,
+whichever the job stops at. Exit status 1 unless every seed is solved.
 """
 
 import argparse
