@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -52,6 +52,8 @@ class DQNConfig(ReplayConfig):
     epsilon_steps: Count = Field(
         default=10_000, description="transitions until then; in between it falls linearly"
     )
+
+    shares_rows: ClassVar = True
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> DQNLearner:
         """The learner of a job, or of an actor of it. UserError unless actions are discrete."""

@@ -3,19 +3,15 @@ that keeps the policy's entropy at its target.
 """
 
 import math
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
-from itertools import pairwise
 from time import perf_counter
-from typing import Any, TypeVar
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.random import PCG64, Generator
 from torch import Tensor
 
-from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import whole, with_ones
+from covey.algorithms.encoded_batch import EncodedBatch, room_for
 from covey.algorithms.fused_adam import FusedAdam, average
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.learner_group import Alone, Group
@@ -24,27 +20,19 @@ from covey.algorithms.policy_squashed import action_scale
 from covey.algorithms.replay import Replay
 from covey.algorithms.replay_memory import Memory
 from covey.algorithms.sac import SACConfig
-from covey.algorithms.sac_update import ActorSums, CriticSums, Data, Networks, Share, Widths
+from covey.algorithms.sac_shares import Shares
+from covey.algorithms.sac_update import ActorSums, CriticSums, Data, Networks, Widths
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive
 
-T = TypeVar("T")
-SHARE_ROWS = 1024
-"""A thread of its own is worth it from so many rows on."""
 TWINS = ("critic_1", "critic_2"), ("target_1", "target_2")
 
 
 class SACLearner:
-    """See `ReplayLearner`. The same class inline or as a Ray actor.
-
-    A large minibatch is shared among `threads` Python threads, each with one torch thread: they
-    meet twice a step, where torch's own threads meet at every product. In a small one they would
-    wait for Python's lock longer than that: there torch's threads share the products. The number
-    of threads has a part in the last bits of the result.
-    """
+    """See `ReplayLearner`. The same class inline or as a Ray actor, alone or in a group."""
 
     def __init__(self, config: SACConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
         self.memory = Memory(config, root_seed)
@@ -66,9 +54,9 @@ class SACLearner:
         self._generator = Generator(PCG64(derive(root_seed, "noise")))
         self._means = Means()
         self.updates = 0
-        self._workers = min(config.threads or threads, config.batch_size)
+        self._threads = min(config.threads or threads, config.batch_size)
         self._group: Group = Alone()
-        self._share()
+        self._take_room()
 
     def _initialize(self, generator: Generator) -> None:
         networks = self._networks
@@ -79,60 +67,41 @@ class SACLearner:
     def join(self, group: Group) -> None:
         """See `SharingLearner`."""
         self._group = group
-        self._share()
+        self._take_room()
         group.share(*self._networks.vectors)
         for optimizer in (self._actor_optimizer, self._critic_optimizer):
             optimizer.agree(group)
 
-    def _share(self) -> None:
-        """Room for minibatches, and each thread's share of this learner's part of it."""
+    def _take_room(self) -> None:
+        """For minibatches, and for this learner's part of them."""
         size, widths = self._config.batch_size, self._networks.widths
-        width = widths.seen + widths.acting
-        rows = [whole(with_ones(size, width, ones_at=widths.seen)).numpy() for _ in range(2)]
-        room = self._group.common(
-            {
-                "rows": np.stack(rows),
-                "numbers": np.ones((3, size), np.float32),
-                "noise": np.zeros((2, size, widths.acting), np.float32),
-                "errors": np.zeros(size, np.float32),
-            }
-        )
-        inputs, following = torch.from_numpy(room["rows"])[:, :, : width + 1]
+        seen, acting = widths.seen, widths.acting
+        noise = {"noise": np.zeros((2, size, acting), np.float32)}
+        room = self._group.common(room_for(self._spaces.observation, size, more=acting) | noise)
+        inputs, following = torch.from_numpy(room["rows"])[:, :, : seen + 1 + acting]
         self._noise, self._errors = room["noise"], room["errors"]
-        self._actions = inputs[:, widths.seen + 1 :].numpy()
+        self._actions = inputs[:, seen + 1 :].numpy()
         self._sampled = EncodedBatch(
             self._spaces.observation,
-            inputs[:, : widths.seen].numpy(),
+            inputs[:, :seen].numpy(),
             self._actions,
-            following[:, : widths.seen].numpy(),
+            following[:, :seen].numpy(),
             room["numbers"],
         )
         self._batch = batch = self._sampled.batch
-        noise, next_noise = self._noise
+        noise_now, next_noise = self._noise
         data = Data(
             inputs=inputs,
             next_inputs=following,
             rewards=batch.rewards[:, None],
             discounts=batch.discounts[:, None],
             weights=batch.weights[:, None],
-            noise=noise,
+            noise=noise_now,
             next_noise=next_noise,
             errors=self._errors[:, None],
         )
         own = self._group.rows(size)
-        count = own.stop - own.start
-        shares = min(self._workers, max(1, count // SHARE_ROWS))
-        self._threads = max(1, self._workers // shares)
-        cuts = [own.start + count * k // shares for k in range(shares + 1)]
-        self._shares = [
-            Share(self._networks, data.rows(first, last), size) for first, last in pairwise(cuts)
-        ]
-        self._pool = ThreadPoolExecutor(
-            max(1, shares - 1),
-            "share",
-            initializer=torch.set_num_threads,
-            initargs=(self._threads,),
-        )
+        self._shares = Shares(self._networks, data.rows(own.start, own.stop), size, self._threads)
 
     def weights(self) -> Weights:
         """A copy of what acting needs; its version is the number of gradient steps."""
@@ -146,8 +115,10 @@ class SACLearner:
     def update(self, replay: Replay) -> None:
         """One gradient step on everything."""
         began = perf_counter()
-        torch.set_num_threads(self._threads)  # inline, others of this process set their own
-        noise = self._pool.submit(self._draw_noise)  # while this thread gathers
+        torch.set_num_threads(
+            self._shares.torch_threads
+        )  # inline, others of this process set their own
+        noise = self._shares.meanwhile(self._draw_noise)  # while this thread gathers
         replay.sample(self._batch)
         self._prepare()
         noise.result()
@@ -172,21 +143,28 @@ class SACLearner:
     def take_part(self) -> None:
         """See `SharingLearner`."""
         alpha, *_ = self._group.hear()
-        torch.set_num_threads(self._threads)
+        torch.set_num_threads(self._shares.torch_threads)
         self._step(alpha)
 
     def _step(self, alpha: float) -> tuple[CriticSums, ActorSums]:
         """On the networks. In a group, `alpha` is the first learner's alone."""
-        size, networks = self._config.learning_rate, self._networks
-        critics = self._in_shares(lambda share: share.critic_step(alpha))
-        critic = CriticSums(*self._summed(critics, [s.critic_gradient for s in self._shares]))
-        self._critic_optimizer.step(self._shares[0].critic_gradient.numpy(), size)
-        actors = self._in_shares(lambda share: share.actor_step(alpha))
-        actor = ActorSums(*self._summed(actors, [s.actor_gradient for s in self._shares]))
-        self._actor_optimizer.step(self._shares[0].actor_gradient.numpy(), size)
+        step, networks = self._config.learning_rate, self._networks
+        gradient, critic = self._shares.critic_step(alpha)
+        critic = CriticSums(*self._summed(gradient, critic))
+        self._critic_optimizer.step(gradient.numpy(), step)
+        gradient, actor = self._shares.actor_step(alpha)
+        actor = ActorSums(*self._summed(gradient, actor))
+        self._actor_optimizer.step(gradient.numpy(), step)
         tau = np.float32(self._config.tau)
         average(networks.target_vector.numpy(), networks.critic_vector.numpy(), tau)
         return critic, actor
+
+    def _summed(self, gradient: Tensor, sums: tuple[float, float]) -> list[float]:
+        """Over all learners: the gradient in its place, and the sums."""
+        terms = torch.tensor(sums, dtype=torch.float64)
+        self._group.sum(gradient, terms)
+        found: list[float] = terms.tolist()
+        return found
 
     def _prepare(self) -> None:
         """The batch as the networks take it."""
@@ -197,22 +175,6 @@ class SACLearner:
     def _draw_noise(self) -> None:
         """For the policy's actions."""
         self._generator.standard_normal(dtype=np.float32, out=self._noise)
-
-    def _in_shares(self, work: Callable[[Share], T]) -> list[T]:
-        """The results of all threads, in their order."""
-        others = [self._pool.submit(work, share) for share in self._shares[1:]]
-        return [work(self._shares[0]), *(other.result() for other in others)]
-
-    def _summed(
-        self, sums: Sequence[tuple[float, float]], gradients: Sequence[Tensor]
-    ) -> list[float]:
-        """Over all threads, and then over all learners; the first gradient becomes the sum."""
-        for other in gradients[1:]:
-            gradients[0].add_(other)
-        terms = torch.tensor([sum(one) for one in zip(*sums, strict=True)], dtype=torch.float64)
-        self._group.sum(gradients[0], terms)
-        found: list[float] = terms.tolist()
-        return found
 
     def metrics(self) -> dict[str, float]:
         """Means over the steps since the last call."""
