@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
@@ -54,6 +54,8 @@ class DeepQConfig(ReplayConfig):
     def exploration(self, env_steps: int) -> float:
         """The share of random actions after so many environment steps."""
         raise NotImplementedError
+
+    shares_rows: ClassVar = True
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> DQNLearner:
         """The learner of a job, or of an actor of it. UserError unless actions are discrete."""

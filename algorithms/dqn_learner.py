@@ -13,8 +13,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from covey.algorithms.dqn import DeepQConfig
-from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import whole, with_ones
+from covey.algorithms.encoded_batch import EncodedBatch, room_for
 from covey.algorithms.fused_adam import FusedAdam
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.learner_group import Alone, Group
@@ -62,7 +61,8 @@ class DQNLearner:
     def _take_room(self) -> None:
         """For minibatches, and for this learner's rows of them."""
         size, spaces, group = self._config.batch_size, self._spaces, self._group
-        room = group.common(room_for(spaces, size))
+        actions = {"actions": np.zeros((size, 1), np.int64)}
+        room = group.common(room_for(spaces.observation, size) | actions)
         self._errors = room["errors"]
         self._sampled = encoded_batch(spaces, room)
         self._batch = self._sampled.batch
@@ -171,25 +171,8 @@ class DQNLearner:
         self.memory.restore(state.record["replay"], state.optimizer)
 
 
-def room_for(spaces: Spaces, size: int) -> Arrays:
-    """A minibatch's memory: `rows` [2, N, ...] are observations before and after the step as the
-    networks take them.
-    """
-    seen = spaces.observation
-    if seen.is_image:
-        rows = np.zeros((2, size, seen.width), np.uint8)
-    else:
-        rows = np.stack([whole(with_ones(size, seen.width)).numpy() for _ in range(2)])
-    return {
-        "rows": rows,
-        "actions": np.zeros((size, 1), np.int64),
-        "numbers": np.ones((3, size), np.float32),
-        "errors": np.zeros(size, np.float32),
-    }
-
-
 def encoded_batch(spaces: Spaces, room: Arrays) -> EncodedBatch:
-    """What a replay fills in that memory."""
+    """What a replay fills, in a minibatch's memory."""
     seen = spaces.observation
     before, after = room["rows"][:, :, : seen.width]
     return EncodedBatch(seen, before, room["actions"], after, room["numbers"])

@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from covey.algorithms.flat_mlp import whole, with_ones
 from covey.algorithms.replay import Batch, Floats
+from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.spaces import ObservationSpec
 
 
@@ -41,3 +43,18 @@ class EncodedBatch:
         if self._raw is not self._encoded:
             for encoded, raw in zip(self._encoded, self._raw, strict=True):
                 encoded[:] = self._seen.encode(raw)
+
+
+def room_for(seen: ObservationSpec, size: int, more: int = 0) -> Arrays:
+    """Memory for a minibatch of N rows as networks take them.
+
+    `rows` [2, N, ...], before and after the step, are an image's bytes, or numbers, a one, and so
+    many `more` numbers; `numbers` [3, N]: see `Batch.around`; `errors` [N].
+    """
+    if seen.is_image:
+        rows = np.zeros((2, size, seen.width), np.uint8)
+    else:
+        row = whole(with_ones(size, seen.width + more, ones_at=seen.width)).numpy()
+        rows = np.stack([row, row])
+    numbers, errors = np.ones((3, size), np.float32), np.zeros(size, np.float32)
+    return {"rows": rows, "numbers": numbers, "errors": errors}

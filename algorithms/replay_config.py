@@ -81,7 +81,7 @@ class ReplayConfig(Section):
     """Whether samplers rest while the learner works."""
     shares_work: ClassVar = ""
     """Whether its updates can be computed by a coded pool of workers."""
-    shares_rows: ClassVar = True
+    shares_rows: ClassVar = False
     """Whether several learners can share each minibatch."""
     report_steps: ClassVar = 1000
     """In deterministic mode a report comes after so many environment steps."""

@@ -4,7 +4,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -31,6 +31,8 @@ class SACConfig(ReplayConfig):
     target_entropy: Literal["auto"] | float = Field(
         default="auto", description="of the policy, in nats; auto: minus the actions' dimensions"
     )
+
+    shares_rows: ClassVar = True
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> SACLearner:
         """The learner of a job, or of an actor of it. UserError for spaces that SAC cannot take."""

@@ -12,8 +12,7 @@ import torch
 from numpy.random import PCG64, Generator
 from torch import Tensor
 
-from covey.algorithms.encoded_batch import EncodedBatch
-from covey.algorithms.flat_mlp import whole, with_ones
+from covey.algorithms.encoded_batch import EncodedBatch, room_for
 from covey.algorithms.fused_adam import FusedAdam, average
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.learner_group import Alone, Group
@@ -84,17 +83,11 @@ class SACLearner:
     def _share(self) -> None:
         """Room for minibatches, and each thread's share of this learner's part of it."""
         size, widths = self._config.batch_size, self._networks.widths
-        width = widths.seen + widths.acting
-        rows = [whole(with_ones(size, width, ones_at=widths.seen)).numpy() for _ in range(2)]
+        noise = {"noise": np.zeros((2, size, widths.acting), np.float32)}
         room = self._group.common(
-            {
-                "rows": np.stack(rows),
-                "numbers": np.ones((3, size), np.float32),
-                "noise": np.zeros((2, size, widths.acting), np.float32),
-                "errors": np.zeros(size, np.float32),
-            }
+            room_for(self._spaces.observation, size, more=widths.acting) | noise
         )
-        inputs, following = torch.from_numpy(room["rows"])[:, :, : width + 1]
+        inputs, following = torch.from_numpy(room["rows"])[:, :, : widths.seen + 1 + widths.acting]
         self._noise, self._errors = room["noise"], room["errors"]
         self._actions = inputs[:, widths.seen + 1 :].numpy()
         self._sampled = EncodedBatch(
