@@ -4,7 +4,6 @@
 
 from __future__ import annotations
 
-import math
 from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
@@ -80,8 +79,6 @@ class PPOConfig(Section):
     """Whether samplers rest while the learner works."""
     shares_work: ClassVar = "parts"
     """What a pool of workers can compute of it: the "parts" of a gradient, "agents", or nothing."""
-    most_environments: ClassVar = math.inf
-    """Of all samplers, that tuning tries."""
     report_steps: ClassVar = 1
     """In deterministic mode a report comes after so many environment steps: here, every update."""
 

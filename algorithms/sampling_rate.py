@@ -12,11 +12,11 @@ from statistics import stdev
 from covey.platform.runtime.stream import Stream
 
 BLOCKS = 3
-"""So many of each stream are waited for at least."""
+"""So many of each stream are waited for."""
 PARTS = 4
 """A measurement's uncertainty is that of the mean of so many parts of it."""
 PATIENCE = 5
-"""So many times its length a measurement may take where blocks take long."""
+"""So many times its length a measurement may take for that; then one of each will do."""
 
 
 @dataclass(frozen=True)
@@ -44,9 +44,10 @@ class SamplingRate:
         """Whether it has been long enough."""
         passed = self._clock() - self.began_s
         self._marks.append([mark(stream) for stream in self._streams])
-        if passed >= PATIENCE * self._seconds:
-            return True
-        return passed >= self._seconds and self._came(self._marks[0], self._marks[-1]) >= BLOCKS
+        came = self._came(self._marks[0], self._marks[-1])
+        return passed >= self._seconds and (
+            came >= BLOCKS or (came > 0 and passed >= PATIENCE * self._seconds)
+        )
 
     @staticmethod
     def _came(first: list[Mark], last: list[Mark]) -> int:

@@ -76,7 +76,7 @@ class Tuner:
         self.settled = False
         self._limits = limits
         self._found: Measured | None = None
-        self._peak_hz = 0.0
+        self._peak_hz = self._settled_hz = 0.0
         self._tried = {start}
         self._last = (0, 0)
         """The move that paid last, in doublings of samplers and of environments."""
@@ -102,15 +102,15 @@ class Tuner:
         return self._next(f"{refused}: {why}")
 
     def watch(self, measured: Measured) -> str | None:
-        """Once settled: what to tell if the rate has moved so far that all is to be tried anew;
-        `running` is to be measured then.
+        """Once settled: what to tell if the rate has moved so far since this was first called that
+        all is to be tried anew; `running` is to be measured then.
         """
-        assert self.settled and self._found is not None
-        before = self._found.rate_hz
+        assert self.settled
+        before = self._settled_hz = self._settled_hz or measured.rate_hz
         if abs(measured.rate_hz - before) <= MOVED * before:
             return None
         self._found, self._tried, self._last = None, {self.best}, (0, 0)
-        self.settled, self._peak_hz = False, 0.0
+        self.settled, self._peak_hz, self._settled_hz = False, 0.0, 0.0
         return (
             f"{self.best}: {rate(measured.rate_hz)}, {rate(before)} when it was settled: trying"
             " others again"
