@@ -125,7 +125,9 @@ class TuningWork:
         self._team.note("tuning", told)
 
     def _cpu_s(self) -> float:
-        """CPU time that samplers and learner have used."""
+        """CPU time that samplers and learner have used; 0 where some may be on other machines."""
+        if self._crew.spans_nodes():
+            return 0.0
         busy = ("sampler", "learner")
         pids = [pid for name, pid in self._crew.pids().items() if name.startswith(busy)]
         return sum(cpu_seconds(pid) or 0.0 for pid in pids)

@@ -250,10 +250,11 @@ def test_a_job_tunes_itself_and_a_resumed_one_goes_on_with_what_it_found(
 
 def test_a_batch_is_doubled_while_that_pays_and_kept_by_who_goes_on(tmp_path, hasty):
     algorithm = {**SAC, "batch_size": "auto", "buffer_size": 4000, "learning_starts": 1}
-    job = job_of(algorithm, "Pendulum-v1", 10**7, samplers=1, envs_per_sampler=2)
+    sampling = {"samplers": 1, "envs_per_sampler": 2, "tuning": {"measure_s": 0.2}}
+    job = job_of(algorithm, "Pendulum-v1", 10**7, **sampling)
     assert job.section.algorithm.batch_size == 256
-    assert job.section.sampling.tuning == Tuning(batch_size=1000, environments="free")
-    job.section.sampling.tuning.__dict__["measure_s"] = 0.2
+    expected = Tuning(batch_size=1000, environments="free", measure_s=0.2)
+    assert job.section.sampling.tuning == expected
     RunFolder.create(tmp_path, job)
     metrics = train(tmp_path, lambda events: "settled" in " ".join(events[1:]))
     events = told(tmp_path)
