@@ -1,4 +1,4 @@
-"""Rates from the times at which blocks were finished; a test fills streams by a clock of its own."""
+"""Rates from the times at which blocks were finished, on streams filled by a clock of ours."""
 
 import pytest
 
