@@ -1,5 +1,7 @@
 """What `auto` stands for: numbers to begin with, what of a job is tuned while it runs, how far."""
 
+from math import inf
+
 from covey.algorithms.replay_config import ReplayConfig
 from covey.algorithms.section import Elastic, RLSection, Sampling, Tuning
 from covey.algorithms.tuner import Limits
@@ -53,7 +55,7 @@ def resolve_tuning(job: JobFile, sampling: Sampling) -> Tuning | None:
         most_environments = max(environments, MOST_ENVIRONMENTS)
     check_start("samplers", samplers, most_samplers)
     check_start("envs_per_sampler", environments, most_environments)
-    kept = tuning.environments or ("kept" if section.algorithm.takes_turns else "free")
+    kept = tuning.environments or ("free" if section.algorithm.keeps_rows else "kept")
     knobs = sum(most is not None for most in (most_samplers, most_environments))
     if knobs < (2 if kept == "kept" else 1) and batch is None:
         return None
@@ -133,5 +135,5 @@ def limits_of(job: JobFile, tuning: Tuning) -> Limits:
         ),
         cpus=job.resources.cpus,
         total=samplers * environments if kept else None,
-        most=section.algorithm.most_environments,
+        most=getattr(section.algorithm, "most_environments", inf),
     )

@@ -12,11 +12,11 @@ from statistics import stdev
 from covey.platform.runtime.stream import Stream
 
 BLOCKS = 3
-"""So many of each stream are waited for at least."""
+"""So many of each stream are waited for."""
 PARTS = 4
 """A measurement's uncertainty is that of the mean of so many parts of it."""
 PATIENCE = 5
-"""So many times its length a measurement may take where blocks take long."""
+"""So many times its length a measurement may take for that; then one of each will do."""
 
 
 @dataclass(frozen=True)
@@ -38,15 +38,20 @@ class SamplingRate:
     ) -> None:
         self._streams, self._seconds, self._clock = streams, seconds, clock
         self.began_s = clock()
-        self._marks = [[mark(stream) for stream in streams]]
+        self._marks = [self._all_marks()]
 
     def look(self) -> bool:
         """Whether it has been long enough."""
         passed = self._clock() - self.began_s
-        self._marks.append([mark(stream) for stream in self._streams])
-        if passed >= PATIENCE * self._seconds:
-            return True
-        return passed >= self._seconds and self._came(self._marks[0], self._marks[-1]) >= BLOCKS
+        self._marks.append(self._all_marks())
+        came = self._came(self._marks[0], self._marks[-1])
+        return passed >= self._seconds and (
+            came >= BLOCKS or (came > 0 and passed >= PATIENCE * self._seconds)
+        )
+
+    def _all_marks(self) -> list[Mark]:
+        now_s = self._clock()
+        return [mark(stream, now_s) for stream in self._streams]
 
     @staticmethod
     def _came(first: list[Mark], last: list[Mark]) -> int:
@@ -71,10 +76,11 @@ class SamplingRate:
         return total
 
 
-def mark(stream: Stream) -> Mark:
-    """Where a stream stands."""
+def mark(stream: Stream, now_s: float) -> Mark:
+    """Where a stream stands; the time is now if it has no block yet."""
     blocks = stream.blocks_written
-    return Mark(blocks, float(stream.finished_s[(blocks - 1) % len(stream.finished_s)]))
+    last = (blocks - 1) % len(stream.finished_s)
+    return Mark(blocks, float(stream.finished_s[last]) if blocks else now_s)
 
 
 def all_begun(streams: Sequence[Stream]) -> bool:

@@ -60,8 +60,8 @@ class TrainingState:
 
     `rows` are those of the samplers' streams, `archives` of streams of earlier samplers. `lives`
     are those of the sampler that was replaced most often: whoever is new plays other episodes.
-    `setting` and `batch_size` (0: none) are what a job that tunes itself was running with, `asked`
-    what it was to begin with.
+    `setting` and `batch_size` (0: none) are what a job that tunes itself has found, `asked` what it
+    was to begin with.
     """
 
     spaces: Spaces
@@ -72,8 +72,8 @@ class TrainingState:
     archives: tuple[StreamRows, ...] = ()
     lives: int = 0
     setting: Setting | None = None
-    asked: Setting | None = None
     batch_size: int | None = None
+    asked: Setting | None = None
 
     def fits(self, samplers: int, columns: int, groups: int) -> bool:
         """Whether so many samplers, with so many columns in so many groups each, can go on from

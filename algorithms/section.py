@@ -35,8 +35,7 @@ class Tuning(Section):
     environments: Literal["kept", "free"] | None = Field(
         default=None,
         description="kept: as many in all as at first, shared out otherwise, so that updates stay "
-        "the same; free is for replay, kept for algorithms whose samplers take turns with the "
-        "learner, unless given",
+        "the same; free: any number; free for replay, kept for other algorithms if null",
     )
     measure_s: Positive = Field(default=2.0, description="each setting is measured so long")
 

@@ -31,7 +31,7 @@ class Team:
 
     `lives` are those that every sampler had before: each plays episodes of its own. `before` are
     the counts of who worked on this attempt already. `asked` is what a job that tunes itself was to
-    begin with.
+    begin with, `found` the best so far, with its batch: others are only tried.
     """
 
     crew: Crew
@@ -41,6 +41,7 @@ class Team:
     lives: int = 0
     before: Mapping[str, float] = field(default_factory=dict)
     asked: Setting | None = None
+    found: tuple[Setting, int] | None = None
 
     def __post_init__(self) -> None:
         self._section: RLSection = self.job.section
@@ -127,6 +128,7 @@ class Team:
         self.halt()
         states = self.samplers.states()
         learner, progress = self._learner.state()
+        setting, batch_size = self.found or (None, None)
         keeps_rows = self._section.algorithm.keeps_rows
         return TrainingState(
             self.spaces,
@@ -136,9 +138,9 @@ class Team:
             self.samplers.rows() if keeps_rows else (),
             tuple(StreamRows.of(archive) for archive in self._archives),
             self.samplers.lives,
-            None if self.asked is None else self.setting,
+            setting,
+            batch_size,
             self.asked,
-            None if self.asked is None else self.batch_size,
         )
 
     def go_on(self) -> None:

@@ -8,11 +8,11 @@ while not tuner.settled:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf
+from math import inf, sqrt
 
-GAIN = 0.05
-"""A setting that takes more than the best so far is kept for so much more, or three times the noise
-of its measurement."""
+GAIN, SURE = 0.05, 3
+"""A setting that takes more than the best so far is kept for so much more, and so many times the
+uncertainty of its measurement, which is made twice where that is the question."""
 SAME = 0.03
 """One with fewer samplers is kept if it loses no more than this."""
 MOVED = 0.2
@@ -76,7 +76,9 @@ class Tuner:
         self.settled = False
         self._limits = limits
         self._found: Measured | None = None
-        self._peak_hz = 0.0
+        self._peak_hz = self._settled_hz = 0.0
+        self._earlier: Measured | None = None
+        """The first of two measurements of what is running."""
         self._tried = {start}
         self._last = (0, 0)
         """The move that paid last, in doublings of samplers and of environments."""
@@ -85,7 +87,19 @@ class Tuner:
         """Take in what `running` gave; what to tell the user of that. `running` is the next one
         then, and the best one once there is none.
         """
+        if self._earlier is not None:
+            measured, self._earlier = mean(self._earlier, measured), None
+        elif self._is_doubtful(measured):
+            self._earlier = measured
+            change = measured.rate_hz / self._peak_hz - 1
+            told = f"{self.running}: {rate(measured.rate_hz)}, {compared(change)}"
+            return f"{told}, uncertain by {100 * measured.noise:.0f} %: once more"
         return self._next(self._judge(measured))
+
+    def _is_doubtful(self, measured: Measured) -> bool:
+        """Whether it may be better than the best, and may be noise."""
+        change = measured.rate_hz / self._peak_hz - 1 if self._peak_hz else 0.0
+        return GAIN <= change < SURE * measured.noise
 
     def _next(self, told: str) -> str:
         following = next(self._candidates(), None)
@@ -102,15 +116,15 @@ class Tuner:
         return self._next(f"{refused}: {why}")
 
     def watch(self, measured: Measured) -> str | None:
-        """Once settled: what to tell if the rate has moved so far that all is to be tried anew;
-        `running` is to be measured then.
+        """Once settled: what to tell if the rate has moved so far since this was first called that
+        all is to be tried anew; `running` is to be measured then.
         """
-        assert self.settled and self._found is not None
-        before = self._found.rate_hz
+        assert self.settled
+        before = self._settled_hz = self._settled_hz or measured.rate_hz
         if abs(measured.rate_hz - before) <= MOVED * before:
             return None
         self._found, self._tried, self._last = None, {self.best}, (0, 0)
-        self.settled, self._peak_hz = False, 0.0
+        self.settled, self._peak_hz, self._settled_hz = False, 0.0, 0.0
         return (
             f"{self.best}: {rate(measured.rate_hz)}, {rate(before)} when it was settled: trying"
             " others again"
@@ -135,7 +149,7 @@ class Tuner:
         """Why what ran is not kept; None if it is."""
         assert self._found is not None
         smaller = self.running.samplers < self.best.samplers
-        needed = -SAME if smaller else max(GAIN, 3 * measured.noise)
+        needed = -SAME if smaller else max(GAIN, SURE * measured.noise)
         if change < needed:
             why = f" ({100 * needed:.0f} % would count)" if change > 0 else ""
             return f"back to {self.best}{why}"
@@ -184,6 +198,17 @@ class Tuner:
             for number, (least, most), step in zip(now, bounds, direction, strict=True)
         )
         return Setting(*moved)
+
+
+def mean(one: Measured, other: Measured) -> Measured:
+    """Of two measurements of the same."""
+    updates = (one.updates_hz, other.updates_hz)
+    return Measured(
+        (one.rate_hz + other.rate_hz) / 2,
+        (one.noise + other.noise) / 2 / sqrt(2),
+        (one.cpus + other.cpus) / 2,
+        None if None in updates else sum(filter(None, updates)) / 2,
+    )
 
 
 def sign(number: int) -> int:

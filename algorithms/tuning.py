@@ -15,14 +15,14 @@ from covey.algorithms.tuner import Measured, Setting, Tuner
 from covey.platform.runtime.crew import Crew, WorkerLost
 from covey.platform.runtime.meter import cpu_seconds
 
-FIRST_S, FIRST_TURNS_S = 5.0, 20.0
-"""So long nothing is tried; where samplers take turns with the learner a short job is over then."""
+FIRST_S, FIRST_OTHERS_S = 5.0, 20.0
+"""So long nothing is tried, with replay and without: there a short job is over then."""
 SETTLE_S = 0.5
 """So long a setting runs at least before it is measured."""
 WATCH_S = 20.0
 """Once settled, the rate is looked at over so long at a time."""
 REST_S = 60.0
-"""So long at least a setting that was found is kept before others are tried again."""
+"""Between two such looks; twice as long each time that all has been tried again."""
 
 
 def tuning_of(team: Team, crew: Crew, progress: Progress) -> "TuningWork | None":
@@ -49,9 +49,10 @@ class TuningWork:
         self._free = getattr(section.algorithm, "updates_per_step", 1.0) is None
         """Whether the clock says how many updates there are."""
         now = time.monotonic()
-        first_s = FIRST_TURNS_S if section.algorithm.takes_turns else FIRST_S
+        first_s = FIRST_S if section.algorithm.keeps_rows else FIRST_OTHERS_S
         self._first_s, self._rests_s, self._changed_s = now + first_s, 0.0, now
-        self._used_s, self._updates = 0.0, 0
+        self._rest_s, self._used_s, self._updates = REST_S, 0.0, 0
+        self._note_found()
 
     def look(self) -> None:
         """Call between two slices of training."""
@@ -105,21 +106,28 @@ class TuningWork:
             updates_hz if self._free else None,
         )
         if self._is_settled:
-            self._say(self._tuner.watch(measured))
+            self._rests_s = time.monotonic() + self._rest_s
+            if told := self._tuner.watch(measured):
+                self._say(told)
+                self._rests_s, self._rest_s = 0.0, 2 * self._rest_s
             return
         if not self._tuner.settled:
             self._say(self._tuner.take(measured))
         elif self._batch is not None:
             self._say(self._batch.take(rate_hz, updates_hz))
-        if self._is_settled:
-            self._rests_s = time.monotonic() + REST_S
+        self._note_found()
 
-    def _say(self, told: str | None) -> None:
-        if told is not None:
-            self._team.note("tuning", told)
+    def _note_found(self) -> None:
+        """For checkpoints."""
+        self._team.found = self._tuner.best, 0 if self._batch is None else self._batch.best
+
+    def _say(self, told: str) -> None:
+        self._team.note("tuning", told)
 
     def _cpu_s(self) -> float:
-        """CPU time that samplers and learner have used."""
+        """CPU time that samplers and learner have used; 0 where some may be on other machines."""
+        if self._crew.spans_nodes():
+            return 0.0
         busy = ("sampler", "learner")
         pids = [pid for name, pid in self._crew.pids().items() if name.startswith(busy)]
         return sum(cpu_seconds(pid) or 0.0 for pid in pids)
