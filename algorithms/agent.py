@@ -3,6 +3,7 @@
 The learners beside this (`ppo_learner.py`) say what the gradient is; this says what it is taken of.
 """
 
+from collections.abc import Callable
 from typing import Any, NamedTuple, Protocol
 
 import numpy as np
@@ -11,7 +12,6 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from covey.algorithms.adam import Adam
-from covey.algorithms.estimators import gae
 from covey.algorithms.networks import Activation, ActorCritic, flatten_parameters
 from covey.algorithms.normalizer import OBSERVATION_LIMIT, RewardScaler, RunningMoments
 from covey.algorithms.policy import acting_arrays
@@ -27,12 +27,23 @@ class AgentConfig(Protocol):
     """The settings of an algorithm that shape its agent."""
 
     gamma: float
-    gae_lambda: float
     normalize_observations: bool
     normalize_returns: bool
     hidden: tuple[int, ...]
     activation: Activation
     share_torso: bool
+
+
+class Optimizer(Protocol):
+    """Moves the parameters that it was made for along their gradient."""
+
+    def step(self, gradient: Tensor, learning_rate: float) -> None: ...
+
+    def state(self) -> Arrays:
+        """Copies of what later steps depend on."""
+
+    def restore(self, arrays: Arrays) -> None:
+        """Go on exactly from `state`."""
 
 
 class Batch(NamedTuple):
@@ -45,10 +56,31 @@ class Batch(NamedTuple):
     returns: Tensor
 
 
+class Judged(NamedTuple):
+    """A rollout of T steps of B columns as the newest networks see it: inputs [(T+1) * B, ...],
+    rewards [T, B] as they are learnt from, values [T+1, B].
+    """
+
+    rollout: Rollout
+    inputs: Tensor
+    rewards: Tensor
+    values: Tensor
+
+
+Targets = Callable[[Judged], tuple[Tensor, Tensor, Tensor]]
+"""Log-probabilities that ratios are taken to, advantages, and what values learn towards: [T, B]."""
+
+
 class Agent:
     """Networks, optimiser, normalisers. All parameters are one vector, and so is the gradient."""
 
-    def __init__(self, config: AgentConfig, spaces: Spaces, root_seed: int) -> None:
+    def __init__(
+        self,
+        config: AgentConfig,
+        spaces: Spaces,
+        root_seed: int,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
+    ) -> None:
         self._config = config
         self._normalizes = config.normalize_observations and not spaces.observation.is_image
         self.network = ActorCritic(
@@ -59,7 +91,7 @@ class Agent:
             torch.Generator().manual_seed(derive_int(root_seed, "network")),
         )
         self._parameters = flatten_parameters(self.network)
-        self._optimizer = Adam(self._parameters)
+        self._optimizer = optimizer(self._parameters)
         self._observed = RunningMoments(spaces.observation.width if self._normalizes else 0)
         self._rewards = RewardScaler(config.gamma)
 
@@ -68,8 +100,8 @@ class Agent:
         observed = self._observed if self._normalizes else None
         return acting_arrays(self.model(), observed)
 
-    def prepare(self, rollout: Rollout) -> tuple[Batch, float]:
-        """Advantages and returns of all transitions, flat; and how much of the returns' variance is
+    def prepare(self, rollout: Rollout, targets: Targets) -> tuple[Batch, float]:
+        """All transitions, flat, with their `targets`; and how much of the returns' variance is
         explained.
 
         The observation normaliser takes the rollout in only after it was used: here, the rollout is
@@ -86,23 +118,27 @@ class Agent:
             rewards = self._rewards.scale(rewards, ended, rollout.valid)
         with torch.no_grad():
             values = self._values(inputs).view(-1, *rewards.shape[1:])
-        advantages = gae(
-            torch.from_numpy(rewards),
-            values[:-1],
-            values[1:],
-            torch.from_numpy(rollout.terminated),
-            torch.from_numpy(rollout.cut),
-            config.gamma,
-            config.gae_lambda,
+        logp, advantages, returns = targets(
+            Judged(rollout, inputs, torch.from_numpy(rewards), values)
         )
-        returns = advantages + values[:-1]
         actions = torch.from_numpy(rollout.actions).flatten(0, 1)
-        logp = torch.from_numpy(rollout.logp).flatten()
-        batch = Batch(inputs[:size], actions, logp, advantages.flatten(), returns.flatten())
+        batch = Batch(
+            inputs[:size], actions, logp.flatten(), advantages.flatten(), returns.flatten()
+        )
         if len(chosen) < size:
             picked = torch.from_numpy(chosen)
             batch = Batch(*(part[picked] for part in batch))
         return batch, explained_variance(batch.advantages, batch.returns)
+
+    def logp(self, inputs: Tensor, actions: Tensor) -> Tensor:
+        """Of actions [N], as the newest policy would take them; in pieces, as the values are."""
+        starts = range(0, len(actions), VALUE_ROWS)
+        with torch.no_grad():
+            parts = [
+                self.network.evaluate(inputs[k : k + VALUE_ROWS], actions[k : k + VALUE_ROWS])[0]
+                for k in starts
+            ]
+        return torch.cat(parts)
 
     def _values(self, inputs: Tensor) -> Tensor:
         """In pieces: all activations of many images at once would not fit into memory."""

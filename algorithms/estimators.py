@@ -52,14 +52,15 @@ def vtrace(
     gamma: float,
     rho_bar: float = 1.0,
     c_bar: float = 1.0,
+    lam: float = 1.0,
 ) -> tuple[Tensor, Tensor]:
     """V-trace value targets `vs` and policy-gradient advantages (Espeholt et al. 2018, eq. 1 and
     section 4.2). All arguments and both results: [T, B].
 
     For data of an older policy (`behaviour_logp`) than the one that learns (`target_logp`). Where
     both are the same and `rho_bar`, `c_bar` >= 1, `vs` are n-step returns. A finite `rho_bar` sets
-    which policy's value is learned; `c_bar` only how far corrections reach back. Advantages have
-    the weight min(rho_bar, target/behaviour) in them.
+    which policy's value is learned; `c_bar` and `lam` (remark 2) only how far corrections reach
+    back. Advantages have the weight min(rho_bar, target/behaviour) in them.
     """
     behaviour, target, reward, value, following = _arrays(
         behaviour_logp, target_logp, rewards, values, next_values
@@ -69,7 +70,7 @@ def vtrace(
     weights = np.minimum(ratios, rho_bar)
     goes_on = ~(ends | cut)
     above = weights * (reward + gamma * following * ~ends - value)  # becomes vs - values
-    _add_what_follows(above, np.minimum(ratios, c_bar) * gamma * goes_on)
+    _add_what_follows(above, np.minimum(ratios, c_bar) * (gamma * lam) * goes_on)
     targets = value + above
     bootstraps = following * ~ends
     bootstraps[:-1] = np.where(goes_on[:-1], targets[1:], bootstraps[:-1])

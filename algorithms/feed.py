@@ -27,6 +27,8 @@ class Feed:
         self.archives = archives
         self._samplers = samplers
         self._asked = list(streams)
+        self._next = 0
+        """Where `gather` begins to look."""
 
     def allow(self, blocks: int) -> None:
         """Let every sampler that is there write so many blocks beyond those taken. What one wrote
@@ -54,6 +56,29 @@ class Feed:
                 return None
             time.sleep(_PATIENCE_S)
         return [self._take(stream) for stream in self._asked]
+
+    def gather(self, blocks: int | None, patience_s: float) -> list[Fragment] | None:
+        """`blocks` blocks, whichever are there first, or as many as there are samplers; None if
+        they are not there in time.
+
+        Call `release` when done with them.
+        """
+        deadline_s = time.monotonic() + patience_s
+        wanted = blocks or max(1, sum(not stream.absent for stream in self.streams))
+        while sum(stream.blocks_written - stream.blocks_taken for stream in self.streams) < wanted:
+            for sample in self._samplers:
+                sample()
+            if time.monotonic() > deadline_s:
+                return None
+            if not self._samplers:
+                time.sleep(_PATIENCE_S)
+        found: list[Fragment] = []
+        while len(found) < wanted:  # one of each in turn: nobody is left to wait for long
+            stream = self.streams[self._next]
+            self._next = (self._next + 1) % len(self.streams)
+            if stream.blocks_written > stream.blocks_taken:
+                found.append(self._take(stream))
+        return found
 
     def poll(self) -> list[Fragment]:
         """All blocks that are there, each stream's in order; to be counted and released at once."""

@@ -4,129 +4,46 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import TYPE_CHECKING, ClassVar, Literal
 
 from pydantic import Field
 
-from covey.algorithms.learner import Learner, LearnerState
-from covey.algorithms.normalizer import RunningMoments
+from covey.algorithms.actor_critic import ActorCriticConfig, Fraction
+from covey.algorithms.learner import Learner
 from covey.algorithms.on_policy import OnPolicyTurn
-from covey.algorithms.policy import MlpPolicy, acting_arrays
-from covey.algorithms.separate import SeparateLearners, SeparatePolicies, joined, states_of
 from covey.algorithms.turn import Channels
-from covey.platform.errors import KeyProblem
-from covey.platform.jobfile.model import Count, JobFile, Positive, Section
-from covey.platform.runtime.interfaces import ActingPolicy, Arrays
+from covey.platform.jobfile.model import Count, Positive
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import StreamSpec
-from covey.platform.seeds import derive_int
 
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Coefficient = Annotated[float, Field(ge=0, allow_inf_nan=False)]
+if TYPE_CHECKING:  # torch is heavy: it waits until a learner is made
+    from covey.algorithms.ppo_learner import PPOLearner
 
 
-class PPOConfig(Section):
+class PPOConfig(ActorCriticConfig):
     """Settings of `algorithm: {name: ppo}`."""
 
     name: Literal["ppo"]
-    learning_rate: Positive = Field(default=3e-4, description="Adam's step size")
-    schedule: Literal["constant", "linear"] = Field(
-        default="constant", description="linear: learning_rate and clip fall to 0 at stop.env_steps"
-    )
-    rollout_steps: Count = Field(
-        default=256, description="steps of each environment between two updates"
-    )
     minibatch_size: Count = Field(default=256, description="transitions in one gradient step")
     epochs: Count = Field(default=10, description="passes over the transitions of one update")
-    gamma: Fraction = Field(default=0.99, description="discount of later rewards, per step")
     gae_lambda: Fraction = Field(
         default=0.95, description="0 trusts the value function, 1 the returns"
     )
     clip: Positive = Field(default=0.2, description="how far the probability ratio may leave 1")
-    entropy_coef: Coefficient = Field(
-        default=0.0, description="weight of the policy's entropy in the loss"
-    )
-    value_coef: Coefficient = Field(default=0.5, description="weight of the value loss")
-    max_grad_norm: Positive = Field(
-        default=0.5, description="longer gradients are shortened to this"
-    )
     target_kl: Positive | None = Field(
         default=None,
         description="an update ends early once the policy has moved 1.5 times this far",
     )
-    normalize_observations: bool = Field(
-        default=True, description="to mean 0, variance 1 of all seen"
-    )
-    normalize_returns: bool = Field(
-        default=False, description="scale rewards by the return's deviation"
-    )
-    normalize_advantages: bool = Field(
-        default=True, description="to mean 0, variance 1 a minibatch"
-    )
-    hidden: tuple[Count, ...] = Field(default=(64, 64), description="widths of the hidden layers")
-    activation: Literal["tanh", "relu"] = "tanh"
-    share_torso: bool = Field(
-        default=False, description="one set of hidden layers for policy and value"
-    )
-    policies: Literal["shared", "separate"] = Field(
-        default="shared", description="one for all agents of an environment, or one for each"
-    )
-    threads: Count | None = Field(default=None, description="of the learner; by default one a CPU")
 
-    keeps_rows: ClassVar = False
-    """Whether rows are learnt from more than once, so that checkpoints hold them."""
     takes_turns: ClassVar = True
     """Whether samplers rest while the learner works."""
     shares_work: ClassVar = "parts"
     """What a pool of workers can compute of it: the "parts" of a gradient, "agents", or nothing."""
-    report_steps: ClassVar = 1
-    """In deterministic mode a report comes after so many environment steps: here, every update."""
 
-    def check(self, job: JobFile) -> None:
-        """Raise KeyProblem for what cannot go together with the rest of the job."""
-        if self.schedule == "linear" and job.stop.env_steps is None:
-            raise KeyProblem(
-                ("rl", "algorithm", "schedule"),
-                "a linear schedule needs stop.env_steps to fall towards",
-            )
+    def one_learner(self, spaces: Spaces, root_seed: int, threads: int) -> PPOLearner:
+        from covey.algorithms.ppo_learner import PPOLearner
 
-    def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> Learner:
-        """The learner of a job, or of an actor of it."""
-        from covey.algorithms.ppo_learner import PPOLearner  # torch is heavy: it waits until here
-
-        if not self._separate(spaces):
-            return PPOLearner(self, spaces, root_seed, threads)
-        seeds = (derive_int(root_seed, "policy", agent) for agent in range(spaces.agents))
-        return SeparateLearners([PPOLearner(self, spaces, seed, threads) for seed in seeds])
-
-    def make_policy(self, spaces: Spaces) -> ActingPolicy:
-        """What samplers and evaluators act with."""
-        if not self._separate(spaces):
-            return self._one_policy(spaces)
-        return SeparatePolicies([self._one_policy(spaces) for _ in range(spaces.agents)])
-
-    def _separate(self, spaces: Spaces) -> bool:
-        return self.policies == "separate" and spaces.agents > 1
-
-    def _one_policy(self, spaces: Spaces) -> ActingPolicy:
-        if spaces.observation.is_image:
-            from covey.algorithms.image_policy import ImagePolicy
-
-            return ImagePolicy(spaces, self.hidden, self.activation)
-        return MlpPolicy(spaces, self.activation)
-
-    def acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
-        """What the policy loads, of a saved learner."""
-        if self._separate(spaces):
-            return joined([self._acting_arrays(spaces, own) for own in states_of(learner)])
-        return self._acting_arrays(spaces, learner)
-
-    def _acting_arrays(self, spaces: Spaces, learner: LearnerState) -> Arrays:
-        observed = None
-        if self.normalize_observations and not spaces.observation.is_image:
-            observed = RunningMoments(spaces.observation.width)
-            observed.restore("observations", learner.normalizer)
-        return acting_arrays(learner.model, observed)
+        return PPOLearner(self, spaces, root_seed, threads)
 
     def stream_spec(self, columns: int, streams: int, spaces: Spaces) -> StreamSpec:
         """One block is read while the next is written."""

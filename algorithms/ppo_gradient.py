@@ -6,27 +6,36 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from covey.algorithms.agent import Agent, Batch
+from covey.algorithms.agent import Agent, AgentConfig, Batch
 from covey.algorithms.coded import Work
 from covey.algorithms.ppo_loss import PPOLoss, loss_of
 from covey.platform.runtime.spaces import Spaces
 
-if TYPE_CHECKING:
-    from covey.algorithms.ppo import PPOConfig
-
 TERMS = len(PPOLoss._fields)
+
+
+class GradientConfig(AgentConfig, Protocol):
+    """The settings that a gradient depends on."""
+
+    value_coef: float
+    entropy_coef: float
+
+    @property
+    def minibatch_size(self) -> int: ...
+    @property
+    def clip(self) -> float: ...
 
 
 class GradientPart:
     """See `Tasks`. A result is a part's gradient [P], and its parts of the loss's terms."""
 
-    def __init__(self, config: PPOConfig, spaces: Spaces, parts: int) -> None:
+    def __init__(self, config: GradientConfig, spaces: Spaces, parts: int) -> None:
         torch.set_num_threads(1)
         self._config, self._parts = config, parts
         self._agent = Agent(config, spaces, 0)
@@ -47,7 +56,7 @@ class GradientPart:
         return np.concatenate([gradient.numpy(), terms.numpy()])
 
 
-def work_of(agent: Agent, config: PPOConfig, spaces: Spaces, parts: int) -> Work:
+def work_of(agent: Agent, config: GradientConfig, spaces: Spaces, parts: int) -> Work:
     """What a pool has to compute of each minibatch."""
     size, observation = config.minibatch_size, spaces.observation
     seen = observation.encode(np.zeros((size, *observation.shape), observation.dtype))

@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import perf_counter
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from numpy.random import PCG64, Generator
 from torch import Tensor
 
-from covey.algorithms.agent import Agent, Batch
+from covey.algorithms.adam import Adam
+from covey.algorithms.agent import Agent, AgentConfig, Batch, Judged, Optimizer
 from covey.algorithms.coded import Work
+from covey.algorithms.estimators import gae
 from covey.algorithms.learner import LearnerState
 from covey.algorithms.means import Means
 from covey.algorithms.orders import Interrupted
@@ -23,8 +25,30 @@ from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.seeds import derive
 
-if TYPE_CHECKING:
-    from covey.algorithms.ppo import PPOConfig
+
+class PPOSettings(AgentConfig, Protocol):
+    """The settings of an algorithm that goes down this loss."""
+
+    learning_rate: float
+    entropy_coef: float
+    value_coef: float
+    max_grad_norm: float
+    normalize_advantages: bool
+    threads: int | None
+
+    @property
+    def schedule(self) -> str: ...
+    @property
+    def minibatch_size(self) -> int: ...
+    @property
+    def epochs(self) -> int: ...
+    @property
+    def clip(self) -> float: ...
+    @property
+    def target_kl(self) -> float | None: ...
+    @property
+    def gae_lambda(self) -> float: ...
+
 
 MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
@@ -33,12 +57,19 @@ MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 class PPOLearner:
     """Updates an agent from rollout fragments. The same class inline or as a Ray actor."""
 
-    def __init__(self, config: PPOConfig, spaces: Spaces, root_seed: int, threads: int) -> None:
+    def __init__(
+        self,
+        config: PPOSettings,
+        spaces: Spaces,
+        root_seed: int,
+        threads: int,
+        optimizer: Callable[[Tensor], Optimizer] = Adam,
+    ) -> None:
         self._config, self._spaces = config, spaces
         self._observation = spaces.observation
         self._threads = config.threads or threads
         torch.set_num_threads(self._threads)
-        self._agent = Agent(config, spaces, root_seed)
+        self._agent = Agent(config, spaces, root_seed, optimizer)
         self._generator = Generator(PCG64(derive(root_seed, "minibatches")))
         self._version = 0
         self._shared = Means()
@@ -73,7 +104,7 @@ class PPOLearner:
         if not rollout.valid.any():  # an agent that has left has rows, but no transitions
             self._version += 1
             return {"gradient_steps": 0.0, "frames": 0.0, "update_s": perf_counter() - began}
-        batch, explained = self._agent.prepare(rollout)
+        batch, explained = self._agent.prepare(rollout, self._targets)
         losses, frames = self._epochs(batch, config.learning_rate * left, config.clip * left)
         self._version += 1
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
@@ -86,6 +117,20 @@ class PPOLearner:
             **self._shared.take(),
             "update_s": perf_counter() - began,
         }
+
+    def _targets(self, judged: Judged) -> tuple[Tensor, Tensor, Tensor]:
+        """See `agent.Targets`: generalised advantages, and ratios to the policy that acted."""
+        rollout, config, values = judged.rollout, self._config, judged.values
+        advantages = gae(
+            judged.rewards,
+            values[:-1],
+            values[1:],
+            torch.from_numpy(rollout.terminated),
+            torch.from_numpy(rollout.cut),
+            config.gamma,
+            config.gae_lambda,
+        )
+        return torch.from_numpy(rollout.logp), advantages, advantages + values[:-1]
 
     def _epochs(self, batch: Batch, learning_rate: float, clip: float) -> tuple[list[PPOLoss], int]:
         """Passes over shuffled minibatches; the losses of each gradient step, and the frames in

@@ -4,12 +4,14 @@ from typing import Annotated
 
 from pydantic import Field
 
+from covey.algorithms.appo import APPOConfig
 from covey.algorithms.dqn import DQNConfig
+from covey.algorithms.impala import ImpalaConfig
 from covey.algorithms.maddpg import MADDPGConfig
 from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.sac import SACConfig
 
 AlgorithmConfig = Annotated[
-    DQNConfig | MADDPGConfig | PPOConfig | SACConfig,
+    APPOConfig | DQNConfig | ImpalaConfig | MADDPGConfig | PPOConfig | SACConfig,
     Field(discriminator="name"),
 ]
