@@ -23,6 +23,7 @@ from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run
 
 PPO = {"name": "ppo", "rollout_steps": 8, "minibatch_size": 16, "epochs": 1, "hidden": [8]}
+IMPALA = {"name": "impala", "rollout_steps": 8, "hidden": [8]}
 SAC = {
     **{"name": "sac", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 4000},
     **{"updates_per_step": 0.1, "prioritized": True},
@@ -94,7 +95,11 @@ def rows_of(state):
     return sum(int(part.rows.valid.sum()) for part in [*state.rows, *state.archives])
 
 
-@BOTH
+@pytest.mark.parametrize(
+    ("algorithm", "env"),
+    [(PPO, "CartPole-v1"), (IMPALA, "CartPole-v1"), (SAC, "Pendulum-v1")],
+    ids=["ppo", "impala", "sac"],
+)
 def test_a_running_team_is_re_formed_and_goes_on_with_all_it_has(begin, algorithm, env):
     made = begin(algorithm, env)
     learn(made, 100)
