@@ -23,11 +23,11 @@ from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run
 
 PPO = {"name": "ppo", "rollout_steps": 8, "minibatch_size": 16, "epochs": 1, "hidden": [8]}
+IMPALA = {"name": "impala", "rollout_steps": 8, "hidden": [8]}
 SAC = {
     **{"name": "sac", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 100_000},
     **{"updates_per_step": 0.1, "prioritized": True},
 }
-IMPALA = {"name": "impala", "rollout_steps": 8, "hidden": [8]}
 APEX = {
     **{"name": "apex", "batch_size": 16, "hidden": [8], "block_steps": 4, "buffer_size": 100_000},
     **{"updates_per_step": 0.1, "learning_starts": 32, "replay": {"shards": 1}},
