@@ -22,7 +22,7 @@ class RLWorkload:
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
     stop_metrics = frozenset({"episode_return_mean"})
-    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer"})
+    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer", "rl.learners"})
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         section: RLSection = job.section
