@@ -24,7 +24,9 @@ class RLWorkload:
     section: type[Section] = RLSection
     step_unit: StepUnit = "env_steps"
     stop_metrics = frozenset({"episode_return_mean", "evaluation_return_mean"})
-    may_change = frozenset({"rl.sampling", "rl.evaluation", "rl.viewer", "rl.devices"})
+    may_change = frozenset(
+        {"rl.sampling", "rl.evaluation", "rl.viewer", "rl.devices", "rl.learners"}
+    )
 
     def resolve(self, job: JobFile, base: Path) -> JobFile:
         job = with_first_batch(job)

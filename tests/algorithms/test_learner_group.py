@@ -17,7 +17,7 @@ OF_THE_FIRST = ("log_alpha", "optimizer alpha.", "optimizer replay.")
 """What the others do nothing with begins so."""
 
 
-@pytest.fixture(scope="module", params=[2, 3])
+@pytest.fixture(scope="module", params=[2, pytest.param(3, marks=pytest.mark.slow)])
 def learned(request):
     return in_processes(request.param, NAMES)
 
