@@ -94,7 +94,7 @@ def check_learners(section: RLSection, sampling: Sampling) -> None:
     if not getattr(algorithm, "shares_rows", False):
         raise KeyProblem(
             ("rl", "learners"),
-            f"{algorithm.name} has one learner; dqn, ppo, sac and their kin can have several"
+            f"{algorithm.name} has one learner; all other algorithms can have several"
             + ("; rl.coded has workers compute its updates" if algorithm.shares_work else ""),
         )
     if getattr(algorithm, "policies", "shared") == "separate":

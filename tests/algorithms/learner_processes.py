@@ -10,7 +10,10 @@ import psutil
 import torch
 from conftest import CONTINUOUS, DISCRETE, make_stream, write
 
+from covey.algorithms.apex import ApexConfig
+from covey.algorithms.appo import APPOConfig
 from covey.algorithms.dqn import DQNConfig
+from covey.algorithms.impala import ImpalaConfig
 from covey.algorithms.joined_group import JoinedGroup
 from covey.algorithms.ppo import PPOConfig
 from covey.algorithms.sac import SACConfig
@@ -45,11 +48,10 @@ def fragment(spaces, seed, steps=10, count=5):
 
 
 class OnPolicy:
-    """Updates of PPO from random rollouts."""
+    """Updates from random rollouts; `config` is that of an algorithm that learns from them."""
 
-    def __init__(self, spaces=DISCRETE, updates=UPDATES, **settings):
-        self.spaces, self.updates = spaces, updates
-        self.config = PPOConfig(name="ppo", **({"minibatch_size": 21, "epochs": 1} | settings))
+    def __init__(self, config, spaces=DISCRETE, updates=UPDATES):
+        self.config, self.spaces, self.updates = config, spaces, updates
 
     def begin(self, seed):
         self.learner = self.config.make_learner(self.spaces, seed, 1)
@@ -77,15 +79,22 @@ class Replayed:
         self.learner.update(self.replay)
 
 
+def ppo(**settings):
+    return PPOConfig(name="ppo", **({"minibatch_size": 21, "epochs": 1} | settings))
+
+
 SMALL = {"batch_size": 31, "hidden": (16, 16), "buffer_size": 500}
 CASES = {
-    "ppo": OnPolicy(hidden=(16,), target_kl=1.0),
-    "ppo, continuous": OnPolicy(CONTINUOUS, hidden=(16,), share_torso=True),
-    "ppo, images": OnPolicy(IMAGES, updates=2, hidden=(16,)),
+    "ppo": OnPolicy(ppo(hidden=(16,), target_kl=1.0)),
+    "ppo, continuous": OnPolicy(ppo(hidden=(16,), share_torso=True), CONTINUOUS),
+    "ppo, images": OnPolicy(ppo(hidden=(16,)), IMAGES, updates=2),
+    "impala": OnPolicy(ImpalaConfig(name="impala", hidden=(16,))),
+    "appo": OnPolicy(APPOConfig(name="appo", minibatch_size=21, epochs=1, hidden=(16,))),
     "sac": Replayed(SACConfig(name="sac", **SMALL, prioritized=True), CONTINUOUS),
     "dqn": Replayed(
         DQNConfig(name="dqn", **SMALL, prioritized=True, dueling=True, target_every=7), DISCRETE
     ),
+    "apex": Replayed(ApexConfig(name="apex", **SMALL, target_every=7), DISCRETE),
 }
 
 
