@@ -3,13 +3,12 @@
 import math
 import time
 from collections.abc import Callable, Iterable, Sequence
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from typing import Any
 
 from covey.algorithms.coded import Coded, make_pool
 from covey.algorithms.feed import Feed
 from covey.algorithms.learner import LearnerState
-from covey.algorithms.learner_group import GroupBroken
 from covey.algorithms.orders import Ask, Interrupted, OrderTaker, Report, Slice
 from covey.algorithms.other_learners import OtherLearners
 from covey.algorithms.progress import Progress
@@ -120,7 +119,7 @@ class LearnerLoop:
         """
         self._orders = None if orders is None else orders()
         if self._others is not None and self._turn is None:
-            self._learner.join(self._others.meet())
+            self._others.join(self._learner)
         shards: int = getattr(self._section.algorithm, "shards", 0)
         if shards and not lock_step:
             self._learner.memory.share(Shards(shards, self._crew(), self._note, self._seed))
@@ -148,11 +147,13 @@ class LearnerLoop:
     def learn(self, part: Slice) -> Report:
         """Go on until the slice is over."""
         assert self._turn is not None and self._meter is not None
+        watched = nullcontext if self._others is None else self._others.watched
         progress, began = self._progress, time.monotonic()
         last_step = progress.env_steps + part.env_steps
         turns = 0
         while True:
-            turns += self._take(self._turn, part.until_env_steps)
+            with watched():
+                turns += self._turn.take(part.until_env_steps)
             if (
                 time.monotonic() - began >= part.seconds
                 or progress.env_steps >= last_step
@@ -164,14 +165,6 @@ class LearnerLoop:
         if turns:  # a slice in which nothing could be done is part of the next one's interval
             metrics |= self._meter.read((*part.pids, *self._pids()))
         return Report(metrics, self._meter.whole(), progress.to_record(), turns, self._told())
-
-    def _take(self, turn: Turn, total: int | None) -> bool:
-        """One turn; WorkerLost if another learner was lost over it."""
-        try:
-            return turn.take(total)
-        except GroupBroken as error:
-            assert self._others is not None
-            raise self._others.lost(error) from error
 
     def _pids(self) -> Iterable[int]:
         return () if self._helpers is None else self._helpers.pids().values()

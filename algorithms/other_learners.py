@@ -3,11 +3,12 @@
 import shutil
 import tempfile
 import time
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
-from covey.algorithms.learner_group import Group, GroupBroken, SharingLearner
+from covey.algorithms.learner_group import GroupBroken, SharingLearner
 from covey.algorithms.section import RLSection, number_of_learners
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.memory import keep_freed_memory
@@ -54,8 +55,8 @@ class OtherLearners:
         ]
         self._running: list[Pending] = []
 
-    def meet(self) -> Group:
-        """The first one's end of the group, once all are there. WorkerLost if one dies before."""
+    def join(self, first: SharingLearner) -> None:
+        """Make a group of them and the first one, once all are there. WorkerLost if one dies."""
         from covey.algorithms.joined_group import JoinedGroup
 
         self._crew.fetch([worker.submit("is_there") for worker in self._workers])
@@ -65,14 +66,20 @@ class OtherLearners:
                 worker.submit("run", folder, rank, self._count)
                 for rank, worker in enumerate(self._workers, 1)
             ]
-            return JoinedGroup(folder, 0, self._count)
-        except GroupBroken as error:
-            raise self.lost(error) from error
+            with self.watched():
+                first.join(JoinedGroup(folder, 0, self._count))
         finally:
             shutil.rmtree(folder, ignore_errors=True)
 
-    def lost(self, broken: GroupBroken) -> Exception:
-        """Who or what broke the group: a learner that died, or what it raised."""
+    @contextmanager
+    def watched(self) -> Iterator[None]:
+        """Where the group breaks inside this, raise why: WorkerLost, or what a learner raised."""
+        try:
+            yield
+        except GroupBroken as broken:
+            raise self._lost(broken) from broken
+
+    def _lost(self, broken: GroupBroken) -> Exception:
         deadline_s = time.monotonic() + LOST_S
         while time.monotonic() < deadline_s:
             for pending in self._running:
