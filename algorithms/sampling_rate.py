@@ -11,12 +11,8 @@ from statistics import stdev
 
 from covey.platform.runtime.stream import Stream
 
-BLOCKS = 3
-"""So many of each stream are waited for."""
 PARTS = 4
 """A measurement's uncertainty is that of the mean of so many parts of it."""
-PATIENCE = 5
-"""So many times its length a measurement may take for that; then one of each will do."""
 
 
 @dataclass(frozen=True)
@@ -28,7 +24,9 @@ class Mark:
 
 
 class SamplingRate:
-    """Of these streams from when this is made on, over `seconds`; call `look` now and then."""
+    """Of these streams from when this is made on, over `seconds`, or until each has another block;
+    call `look` now and then.
+    """
 
     def __init__(
         self,
@@ -44,10 +42,7 @@ class SamplingRate:
         """Whether it has been long enough."""
         passed = self._clock() - self.began_s
         self._marks.append(self._all_marks())
-        came = self._came(self._marks[0], self._marks[-1])
-        return passed >= self._seconds and (
-            came >= BLOCKS or (came > 0 and passed >= PATIENCE * self._seconds)
-        )
+        return passed >= self._seconds and self._came(self._marks[0], self._marks[-1]) > 0
 
     def _all_marks(self) -> list[Mark]:
         now_s = self._clock()
@@ -84,5 +79,5 @@ def mark(stream: Stream, now_s: float) -> Mark:
 
 
 def all_begun(streams: Sequence[Stream]) -> bool:
-    """Whether every stream has a block, and another, which was not held up by its beginning."""
+    """Whether every stream has as many blocks as samplers may be ahead of a learner."""
     return all(stream.blocks_written >= 2 for stream in streams)

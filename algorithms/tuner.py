@@ -8,7 +8,7 @@ while not tuner.settled:
 
 from collections.abc import Iterator
 from dataclasses import dataclass
-from math import inf, sqrt
+from math import inf, isqrt, sqrt
 
 GAIN, SURE = 0.05, 3
 """A setting that takes more than the best so far is kept for so much more, and so many times the
@@ -141,6 +141,8 @@ class Tuner:
         if refusal is not None:
             return f"{told}: {refusal}"
         self._last = self._move_to(self.running)
+        if change >= 1:  # twice as far for more than twice as much: what lies between is less
+            self._tried.add(between(self.best, self.running))
         self._keep(measured)
         fewer = change <= 0
         return f"{told} with fewer samplers: kept" if fewer else f"{told}: kept"
@@ -198,6 +200,13 @@ class Tuner:
             for number, (least, most), step in zip(now, bounds, direction, strict=True)
         )
         return Setting(*moved)
+
+
+def between(one: Setting, other: Setting) -> Setting:
+    """The setting in the middle of two, in doublings."""
+    return Setting(
+        isqrt(one.samplers * other.samplers), isqrt(one.environments * other.environments)
+    )
 
 
 def mean(one: Measured, other: Measured) -> Measured:

@@ -8,7 +8,7 @@ from covey.algorithms.auto_sampling import limits_of
 from covey.algorithms.batch_tuner import BatchTuner
 from covey.algorithms.parts import number_of_samplers
 from covey.algorithms.progress import Progress
-from covey.algorithms.sampling_rate import PATIENCE, SamplingRate, all_begun
+from covey.algorithms.sampling_rate import SamplingRate, all_begun
 from covey.algorithms.section import RLSection, Tuning
 from covey.algorithms.team import Team
 from covey.algorithms.tuner import Measured, Setting, Tuner
@@ -18,7 +18,9 @@ from covey.platform.runtime.meter import cpu_seconds
 FIRST_S, FIRST_OTHERS_S = 5.0, 20.0
 """So long nothing is tried, with replay and without: there a short job is over then."""
 SETTLE_S = 0.5
-"""So long a setting runs at least before it is measured."""
+"""So long a setting runs at least before it is measured,"""
+PATIENCE = 5
+"""and so many times as long as a measurement at most, if a sampler has not begun."""
 WATCH_S = 20.0
 """Once settled, the rate is looked at over so long at a time."""
 REST_S = 60.0

@@ -43,7 +43,7 @@ def test_a_rate_is_that_of_whole_blocks(rings):
     assert noise < 0.01
 
 
-def test_slow_blocks_are_waited_for_but_not_for_ever(rings):
+def test_slow_blocks_are_waited_for(rings):
     clock, streams = Clock(), [rings.make_stream(9, STEPS, COLUMNS)]
     steady = fill(streams, clock, (6.0,), 99.0)
     rate = SamplingRate(streams, 1.0, clock)

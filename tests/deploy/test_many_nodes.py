@@ -158,6 +158,27 @@ def test_samplers_join_and_leave_for_another_job(client: Client, tmp_path: Path)
     assert client.wait(first, LIMIT_S).state is State.STOPPED
 
 
+def test_a_job_over_both_tunes_itself_in_the_room_it_has(client: Client, tmp_path: Path):
+    document = job(tmp_path)
+    document["rl"] |= {
+        "algorithm": {"name": "dqn", "hidden": [16], "updates_per_step": 0.01},
+        "sampling": {
+            **{"samplers": 2, "envs_per_sampler": 2},
+            "tuning": {"samplers": 4, "envs_per_sampler": 8, "measure_s": 1},
+        },
+    }
+    job_id = client.submit(document)
+    events = Path(client.show(job_id).run_dir) / "events.jsonl"
+    wait_for(client, lambda: events.exists() and "settled at" in events.read_text())
+    figures = told(job_id, client)
+    tried = {(row["samplers"], row["envs_per_sampler"]) for row in figures}
+    assert {(2, 2), (4, 2)} <= tried and len(tried) > 2
+    assert [row["step"] for row in figures] == sorted(row["step"] for row in figures)
+    until(client, job_id, int(figures[-1]["step"]) + 5_000)
+    client.stop(job_id)
+    assert client.wait(job_id, LIMIT_S).state is State.STOPPED
+
+
 def wait_for(client: Client, condition: Callable[[], bool]) -> None:
     end_s = time.monotonic() + LIMIT_S
     while not condition():
