@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from covey.algorithms.learner import ReplayLearner
 from covey.algorithms.replay import Replay
 from covey.algorithms.turn import Channels
+from covey.platform.runtime.control import NO_LIMIT
 
 TURN_S = 0.02
 """So often at least new rows are noticed and new weights published while many updates are owed."""
@@ -47,6 +48,8 @@ class ReplayTurn:
         self._lost_before = 0
         if self._lock_step:
             self._feed.allow(0)  # or a quick sampler is two blocks on before it is told
+        else:
+            self._permit()
         self._version = channels.weights.publish(learner.weights().arrays)
 
     def take(self, total: int | None) -> bool:
@@ -80,7 +83,10 @@ class ReplayTurn:
         paid = self._starts + self._progress.updates / self._ratio
         blocks = math.ceil((paid + ahead - self._progress.env_steps) / block)
         for stream in streams:
-            stream.permit(stream.blocks_taken + max(0, blocks))
+            wanted = stream.blocks_taken + max(0, blocks)
+            # Never taken back: a block for it may be on its way from another node.
+            if wanted > stream.permitted or stream.permitted == NO_LIMIT:
+                stream.permit(wanted)
 
     def _notice(self) -> int | None:
         """Count new rows; how many transitions. None when in lock-step a block is missing."""
