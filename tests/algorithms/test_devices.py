@@ -202,7 +202,8 @@ def test_a_job_with_devices_that_are_none(tmp_path):
 
 
 @pytest.mark.ray
-@pytest.mark.parametrize("victim", ["critic", pytest.param("learner", marks=pytest.mark.slow)])
+@pytest.mark.slow
+@pytest.mark.parametrize("victim", ["critic", "learner"])
 def test_when_one_of_two_dies_another_pair_goes_on(tmp_path, victim):
     """In a job of its own; what it learnt is gone on from without the second process."""
     algorithm = {**SMALL, "updates_per_step": 0.2, "threads": 1}
