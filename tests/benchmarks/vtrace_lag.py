@@ -3,12 +3,12 @@
     python tests/benchmarks/vtrace_lag.py deploy/jobs/cartpole-impala.yaml
         [--lag 0 --lag 5 --lag 20] [--seeds 5] [--env-steps 150000] [--set KEY=VALUE] [--out DIR]
 
-Every run is a `covey run` of its own, in one process and deterministic: with `weight_lag: 5` what
-is learnt from was always acted with the weights of exactly 5 updates before. A run's area is the
-mean of `episode_return_mean` over its steps, from 0 before the first episode has ended. One JSON
-object: for each lag the areas with and without, and the mean of the differences of equal seeds with
-its 95 % interval (Student's t). With `--out`, a picture of all curves. Exit status 1 unless at the
-largest lag that interval lies above 0.
+Every run is a `covey run` of its own, in one process of eight environments and deterministic: with
+`weight_lag: 5` what is learnt from was always acted with the weights of exactly 5 updates before. A
+run's area is the mean of `episode_return_mean` over its steps, from 0 before the first episode has
+ended. One JSON object: for each lag the areas with and without, and the mean of the differences of
+equal seeds with its 95 % interval (Student's t). With `--out`, a picture of all curves. Exit status
+1 unless at the largest lag that interval lies above 0.
 """
 
 import argparse
@@ -42,6 +42,7 @@ def curve(
             "stop.env_steps": steps,
             "stop.episode_return_mean": "null",
             "rl.sampling.samplers": 0,
+            "rl.sampling.envs_per_sampler": 8,
             "rl.algorithm.correction": correction,
             "rl.algorithm.weight_lag": lag,
             "checkpoint.every_s": 3600,
