@@ -1,6 +1,7 @@
 """A private Ray or somebody's cluster, and a job's room in it."""
 
 import signal
+import socket
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import CancelledError
@@ -122,9 +123,14 @@ def node_id() -> str:
 @contextmanager
 def keeping_signal_handlers() -> Iterator[None]:
     """Ray puts a SIGTERM handler of its own, which exits, in the process's place: put back what was
-    there. What came meanwhile is handed on to it, as StartInterrupted.
+    there. What came meanwhile is handed on to it, as StartInterrupted; or without that, where the
+    exit went unnoticed, as it does out of a hook of a fork.
     """
     kept = {number: signal.getsignal(number) for number in (signal.SIGTERM, signal.SIGINT)}
+    heard, told = socket.socketpair()
+    for end in (heard, told):
+        end.setblocking(False)
+    before = signal.set_wakeup_fd(told.fileno(), warn_on_full_buffer=False)
 
     def put_back() -> None:
         for number, handler in kept.items():
@@ -140,5 +146,21 @@ def keeping_signal_handlers() -> Iterator[None]:
             raise
         ours(signal.SIGTERM, None)
         raise StartInterrupted("SIGTERM while Ray was starting") from exit_of_ray
+    else:
+        put_back()
+        ours = kept[signal.SIGTERM]
+        if signal.SIGTERM in came(heard) and callable(ours):
+            ours(signal.SIGTERM, None)
     finally:
         put_back()
+        signal.set_wakeup_fd(before)
+        heard.close()
+        told.close()
+
+
+def came(heard: socket.socket) -> bytes:
+    """The numbers of the signals that were told of."""
+    try:
+        return heard.recv(4096)
+    except BlockingIOError:
+        return b""

@@ -147,3 +147,25 @@ def test_a_signal_while_ray_starts_reaches_who_waits_for_it():
         assert heard == [signal.SIGTERM] * 2
     finally:
         signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.filterwarnings("ignore::pytest.PytestUnraisableExceptionWarning")
+def test_a_signal_whose_exit_nobody_noticed_reaches_them_too():
+    """As when it comes in a hook of a fork: what is raised there is printed, and that is all."""
+
+    class Swallows:
+        def __del__(self):
+            os.kill(os.getpid(), signal.SIGTERM)
+
+    heard = []
+    before = signal.signal(signal.SIGTERM, lambda number, frame: heard.append(number))
+    try:
+        with ray_cluster.keeping_signal_handlers():
+            signal.signal(signal.SIGTERM, lambda number, frame: sys.exit(number))
+            Swallows()
+        assert heard == [signal.SIGTERM]
+        with ray_cluster.keeping_signal_handlers():
+            pass
+        assert heard == [signal.SIGTERM]
+    finally:
+        signal.signal(signal.SIGTERM, before)
