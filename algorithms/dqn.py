@@ -51,11 +51,11 @@ class DeepQConfig(ReplayConfig):
         default=10.0, description="longer gradients are shortened to this"
     )
 
+    shares_rows: ClassVar = True
+
     def exploration(self, env_steps: int) -> float:
         """The share of random actions after so many environment steps."""
         raise NotImplementedError
-
-    shares_rows: ClassVar = True
 
     def make_learner(self, spaces: Spaces, root_seed: int, threads: int) -> DQNLearner:
         """The learner of a job, or of an actor of it. UserError unless actions are discrete."""

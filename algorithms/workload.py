@@ -91,7 +91,7 @@ def check_env_id(env_id: str) -> None:
 def check_learners(section: RLSection, sampling: Sampling) -> None:
     """Raise KeyProblem where several learners cannot share minibatches."""
     algorithm, count = section.algorithm, number_of_learners(section)
-    if not getattr(algorithm, "shares_rows", False):
+    if not algorithm.shares_rows:
         raise KeyProblem(
             ("rl", "learners"),
             f"{algorithm.name} has one learner; all other algorithms can have several"
