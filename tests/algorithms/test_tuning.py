@@ -79,10 +79,14 @@ def begin():
 
 
 def learn(made, env_steps):
-    """Until so many more steps are learnt from; the last report."""
-    report, began = None, made._learner.progress["env_steps"]
-    while made._learner.progress["env_steps"] < began + env_steps:
+    """Until so many more steps and one more update are learnt from; the last report. Steps may run
+    ahead of updates: what is drawn from a replay's shards comes when it comes.
+    """
+    report, progress = None, made._learner.progress
+    began, updates = progress["env_steps"], progress["updates"]
+    while progress["env_steps"] < began + env_steps or progress["updates"] <= updates:
         report = made.learn(Slice(seconds=0.02)) or report
+        progress = made._learner.progress
     return report
 
 
