@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
@@ -53,6 +54,8 @@ class PPOSettings(AgentConfig, Protocol):
 
 MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
+STATE_BYTES = 512
+"""Room for a generator's state as JSON."""
 
 
 class PPOLearner:
@@ -87,6 +90,11 @@ class PPOLearner:
         """See `SharingLearner`."""
         self._group = group
         self._agent.agree(group)
+        # From here on all draw the same orders of minibatches.
+        drawing = json.dumps(self._generator.bit_generator.state).encode().ljust(STATE_BYTES)
+        told = torch.frombuffer(bytearray(drawing), dtype=torch.uint8)
+        group.share(told)
+        self._generator.bit_generator.state = json.loads(told.numpy().tobytes())
 
     def take_part(self) -> None:
         """See `SharingLearner`."""
@@ -166,7 +174,6 @@ class PPOLearner:
         frames = 0
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
-            self._group.share(order)
             for first in range(0, size, config.minibatch_size):
                 chosen = order[first : first + config.minibatch_size]
                 losses.append(self._step(batch, chosen, learning_rate, clip))
