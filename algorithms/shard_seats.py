@@ -6,8 +6,8 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from covey.algorithms.replay import Source
 from covey.algorithms.replay_shard import ReplayShard, ShardPlan
+from covey.algorithms.replay_source import Source
 from covey.algorithms.shard_channel import ShardChannel
 from covey.algorithms.shard_spec import ChannelSpec
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
