@@ -8,7 +8,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from covey.algorithms.replay import TRIES, Replay, Stream
+from covey.algorithms.replay import TRIES, Replay
+from covey.algorithms.replay_source import Stream
 from covey.platform.runtime.fragment import Rows
 from covey.platform.runtime.spaces import Spaces
 

@@ -17,6 +17,7 @@ from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.crew import Crew, Pending, WorkerLost
 from covey.platform.runtime.fragment import Weights
 from covey.platform.runtime.interfaces import Record
+from covey.platform.runtime.pulse import Pulse
 from covey.platform.runtime.segment import SegmentGone
 from covey.platform.runtime.spaces import Spaces
 
@@ -55,8 +56,9 @@ class LearnerSeat:
         """Start a process for one."""
         self._running = None
         section: RLSection = self._job.section
-        self._worker = self._crew.spawn(
-            "learner",
+        self._pulse = Pulse("learner")
+        self._worker = self._pulse.spawn(
+            self._crew,
             LearnerLoop,
             section,
             self._spaces,
@@ -177,7 +179,9 @@ class LearnerSeat:
         return self._answer(self._orders.report, meanwhile)
 
     def _answer(self, look: Callable[[], T | None], meanwhile: Callable[[], None]) -> T:
-        """What the learner answers. WorkerLost if it has died; what it raised, if it did."""
+        """What the learner answers. WorkerLost if it has died or hangs; what it raised, if it
+        did.
+        """
         assert self._running is not None
         looked_s = -math.inf
         while (answer := unless_gone(look)) is None:
@@ -186,6 +190,7 @@ class LearnerSeat:
                 raise AssertionError("the learner ended unasked")
             if time.monotonic() - looked_s > LOOK_S:
                 looked_s = time.monotonic()
+                self._pulse.check()
                 meanwhile()
             time.sleep(POLL_S)
         return answer

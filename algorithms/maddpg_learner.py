@@ -17,8 +17,9 @@ from covey.algorithms.maddpg_row import Row, acting_arrays
 from covey.algorithms.maddpg_update import AgentUpdate, UpdateSettings
 from covey.algorithms.means import Means
 from covey.algorithms.policy_squashed import action_scale
-from covey.algorithms.replay import Replay, Stream
+from covey.algorithms.replay import Replay
 from covey.algorithms.replay_memory import Memory
+from covey.algorithms.replay_source import Stream
 from covey.platform.coding.pool import CodedPool
 from covey.platform.errors import UserError
 from covey.platform.runtime.fragment import Weights

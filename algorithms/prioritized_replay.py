@@ -9,7 +9,8 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
-from covey.algorithms.replay import Batch, Floats, Replay, Source, Stream
+from covey.algorithms.replay import Batch, Floats, Replay
+from covey.algorithms.replay_source import Source, Stream
 from covey.algorithms.sum_tree import SumTree
 from covey.platform.runtime.interfaces import Arrays, Record
 

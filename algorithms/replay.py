@@ -3,40 +3,25 @@
 Nothing is copied when a transition is written; a minibatch is gathered from where the samplers
 wrote it. Sampling is uniform, or in proportion to priorities (Schaul et al. 2016).
 
-Sources are live streams, which samplers write, and archives: read-only streams from a checkpoint of
-other samplers, whose oldest rows retire as new ones come.
+Its sources (`replay_source.py`) are live streams, which samplers write, and archives: read-only
+streams from a checkpoint of other samplers, whose oldest rows retire as new ones come.
 """
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
 from covey.algorithms.replay_kernels import choose, gather, touch
-from covey.platform.runtime.fragment import Rows
+from covey.algorithms.replay_source import Source, Stream
 from covey.platform.runtime.interfaces import Arrays, Record
 
 Indices = NDArray[np.int64]
 Floats = NDArray[np.float32]
 TRIES = 1000
-
-
-class Stream(Protocol):
-    """A ring of R rows; absolute row r lies at r % R."""
-
-    @property
-    def rows(self) -> Rows: ...
-
-    @property
-    def rows_written(self) -> int: ...
-
-    @property
-    def oldest_row(self) -> int:
-        """Rows before this are overwritten, or may be at any time."""
-        ...
 
 
 @dataclass(frozen=True)
@@ -72,55 +57,6 @@ class Batch:
         rewards, discounts, weights = np.ones((3, size), np.float32) if numbers is None else numbers
         slots = np.zeros(size, np.int64)
         return cls(observations, actions, rewards, discounts, next_observations, weights, slots)
-
-
-class Source:
-    """One stream's ring, flat, and which of its rows can be sampled at the moment."""
-
-    def __init__(self, stream: Stream, offset: int) -> None:
-        rows = stream.rows
-        self._stream, self.offset = stream, offset
-        self.ring, self.columns = rows.steps, int(rows.rewards.shape[1])
-        self.slots = self.ring * self.columns
-        self.valid: NDArray[np.bool_] = flat(rows.valid, self.slots)[:, 0]
-        self.arrays = (
-            flat(rows.observations, self.slots + self.columns),
-            flat(rows.actions, self.slots),
-            flat(rows.rewards, self.slots)[:, 0],
-            flat(rows.terminated, self.slots)[:, 0],
-            flat(rows.truncated, self.slots)[:, 0],
-            self.valid,
-        )
-        rated = rows.td_errors.size > 0
-        self.td_errors = flat(rows.td_errors, self.slots)[:, 0] if rated else None
-        """What samplers say of transitions, at the slot in which their last step lies."""
-        self.low = self.high = 0
-
-    def look(self, steps: int) -> None:
-        """Take over what can be sampled now: rows that lie in the ring and whose `steps` steps are
-        all written.
-        """
-        self.high = max(0, self._stream.rows_written - steps + 1)
-        self.keep(self.ring)
-        self.low = min(max(self.low, self._stream.oldest_row), self.high)
-
-    def keep(self, rows: int) -> None:
-        """Retire all but the newest `rows` rows."""
-        self.low = min(self.high, max(self.low, self.high - rows))
-
-    @property
-    def rows(self) -> int:
-        """How many rows can be sampled."""
-        return self.high - self.low
-
-    @property
-    def transitions(self) -> int:
-        """How many slots those are; a few of them hold no transition."""
-        return self.rows * self.columns
-
-    def overtaken(self) -> bool:
-        """Whether rows that could be sampled at the last look have been overwritten since."""
-        return self._stream.oldest_row > self.low
 
 
 class Replay:
@@ -252,11 +188,3 @@ class Replay:
             if len(found) == held and columns == record.get("columns", columns):
                 return found
         return []
-
-
-def flat(array: NDArray[Any], length: int) -> NDArray[Any]:
-    """A view [length, numbers] of an array whose leading axes have that many entries."""
-    view = array.reshape(length, -1)
-    if not np.shares_memory(view, array):
-        raise ValueError("a stream's arrays lie in one piece")
-    return view

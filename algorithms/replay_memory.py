@@ -8,8 +8,9 @@ from numpy.typing import NDArray
 
 from covey.algorithms.learner import ReplayLearner
 from covey.algorithms.prioritized_replay import PrioritizedReplay
-from covey.algorithms.replay import Replay, Stream
+from covey.algorithms.replay import Replay
 from covey.algorithms.replay_config import ReplayConfig
+from covey.algorithms.replay_source import Stream
 from covey.algorithms.shard_seats import Shards
 from covey.algorithms.sharded_replay import ShardedReplay
 from covey.platform.runtime.interfaces import Arrays, Record

@@ -8,7 +8,7 @@ from covey.platform.environment import prepare_libraries
 from covey.platform.jobfile.model import Resources
 
 if TYPE_CHECKING:
-    from covey.platform.runtime.actors import RayWorker
+    from covey.platform.runtime.actor import RayWorker
 
 
 class RllibCrew:
@@ -29,7 +29,7 @@ class RllibCrew:
 
     def spawn(self, factory: Callable[..., object], *arguments: Any) -> None:
         """Start the actor; the actors that it starts in turn stay in the placement group."""
-        from covey.platform.runtime.actors import start_actor
+        from covey.platform.runtime.actor import start_actor
 
         self._worker = start_actor(
             "rllib", self._group, 0, self._main, factory, *arguments, keeps_children=True
@@ -40,7 +40,7 @@ class RllibCrew:
 
         Raises what the method raised; WorkerLost when the actor's process died.
         """
-        from covey.platform.runtime.actors import results
+        from covey.platform.runtime.actor import results
 
         assert self._worker is not None
         pending = self._worker.submit(method, *arguments)

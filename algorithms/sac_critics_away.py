@@ -14,6 +14,7 @@ from covey.algorithms.sac_networks import CriticNetworks
 from covey.platform.runtime.crew import Crew, WorkerLost
 from covey.platform.runtime.fence import fence
 from covey.platform.runtime.pipe import Pipe
+from covey.platform.runtime.pulse import Pulse
 
 LOOK_S = 0.25
 """So often it is looked whether the other process is still alive, while it is waited for."""
@@ -36,7 +37,8 @@ class CriticsAway:
         columns = {name: getattr(data, name) for name in COLUMNS if name != "errors"}
         self._sent = [(arrays[name], own) for name, own in (inputs | columns).items()]
         self._errors = data.errors
-        worker = crew.spawn("critic", CriticsWorker, config, threads)
+        self._pulse = Pulse("critic")
+        worker = self._pulse.spawn(crew, CriticsWorker, config, threads)
         ends = self._board.handle, self._orders.handle, self._answers.handle
         crew.fetch([worker.submit("connect", *ends)])
         self._running = worker.submit("run")
@@ -50,12 +52,13 @@ class CriticsAway:
 
     def end(self, critic_vector: NDArray[np.float32]) -> CriticSums:
         """Wait until the step is made; the rows' errors and the critics are copied. WorkerLost if
-        the process died.
+        the process died or hangs.
         """
         while (answer := self._answers.receive(LOOK_S)) is None:
             if self._crew.is_ready(self._running):
                 self._crew.fetch([self._running])
                 raise WorkerLost("critic ended unasked")
+            self._pulse.check()
         fence()
         np.copyto(self._errors, self._board.arrays["errors"])
         np.copyto(critic_vector, self._board.arrays["critics"])

@@ -7,7 +7,7 @@ from covey.algorithms.parts import make_environments_of, make_exploring_policy, 
 from covey.algorithms.section import RLSection
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime import segment
-from covey.platform.runtime.actors import RELAY
+from covey.platform.runtime.actor import RELAY
 from covey.platform.runtime.crew import Crew, Pending, Worker
 from covey.platform.runtime.ends import Ends, Far
 from covey.platform.runtime.ray_cluster import node_id

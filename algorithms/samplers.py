@@ -6,49 +6,24 @@ join while the cluster has room that nobody waits for, and are let go when someb
 
 import time
 from collections.abc import Callable
-from dataclasses import dataclass
-from functools import partial
-from typing import Any
 
-from covey.algorithms.parts import (
-    least_samplers,
-)
+from covey.algorithms.parts import least_samplers
 from covey.algorithms.sampler_maker import SamplerMaker
+from covey.algorithms.sampler_member import Member
 from covey.algorithms.saved import SamplerState, StreamRows
 from covey.algorithms.section import RLSection
 from covey.algorithms.spare_samplers import STARTS, SpareSamplers
 from covey.platform.jobfile.model import JobFile
 from covey.platform.runtime.actors import share_of_sampler
-from covey.platform.runtime.crew import Crew, InlineWorker, Pending, Worker, WorkerLost
+from covey.platform.runtime.crew import Crew, InlineWorker, Pending, WorkerLost
 from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import Stream
 from covey.platform.runtime.weights_channel import SharedWeights
 
-START_S = 120.0
-"""A new sampler is not thought to hang before so long: importing what it needs takes a while."""
 GROW_S, GIVEN_S = 5.0, 60.0
 """So often a sampler may join where there is room; so long none does after others needed it."""
-COMES_S = 10.0
-"""So long a checkpoint waits for a sampler that has just taken another's place."""
 LOOK_S = 0.25
 """So often the driver looks for workers that died or hang while it waits."""
-
-
-@dataclass
-class Member:
-    """A sampler, its stream, and its endless call. `lives` counts those before it, `fruitless`
-    those in a row that wrote nothing; `connected` is answered once it has begun; `state` is where
-    it stands while it is halted. `worker` is None while there is none of this number.
-    """
-
-    stream: Stream
-    worker: Worker | None
-    lives: int
-    running: Pending | None = None
-    connected: Pending | None = None
-    state: SamplerState | None = None
-    fruitless: int = 0
-    blocks: int = 0
 
 
 class Samplers:
@@ -76,11 +51,13 @@ class Samplers:
         self._maker = SamplerMaker(crew, job, spaces)
         self._spaces = spaces
         self.spare = SpareSamplers(crew)
-        self.members = [Member(stream, None, lives) for stream in self._maker.streams]
-        for index, member in enumerate(self.members):
-            member.stream.absent = index >= self._least
+        self.members = [
+            Member(index, stream, None, lives) for index, stream in enumerate(self.streams)
+        ]
+        for member in self.members:
+            member.stream.absent = member.index >= self._least
             if not member.stream.absent:
-                member.worker = self._maker.spawn(index, lives)
+                member.worker = self._maker.spawn(member.index, lives)
 
     @property
     def columns(self) -> int:
@@ -110,7 +87,7 @@ class Samplers:
 
     def wait_until_made(self) -> None:
         """Return when all have been made; who dies before is replaced."""
-        for index, member in enumerate(self.members):
+        for member in self.members:
             for _ in range(STARTS):
                 try:
                     if member.worker is not None:
@@ -118,7 +95,7 @@ class Samplers:
                     break
                 except WorkerLost as error:
                     self._note(str(error))
-                    member.worker = self._maker.spawn(index, member.lives)
+                    member.worker = self._maker.spawn(member.index, member.lives)
 
     def restore(self, states: tuple[SamplerState, ...]) -> None:
         """Have them go on from where others stood."""
@@ -130,17 +107,11 @@ class Samplers:
     def connect(self, weights: SharedWeights) -> None:
         """Open their ends of the channels."""
         self._weights = weights
-        for index, member in enumerate(self.members):
+        for member in self.members:
             if member.worker is not None:
-                self._connect(index)
+                member.connect(self._maker, weights)
         for member in self.members:
             self._tolerate(member.connected)
-
-    def _connect(self, index: int) -> None:
-        member = self.members[index]
-        assert member.worker is not None and self._weights is not None
-        connect = self._maker.connect
-        member.connected = connect(member.worker, index, member.lives, self._weights)
 
     def _tolerate(self, pending: Pending | None) -> None:
         """Wait for an answer; who dies over it is found to be lost when it is to run."""
@@ -156,8 +127,8 @@ class Samplers:
             member.stream.stop = False
             member.stream.heartbeat_s = time.monotonic()
             member.state = None
-            if self._maker.shared and member.worker is not None:
-                member.running = member.worker.submit("run")
+            if self._maker.shared:
+                member.run()
 
     def halt(self) -> None:
         """Return when all that have begun have stopped between two blocks."""
@@ -174,31 +145,22 @@ class Samplers:
 
     def _counts(self, member: Member) -> bool:
         """Whether it is waited for: one that is to replace another may itself wait for a node."""
-        return self._has_begun(member) or self._job.deterministic
+        return member.has_begun(self._crew) or self._job.deterministic
 
     def states(self) -> tuple[SamplerState, ...]:
         """Of all that have begun, once they are halted."""
-        states = map(self._state, range(len(self.members)))
+        states = map(self._state, self.members)
         return tuple(state for state in states if state is not None)
 
-    def _state(self, index: int) -> SamplerState | None:
-        member = self.members[index]
+    def _state(self, member: Member) -> SamplerState | None:
         while member.state is None and member.worker is not None:
-            if not self._counts(member) and not self._comes(member):
+            if not self._counts(member) and not member.comes(self._crew):
                 return None
             try:
                 (member.state,) = self._crew.fetch([member.worker.submit("state")])
             except WorkerLost as error:
-                self._lose(index, str(error))
+                self._lose(member, str(error))
         return member.state
-
-    def _comes(self, member: Member) -> bool:
-        if member.connected is not None:
-            self._crew.wait([member.connected], COMES_S)
-        return self._has_begun(member)
-
-    def _has_begun(self, member: Member) -> bool:
-        return member.connected is None or self._crew.is_ready(member.connected)
 
     def rows(self) -> tuple[StreamRows, ...]:
         """Copies of what their streams hold, once they are halted."""
@@ -208,82 +170,67 @@ class Samplers:
         """Replace samplers that died, and end and replace those that hang; let others join or go
         where their number is not fixed.
         """
-        for index, member in enumerate(self.members):
+        for member in self.members:
             if member.running is None:
                 continue
-            if member.stream.absent and self._has_begun(member):
+            if member.stream.absent and member.has_begun(self._crew):
                 member.stream.absent = False
             if self._crew.is_ready(member.running):
                 try:
                     (member.state,) = self._crew.fetch([member.running])
                     member.running = None
                 except WorkerLost as error:
-                    self._lose(index, str(error))
-                continue
-            silent_s = time.monotonic() - member.stream.heartbeat_s
-            if silent_s > self._patience_s(member):
+                    self._lose(member, str(error))
+            elif silent_s := member.hangs(self._crew, self._section.sampling.hang_s):
                 assert member.worker is not None
                 self._crew.end(member.worker)
-                self._lose(index, f"sampler {index} gave no sign for {silent_s:.0f} s")
+                self._lose(member, f"sampler {member.index} gave no sign for {silent_s:.0f} s")
         if len(self.members) > self._least and time.monotonic() >= self._grow_at_s:
             self._grow_at_s = time.monotonic() + GROW_S
             self._grow_or_give_room()
 
-    def _patience_s(self, member: Member) -> float:
-        limit_s: float = self._section.sampling.hang_s
-        return limit_s if self._has_begun(member) else max(limit_s, START_S)
-
     def _grow_or_give_room(self) -> None:
         """One sampler more if there is room for it; none but the least if others wait for room."""
         free = self._crew.free_cpus()
-        extra = range(self._least, len(self.members))
+        extra = self.members[self._least :]
         if free < 0:
-            for index in extra:
-                if (worker := self.members[index].worker) is not None:
-                    self._crew.end(worker)
-                    self._dismiss(index, f"sampler {index} gives room to others that wait")
+            for member in extra:
+                if member.worker is not None:
+                    self._crew.end(member.worker)
+                    self._dismiss(member, f"sampler {member.index} gives room to others that wait")
             self._grow_at_s = time.monotonic() + GIVEN_S
             return
-        absent = [index for index in extra if self.members[index].worker is None]
-        if absent and free >= self._share and not self.members[absent[0]].stream.stop:
+        absent = [member for member in extra if member.worker is None]
+        if absent and free >= self._share and not absent[0].stream.stop:
             self._begin_another(absent[0])
-            self._told(f"sampler {absent[0]} joins")
+            self._told(f"sampler {absent[0].index} joins")
 
-    def _lose(self, index: int, why: str) -> None:
+    def _lose(self, member: Member, why: str) -> None:
         """One is no more: another takes its place at once, or when there is room for one."""
-        if index < self._least:
-            self._replace(index, why)
+        if member.index < self._least:
+            self._replace(member, why)
         else:
-            self._dismiss(index, why.splitlines()[0])
+            self._dismiss(member, why.splitlines()[0])
 
-    def _dismiss(self, index: int, why: str) -> None:
-        member = self.members[index]
-        member.stream.absent = True
-        member.worker = member.running = member.connected = member.state = None
+    def _dismiss(self, member: Member, why: str) -> None:
+        member.leave()
         self._told(why)
 
     def _told(self, what: str) -> None:
         self._tell("samplers", f"{what}: {self.count} of {self._least} to {len(self.members)}")
 
-    def _replace(self, index: int, why: str) -> None:
-        member = self.members[index]
-        written = member.stream.blocks_written
-        member.fruitless = member.fruitless + 1 if written == member.blocks else 0
-        member.blocks = written
+    def _replace(self, member: Member, why: str) -> None:
+        member.count_fruitless()
         if self._job.deterministic:
             raise WorkerLost(why)
         if member.fruitless >= STARTS:
             raise RuntimeError(f"{why}; {STARTS} in a row wrote nothing before")
         self._note(why)
-        self._begin_another(index)
+        self._begin_another(member)
 
-    def _begin_another(self, index: int) -> None:
-        member = self.members[index]
-        member.lives += 1
-        member.stream.heartbeat_s = time.monotonic()
-        member.worker = self._maker.spawn(index, member.lives)
-        self._connect(index)
-        member.running = None if member.stream.stop else member.worker.submit("run")
+    def _begin_another(self, member: Member) -> None:
+        assert self._weights is not None
+        member.begin_another(self._maker, self._weights)
 
     def prepare(self, count: int) -> bool:
         """Whether there are processes for so many; those that are missing are started, and not
@@ -299,43 +246,32 @@ class Samplers:
         the streams of before.
         """
         before, lives = self.streams, self.lives + 1
-        workers = {index: member.worker for index, member in enumerate(self.members)}
+        workers = {member.index: member.worker for member in self.members}
         self._maker.close()
         self._job, self._section = job, job.section
         self._maker = SamplerMaker(self._crew, job, self._spaces)
         for index in range(len(self.streams), len(workers)):
             self.spare.put(index, workers[index])
         self.members = [
-            Member(stream, workers.get(index) or self.spare.take(index), lives)
+            Member(index, stream, workers.get(index) or self.spare.take(index), lives)
             for index, stream in enumerate(self.streams)
         ]
         self._least = len(self.members)
         remade = [
-            None if one.worker is None else self._maker.remake(one.worker, index, lives)
-            for index, one in enumerate(self.members)
+            None if one.worker is None else self._maker.remake(one.worker, one.index, lives)
+            for one in self.members
         ]
-        for index, (member, pending) in enumerate(zip(self.members, remade, strict=True)):
+        for member, pending in zip(self.members, remade, strict=True):
             try:
                 if pending is not None:
                     self._crew.fetch([pending])
                     continue
             except WorkerLost as error:
                 self._note(str(error))
-            member.worker = self._maker.spawn(index, lives)
+            member.worker = self._maker.spawn(member.index, lives)
         return before
 
     def close(self) -> None:
         """Let go of the streams."""
         for stream in self.streams:
             stream.close()
-
-
-def opened(shared: bool, *channels: Any) -> list[Callable[[], Any]]:
-    """How another process, or this one, opens its end of channels."""
-    if shared:
-        return [channel.handle.attach for channel in channels]
-    return [partial(_same, channel) for channel in channels]
-
-
-def _same(channel: Any) -> Any:
-    return channel

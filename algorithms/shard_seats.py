@@ -6,12 +6,13 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
-from covey.algorithms.replay import Source
 from covey.algorithms.replay_shard import ReplayShard, ShardPlan
+from covey.algorithms.replay_source import Source
 from covey.algorithms.shard_channel import ShardChannel
 from covey.algorithms.shard_spec import ChannelSpec
 from covey.platform.runtime.crew import Crew, Pending, Worker, WorkerLost
 from covey.platform.runtime.interfaces import Arrays, Record
+from covey.platform.runtime.pulse import Pulse
 from covey.platform.runtime.stream import Stream
 from covey.platform.seeds import derive
 
@@ -55,6 +56,7 @@ class Seat:
     channel: ShardChannel | None = None
     worker: Worker | None = None
     running: Pending | None = None
+    pulse: Pulse | None = None
     lives: int = 0
     fruitless: int = 0
     saved: tuple[Record, Arrays] | None = None
@@ -90,8 +92,8 @@ class ShardSeats:
         return [(seat, channel) for seat, channel in held if channel.has_started]
 
     def heal(self) -> None:
-        """Start those that are not there, and others in the place of those that died; call it as
-        often as you like. WorkerLost where they die again and again.
+        """Start those that are not there, and others in the place of those that died or hang; call
+        it as often as you like. WorkerLost where they die again and again.
         """
         if time.monotonic() - self._looked_s < LOOK_S:
             return
@@ -99,31 +101,38 @@ class ShardSeats:
         for index, seat in enumerate(self.all):
             if seat.running is None:
                 self._start(index, seat)
-            elif self._shards.crew.is_ready(seat.running):
-                self._replace(index, seat, seat.running)
+            elif (lost := self._lost(seat)) is not None:
+                self._replace(index, seat, lost)
 
     def wait(self, seat: Seat, until: Callable[[], bool]) -> bool:
-        """For something that the shard does; False if it has died."""
-        assert seat.running is not None
+        """For something that the shard does; False if it has died or hangs."""
         looked_s = time.monotonic()
         while not until():
             if time.monotonic() - looked_s > LOOK_S:
                 looked_s = time.monotonic()
-                if self._shards.crew.is_ready(seat.running):
+                if self._lost(seat) is not None:
                     return False
             time.sleep(WAIT_S)
         return True
 
-    def _replace(self, index: int, seat: Seat, ended: Pending) -> None:
-        assert seat.channel is not None
+    def _lost(self, seat: Seat) -> WorkerLost | None:
+        """Why there is no shard in a seat any more."""
+        assert seat.running is not None and seat.pulse is not None
         try:
-            self._shards.crew.fetch([ended])
-            raise AssertionError("a shard ended unasked")
+            seat.pulse.check()
+            if self._shards.crew.is_ready(seat.running):
+                self._shards.crew.fetch([seat.running])
+                raise AssertionError("a shard ended unasked")
         except WorkerLost as error:
-            why = str(error).splitlines()[0]
-            seat.fruitless = 0 if seat.channel.has_started else seat.fruitless + 1
-            if seat.fruitless >= STARTS:
-                raise
+            return error
+        return None
+
+    def _replace(self, index: int, seat: Seat, lost: WorkerLost) -> None:
+        assert seat.channel is not None
+        seat.fruitless = 0 if seat.channel.has_started else seat.fruitless + 1
+        if seat.fruitless >= STARTS:
+            raise lost
+        why = str(lost).splitlines()[0]
         self._shards.note("replaced", f"{why}; another one refills from the samplers' streams")
         seat.channel.close()
         seat.lives, seat.saved = seat.lives + 1, None
@@ -144,7 +153,8 @@ class ShardSeats:
             derive(shards.root_seed, "replay", index, seat.lives),
             seat.saved,
         )
-        seat.worker = shards.crew.spawn(f"replay shard {index}", ReplayShard, plan)
+        seat.pulse = Pulse(f"replay shard {index}")
+        seat.worker = seat.pulse.spawn(shards.crew, ReplayShard, plan)
         seat.running = seat.worker.submit("run")
 
     def _capacity(self, seat: Seat) -> int:

@@ -6,6 +6,7 @@ the learner is given one slice after another.
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Any
 
 from covey.algorithms.joined_rows import archived
@@ -13,7 +14,7 @@ from covey.algorithms.learner_seat import LearnerSeat
 from covey.algorithms.orders import Report, Slice
 from covey.algorithms.parts import least_samplers, number_of_samplers, with_batch, with_setting
 from covey.algorithms.replay_config import ReplayConfig
-from covey.algorithms.samplers import Samplers, opened
+from covey.algorithms.samplers import Samplers
 from covey.algorithms.saved import StreamRows, TrainingState
 from covey.algorithms.section import RLSection
 from covey.algorithms.tuner import Setting
@@ -228,3 +229,14 @@ class Team:
         """Note that somebody is replaced."""
         self._replaced += 1
         self.note("replaced", f"{why.splitlines()[0]}; another one goes on in its place")
+
+
+def opened(shared: bool, *channels: Any) -> list[Callable[[], Any]]:
+    """How another process, or this one, opens its end of channels."""
+    if shared:
+        return [channel.handle.attach for channel in channels]
+    return [partial(_same, channel) for channel in channels]
+
+
+def _same(channel: Any) -> Any:
+    return channel

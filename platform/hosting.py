@@ -15,7 +15,7 @@ from covey.platform.environment import prepare_libraries, threads_give_way
 from covey.platform.exit_status import ExitStatus
 from covey.platform.jobfile.model import Resources
 from covey.platform.runs.run import STOP_REQUESTED, Run
-from covey.platform.runtime.actors import Remote, results, start_actor
+from covey.platform.runtime.actor import Remote, results, start_actor
 from covey.platform.runtime.crew import WorkerLost
 from covey.platform.runtime.ray_cluster import (
     StartInterrupted,

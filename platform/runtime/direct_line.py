@@ -14,7 +14,7 @@ from multiprocessing import AuthenticationError
 from multiprocessing.connection import Client, Connection
 from typing import Any
 
-from covey.platform.runtime.actors import Host
+from covey.platform.runtime.actor import Host
 from covey.platform.runtime.laid import Laid, Shelf, flattened, restored, spread
 from covey.platform.runtime.layout import Buffer
 from covey.platform.runtime.segment import Segment, SegmentHandle

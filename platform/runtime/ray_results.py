@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from covey.platform.runtime.actors import Remote, results
+from covey.platform.runtime.actor import Remote, results
 from covey.platform.runtime.crew import Pending
 
 

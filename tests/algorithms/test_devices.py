@@ -21,6 +21,7 @@ from covey.platform.errors import JobFileError
 from covey.platform.jobfile.load import parse_job_file
 from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.run import Run
+from covey.platform.runtime import pulse
 from covey.platform.runtime.crew import WorkerLost
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 
@@ -161,6 +162,15 @@ def test_who_waits_for_a_dead_process_hears_of_it(pair):
     check_equal(learn(ours, replay, 20), learn(*pair(HeldBack), 20))
     os.kill(crew.pid, signal.SIGKILL)
     with pytest.raises(WorkerLost, match="critic died"):
+        learn(ours, replay)
+
+
+def test_who_waits_for_a_process_that_hangs_hears_of_it(pair, monkeypatch):
+    monkeypatch.setattr(pulse, "SILENCE_S", 3.0)
+    crew = Processes()
+    ours, replay = pair(SplitSACLearner, crew=crew, delay=1)
+    os.kill(crew.pid, signal.SIGSTOP)
+    with pytest.raises(WorkerLost, match="critic gave no sign for 3 s and was killed"):
         learn(ours, replay)
 
 

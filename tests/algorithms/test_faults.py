@@ -88,6 +88,20 @@ def test_the_death_of_one_learner_ends_in_a_new_group_of_them(begun, role):
 
 @pytest.mark.ray
 @pytest.mark.slow
+def test_a_learner_that_hangs_is_killed_and_replaced(begun):
+    process, path = begun()
+    wait_for(process, lambda: told(path, "actors"), "it never began")
+    before, hanging = len(lines(path)), actors_of(process)["learner"]
+    hanging.suspend()
+    wait_for(process, lambda: len(lines(path)) > before + 5, "it was not replaced")
+    (why,) = told(path, "replaced")
+    assert why == "learner gave no sign for 60 s and was killed; another one goes on in its place"
+    assert not hanging.is_running() and actors_of(process)["learner"] != hanging
+    assert stop(process) == 4
+
+
+@pytest.mark.ray
+@pytest.mark.slow
 def test_a_job_that_tunes_itself_survives_kills_and_goes_on_with_what_it_found(begun, tmp_path):
     section = {
         "algorithm": {"name": "dqn", "hidden": [16], "updates_per_step": 0.01},

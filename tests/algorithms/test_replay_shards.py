@@ -16,6 +16,7 @@ from covey.algorithms.replay_shard import DrawingReplay
 from covey.algorithms.shard_seats import Shards
 from covey.algorithms.shard_spec import Names
 from covey.algorithms.sharded_replay import ShardedReplay
+from covey.platform.runtime import pulse
 from covey.platform.runtime.spaces import ActionSpec, ObservationSpec, Spaces
 from covey.platform.runtime.stream import Stream, StreamSpec
 
@@ -172,6 +173,22 @@ def test_frequencies_are_exact_over_three_processes_also_after_one_is_killed(str
     until_all_are_there(replay, slots_of(streams))
     now = {key: corrected[key] if key in others else error for key, error in errors.items()}
     assert chi_square(counts(replay, 600), exact(now)) < 1 + room
+
+
+def test_a_shard_that_hangs_is_killed_and_replaced(streams, opened, monkeypatch):
+    monkeypatch.setattr(pulse, "SILENCE_S", 3.0)
+    replay = opened(streams)
+    until_all_are_there(replay, slots_of(streams))
+    hanging = replay.crew.workers["replay shard 0"].process
+    os.kill(hanging.pid, signal.SIGSTOP)
+    while not replay.noted:
+        counts(replay, 1)
+    hanging.join(60)
+    assert hanging.exitcode == -signal.SIGKILL
+    ((kind, told),) = replay.noted
+    assert kind == "replaced"
+    assert told.startswith("replay shard 0 gave no sign for 3 s and was killed; another one refi")
+    until_all_are_there(replay, slots_of(streams))
 
 
 def test_transitions_are_whole_and_weigh_1_where_priorities_are_equal(streams, opened):

@@ -58,7 +58,7 @@ class Sampling:
             make_policy,
             probe_spaces,
         )
-        from covey.platform.runtime.actors import start_actor
+        from covey.platform.runtime.actor import start_actor
         from covey.platform.runtime.ends import Ends, Far
         from covey.platform.runtime.ray_cluster import node_id
         from covey.platform.runtime.ray_results import RayResults, share
@@ -140,7 +140,7 @@ class Reader:
 def weights_s(group: Any, job: Any) -> list[float]:
     """From each publication until the last of the readers has a copy of its own."""
     from covey.algorithms.parts import env_source, probe_spaces
-    from covey.platform.runtime.actors import start_actor
+    from covey.platform.runtime.actor import start_actor
     from covey.platform.runtime.ends import Ends, Far
     from covey.platform.runtime.ray_cluster import node_id
     from covey.platform.runtime.ray_results import RayResults, share
