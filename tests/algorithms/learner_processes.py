@@ -135,4 +135,4 @@ def in_processes(count, names):
     context.set_forkserver_preload([__name__])
     with tempfile.TemporaryDirectory() as folder, ProcessPoolExecutor(count, context) as processes:
         parts = [processes.submit(learn, folder, rank, count, names) for rank in range(count)]
-        return [part.result(300) for part in parts]
+        return [part.result(1200) for part in parts]

@@ -7,13 +7,14 @@ from covey.platform.runtime.crew import WorkerLost
 CONTEXT = multiprocessing.get_context("spawn")
 
 
-def work(factory, arguments, method):
+def work(may_begin, factory, arguments, method):
+    may_begin.wait()
     getattr(factory(*arguments), method)()
 
 
 class ProcessWorker:
-    def __init__(self, name, factory, arguments):
-        self.name, self._made = name, (factory, arguments)
+    def __init__(self, name, *made):
+        self.name, self._made = name, made
         self.process = None
 
     def submit(self, method):
@@ -24,11 +25,14 @@ class ProcessWorker:
 
 
 class ProcessCrew:
+    """Workers begin as soon as they `may_begin`."""
+
     def __init__(self):
-        self.workers = {}
+        self.workers, self.may_begin = {}, CONTEXT.Event()
+        self.may_begin.set()
 
     def spawn(self, name, factory, *arguments):
-        self.workers[name] = ProcessWorker(name, factory, arguments)
+        self.workers[name] = ProcessWorker(name, self.may_begin, factory, arguments)
         return self.workers[name]
 
     def is_ready(self, pending):

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from covey.algorithms import attempt
-from covey.algorithms.beforehand import inline
+from covey.algorithms.beforehand import Beforehand, inline
 from covey.algorithms.training import Training
 from covey.platform.errors import UserError
 from covey.platform.jobfile.load import parse_job_file
@@ -59,18 +59,39 @@ def slow_crew(monkeypatch):
     return make_crew
 
 
-def train(path, job, crew):
+@pytest.fixture
+def held(monkeypatch):
+    """Whoever trains beforehand, once enough is reported, until others are to take over."""
+    held = []
+
+    class Held(Beforehand):
+        def __init__(self, *arguments):
+            held.append(self)
+            super().__init__(*arguments)
+
+    monkeypatch.setattr(attempt, "Beforehand", Held)
+    return held
+
+
+def train(path, job, crew, held=()):
+    def report(step, metrics):
+        crew.reported.append(step)
+        if held and step >= crew.steps:
+            assert held[0]._is_over.wait(120)
+
     RunFolder.create(path, job)
-    run = Run.claim(path, on_report=lambda step, metrics: crew.reported.append(step))
+    run = Run.claim(path, on_report=report)
     metrics = attempt.train(run)
     run.finish("succeeded", metrics)
     return metrics
 
 
 @pytest.mark.parametrize(("algorithm", "env"), [(PPO, "CartPole-v1"), (SAC, "Pendulum-v1")])
-def test_others_go_on_from_where_training_stood(tmp_path, slow_crew, monkeypatch, algorithm, env):
+def test_others_go_on_from_where_training_stood(
+    tmp_path, slow_crew, held, monkeypatch, algorithm, env
+):
     monkeypatch.setattr("covey.algorithms.training.SLICE_S", 0.001)
-    metrics = train(tmp_path, job_of(algorithm, env), slow_crew)
+    metrics = train(tmp_path, job_of(algorithm, env), slow_crew, held)
     lines = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
     events = [json.loads(line) for line in (tmp_path / "events.jsonl").read_text().splitlines()]
     for name in ("step", "wall_s", "updates", "episodes"):
@@ -117,7 +138,7 @@ def test_an_environment_that_hangs_meanwhile_is_left_to_the_actors(tmp_path, mon
     monkeypatch.setattr(attempt, "starts_early", lambda run: True)
     monkeypatch.setattr(attempt, "make_crew", make_crew)
     kwargs = {"mark": str(mark)}
-    job = job_of(PPO, "lights.world:Stuck-v0", kwargs=kwargs, env_steps=200, hang_s=0.5)
+    job = job_of(PPO, "lights.world:Stuck-v0", kwargs=kwargs, env_steps=200, hang_s=5)
     RunFolder.create(tmp_path / "run", job)
     metrics = attempt.train(Run.claim(tmp_path / "run"))
     assert metrics["env_steps"] >= 200 and metrics["replaced_workers"] == 1

@@ -42,34 +42,36 @@ PPO = {
 STUCK_AT = 6
 """Before so many updates of PPO's first two rollouts (four gradient steps each) are done."""
 
-TELL_AFTER_S = 2.0
-
 
 @pytest.fixture(autouse=True)
-def quickly(monkeypatch):
-    """Workers in threads; what is said after seconds comes after less, but no pause of the machine
-    takes for long.
-    """
+def in_threads(monkeypatch):
+    """Workers are threads, and none is late because the machine is busy."""
     monkeypatch.setattr(attempt, "make_crew", lambda job: ThreadCrew())
-    monkeypatch.setattr(waiting, "TELL_AFTER_S", TELL_AFTER_S)
+    monkeypatch.setattr(waiting, "TELL_AFTER_S", 3600.0)
 
 
-@pytest.fixture
-def stuck(monkeypatch):
-    """From an iteration on all workers are late, an hour."""
+def late_from(monkeypatch, first):
+    """From that iteration on all workers are late, an hour; this is soon said."""
     draw = Injection.draw
 
     def later(injection, iteration, workers):
-        late = iteration >= STUCK_AT
-        return [3600.0] * workers if late else draw(injection, iteration, workers)
+        if iteration < first:
+            return draw(injection, iteration, workers)
+        monkeypatch.setattr(waiting, "TELL_AFTER_S", 0.5)
+        return [3600.0] * workers
 
     monkeypatch.setattr(Injection, "draw", later)
 
 
-def begin(path, section, stop, **more):
+@pytest.fixture
+def stuck(monkeypatch):
+    late_from(monkeypatch, STUCK_AT)
+
+
+def begin(path, section, stop, clock=time.monotonic, **more):
     job = {"name": "test", "workload": "rl", "seed": 3, "stop": stop, "rl": section, **more}
     RunFolder.create(path, parse_job_file(job, Path.cwd()))
-    return Run.claim(path)
+    return Run.claim(path, clock=clock)
 
 
 def go_on(run):
@@ -82,17 +84,22 @@ def events(path):
     return [json.loads(line) for line in (path / "events.jsonl").read_text().splitlines()]
 
 
-def stopped_when_waiting(run, monkeypatch):
-    """Seconds from the request, which follows the event at once, to the end of training."""
-    told, event = [], run.event
+def when_it_waits(run, monkeypatch, act):
+    """Act as soon as the event has come."""
+    event = run.event
 
     def hear(kind, message, **fields):
         event(kind, message, **fields)
         if kind == "waiting":
-            told.append(time.monotonic())
-            run.request_stop()
+            act()
 
     monkeypatch.setattr(run, "event", hear)
+
+
+def stopped_when_waiting(run, monkeypatch):
+    """Seconds from the request, which follows the event at once, to the end of training."""
+    told = []
+    when_it_waits(run, monkeypatch, lambda: (told.append(time.monotonic()), run.request_stop()))
     go_on(run)
     return time.monotonic() - told[0]
 
@@ -103,9 +110,9 @@ def test_a_job_that_waits_says_so_and_ends_when_asked_with_its_last_update(
 ):
     run = begin(tmp_path / "run", section, {"env_steps": 10**6})
     took_s = stopped_when_waiting(run, monkeypatch)
-    assert took_s < 20  # seconds on a quiet machine
+    assert took_s < 300  # seconds on a quiet machine
     (told,) = [one["message"] for one in events(run.path) if one["kind"] == "waiting"]
-    assert told.startswith("for some of coded workers 0, 1, 2, 3, 4, 5: later than 2 s")
+    assert told.startswith("for some of coded workers 0, 1, 2, 3, 4, 5: later than 0.5 s")
     result = json.loads((run.path / "result.json").read_text())
     assert result["state"] == "stopped"
     state = saved.read(Run.claim(run.path).restore())
@@ -113,11 +120,18 @@ def test_a_job_that_waits_says_so_and_ends_when_asked_with_its_last_update(
     assert state.progress["env_steps"] == result["step"] == result["metrics"]["env_steps"] > 0
 
 
-def test_a_job_that_waits_ends_when_its_time_is_over(tmp_path, stuck):
-    run = begin(tmp_path / "run", MADDPG, {"wall_s": 6})
+def test_a_job_that_waits_ends_when_its_time_is_over(tmp_path, monkeypatch, stuck):
+    ahead_s = []
+    run = begin(
+        tmp_path / "run",
+        MADDPG,
+        {"wall_s": 3600},
+        clock=lambda: time.monotonic() + sum(ahead_s),
+    )
+    when_it_waits(run, monkeypatch, lambda: ahead_s.append(3600.0))
     go_on(run)
     kinds = [one["kind"] for one in events(run.path)]
-    assert kinds.index("waiting") < kinds.index("stop") and run.reason == "wall_s 6 reached"
+    assert kinds.index("waiting") < kinds.index("stop") and run.reason == "wall_s 3600 reached"
     assert saved.read(Run.claim(run.path).restore()).progress["updates"] == STUCK_AT
 
 
@@ -139,13 +153,8 @@ def test_a_job_that_repeats_goes_on_from_the_checkpoint_before(tmp_path, monkeyp
     steps = {"env_steps": 600}
     settings = {"deterministic": True, "checkpoint": {"every_env_steps": 96, "keep": 3}}
     go_on(begin(tmp_path / "whole", section, steps, **settings))
-    draw = Injection.draw
     with monkeypatch.context() as patch:
-        patch.setattr(
-            Injection,
-            "draw",
-            lambda own, k, workers: [3600.0] * workers if k >= 30 else draw(own, k, workers),
-        )
+        late_from(patch, 30)
         run = begin(tmp_path / "run", section, steps, **settings)
         stopped_when_waiting(run, patch)
     assert "no-checkpoint" in [one["kind"] for one in events(run.path)]

@@ -161,6 +161,7 @@ def test_frequencies_are_exact_over_three_processes_also_after_one_is_killed(str
     weights = (len(errors) * chances) ** -0.4
     np.testing.assert_allclose(batch.weights, weights / weights.max(), rtol=1e-4)
 
+    replay.crew.may_begin.clear()
     killed = replay.crew.workers["replay shard 0"].process
     os.kill(killed.pid, signal.SIGKILL)
     killed.join()
@@ -168,6 +169,7 @@ def test_frequencies_are_exact_over_three_processes_also_after_one_is_killed(str
     while not replay.noted:
         assert len(counts(replay, 1)) > 0  # training goes on
     assert set(counts(replay, 1)) <= others, "from those who are left"
+    replay.crew.may_begin.set()
     ((kind, told),) = replay.noted
     assert kind == "replaced" and told.startswith("replay shard 0 died; another one refills")
     until_all_are_there(replay, slots_of(streams))

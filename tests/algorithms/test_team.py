@@ -111,7 +111,7 @@ def test_samplers_that_never_write_anything_end_the_attempt(begin):
 
 def test_a_sampler_that_hangs_is_replaced(begin, tmp_path):
     kwargs = {"mark": str(tmp_path / "stuck")}
-    made = begin(ThreadCrew(), PPO, "lights.world:Stuck-v0", kwargs=kwargs, hang_s=0.5)
+    made = begin(ThreadCrew(), PPO, "lights.world:Stuck-v0", kwargs=kwargs, hang_s=5)
     report = learn(made, 100)
     assert report.metrics["env_steps"] >= 100
     assert any("gave no sign" in message for _, message in made.noted)

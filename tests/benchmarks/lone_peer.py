@@ -78,7 +78,12 @@ def main() -> None:
     parser.add_argument("--rounds", type=int, default=20)
     parser.add_argument("--pause-s", type=float, default=0.0, help="in the place of training")
     parser.add_argument("--timeout-s", type=float, default=30.0)
+    parser.add_argument("--after", type=Path, help="a file to wait for, once all is imported")
     arguments = parser.parse_args()
+    if arguments.after:
+        tell(waits=True)
+        while not arguments.after.exists():
+            time.sleep(0.005)
     config = load_peer_config(arguments.config)
     neighbours = arguments.neighbours.split(",")
     vector = np.full(arguments.size, float(config.peer.rpartition("-")[2]), np.float32)

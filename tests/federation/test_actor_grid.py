@@ -128,10 +128,10 @@ def test_who_is_lost_with_an_actor_is_asked_again():
 def test_after_the_time_limit_nobody_begins_and_who_hangs_is_replaced(monkeypatch):
     monkeypatch.setattr(actor_grid, "GIVE_UP_S", 0.2)
     grid = on_threads(actors=2)
-    messages = asked(grid, *range(9), slow=[2], **{"slow-s": 30.0})
+    messages = asked(grid, *range(9), slow=[2], **{"slow-s": 300.0})
     began = time.monotonic()
-    replies = grid.send_and_receive(messages, timeout=1.0)
-    assert time.monotonic() - began < 10
+    replies = grid.send_and_receive(messages, timeout=6.0)
+    assert time.monotonic() - began < 60
     answered = {reply.metadata.src_node_id - 2 for reply in replies}
     assert 2 not in answered and len(answered) >= 4
     assert grid.replaced == 1
@@ -142,11 +142,11 @@ def test_those_before_one_that_hangs_are_not_lost_with_it():
     actor = ClientActor(lambda: app, 9, 3, {}, 1)
     questions = [
         Question(one.metadata.dst_node_id - 2, one, 1, RecordDict())
-        for one in asked(InlineGrid(app, num_clients=9), 0, 1, 2, 3, slow=[2], **{"slow-s": 30.0})
+        for one in asked(InlineGrid(app, num_clients=9), 0, 1, 2, 3, slow=[2], **{"slow-s": 300.0})
     ]
     before, began = signal.getsignal(signal.SIGALRM), time.monotonic()
-    returned = actor.answer(*packed(questions), time.time() + 0.5)
-    assert time.monotonic() - began < 10
+    returned = actor.answer(*packed(questions), time.time() + 6.0)
+    assert time.monotonic() - began < 60
     assert [one.answer is not None for one in returned] == [True, True, False, False]
     assert [one.broken_off for one in returned] == [False, False, True, False]
     late = actor.answer(*packed(questions), time.time() - 5)
@@ -157,8 +157,8 @@ def test_those_before_one_that_hangs_are_not_lost_with_it():
 
 def test_an_actor_that_has_broken_off_a_client_is_replaced():
     grid = on_threads(actors=1, crew=InlineCrew())  # in this thread, which can be broken off
-    messages = asked(grid, 0, 1, slow=[1], **{"slow-s": 30.0})
-    replies = grid.send_and_receive(messages, timeout=0.5)
+    messages = asked(grid, 0, 1, slow=[1], **{"slow-s": 300.0})
+    replies = grid.send_and_receive(messages, timeout=6.0)
     assert [reply.metadata.src_node_id - 2 for reply in replies] == [0]
     assert grid.replaced == 1
     assert len(grid.send_and_receive(asked(grid, 0, 1))) == 2

@@ -14,7 +14,7 @@ from covey.federation.leash import Leashed
 FAMILY = "import subprocess, sys, time; subprocess.Popen(['sleep', '600']); time.sleep(600)"
 
 
-def wait_for(condition, limit_s=30):
+def wait_for(condition, limit_s=120):
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end

@@ -14,6 +14,8 @@ from covey.federation.rounds_section import depends_on_clock
 from covey.platform.driver import run_attempt
 
 ROUNDS = 12
+TRIES = 10
+"""Runs of which kills are to meet one: on a busy machine one may be over before it is killed."""
 HOLD_TIMES = {"manifest.json", "progress.json"}
 FAULTS = {
     "dropout": 0.1,
@@ -175,18 +177,27 @@ def test_kill_9_at_random_moments_changes_nothing(name, train, create, processes
     app, section = JOBS[name]
     checkpoint = {"every_rounds": 2, "keep": 2}
     whole = train(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
-    path = create(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
     chance = random.Random(name)
-    assert kill_and_resume(processes, path, 2, chance) >= 1
-    compare(whole, path)
+    for _ in range(TRIES):
+        path = create(app, rounds=ROUNDS, checkpoint=checkpoint, federated=section)
+        met = kill_and_resume(processes, path, 2, chance)
+        compare(whole, path)
+        if met:
+            return
+    raise AssertionError("no kill met a run")
 
 
 def test_a_stock_app_folder_resumes(train, create, processes):
     job = {"clients": 3, "rounds": ROUNDS, "checkpoint": {"every_rounds": 3}}
     whole = train("quickstart", **job)
-    path = create("quickstart", **job)
-    assert kill_and_resume(processes, path, 2, random.Random(1)) >= 1
-    compare(whole, path)
+    chance = random.Random(1)
+    for _ in range(TRIES):
+        path = create("quickstart", **job)
+        met = kill_and_resume(processes, path, 2, chance)
+        compare(whole, path)
+        if met:
+            return
+    raise AssertionError("no kill met a run")
 
 
 def test_sigterm_writes_a_checkpoint_and_changes_nothing(train, create, processes):

@@ -124,14 +124,14 @@ def test_more_replies_than_the_strategy_asks_for_are_refused(create, write_app):
 
 def test_no_further_client_begins_after_the_rounds_time(train, write_app):
     slow = fails_on_call(0).replace(
-        "    calls.append", "    import time; time.sleep(0.05)\n    calls.append"
+        "    calls.append", "    import time; time.sleep(2.5)\n    calls.append"
     )
     job = {"clients": 10, "rounds": 1, "deterministic": False}
-    run = train(write_app(slow), **job, federated={"round": {"timeout_s": 0.08}})
+    run = train(write_app(slow), **job, federated={"round": {"timeout_s": 4.0}})
     counts = run.metrics[-1]
     assert counts["clients"] + counts["clients_dropped"] == 4
     assert 1 <= counts["clients"] <= 3
-    assert "no reply within 0.08 s" in run.said("client-late")[0]
+    assert "no reply within 4 s" in run.said("client-late")[0]
 
 
 FAULTS = {
@@ -148,7 +148,8 @@ def test_simulated_faults_are_counted_and_take_simulated_time(train):
     assert 5 < sum(line["clients_dropped"] for line in rounds) < 40
     assert all(0 <= line["virtual_round_s"] <= 8.0 for line in rounds)
     assert {line["virtual_round_s"] for line in rounds if line["clients_dropped"]} == {8.0}
-    assert sum(line["round_s"] for line in rounds) < 8  # nobody slept
+    slept_s = sum(line["virtual_round_s"] for line in rounds)
+    assert sum(line["round_s"] for line in rounds) < slept_s / 2  # nobody did
     assert not run.said("client-dropped")  # asked for, so only counted
 
 

@@ -37,7 +37,9 @@ def test_the_environment_alone_in_both_forms_and_in_two_processes() -> None:
             ]
             readings = in_turn(contenders, rounds=2, seconds=0.1)
     assert all(len(found) == 2 for found in readings.values())
-    assert all(1_000 < rate < 100_000_000 for found in readings.values() for rate in found)
+    # Of a reading in which the machine paused nothing more is known.
+    assert all(0 < rate < 100_000_000 for found in readings.values() for rate in found)
+    assert all(max(found) > 1_000 for found in readings.values())
 
 
 def test_the_last_line_of_a_process_that_ends_is_told(tmp_path: Path) -> None:

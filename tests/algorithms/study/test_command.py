@@ -60,8 +60,9 @@ class Crew(ThreadCrew):
 
 
 def test_workers_are_measured_beside_the_model():
-    setting = Setting("simple_spread", 2, 0.3, (0, 1, 3))
-    cells = compare(setting, ("uncoded", "replication", "mds"), 4, Crew, batch_size=16)
+    late_s = 4.0  # longer than what a busy machine adds to the mean of two iterations
+    setting = Setting("simple_spread", 2, late_s, (0, 1, 3))
+    cells = compare(setting, ("uncoded", "replication", "mds"), 2, Crew, batch_size=16)
     # Uncoded has two workers: three cannot be late.
     assert [(cell.code, cell.stragglers) for cell in cells if cell.code == "uncoded"] == [
         ("uncoded", 0),
@@ -72,7 +73,8 @@ def test_workers_are_measured_beside_the_model():
         low, high = cell.quartiles_s
         assert 0 < low <= high and cell.wide_s > 0
         waits = cell.code == "uncoded" and cell.stragglers == 1
-        assert (cell.real_s > 0.3) == waits == (cell.here_s > 0.3) == (cell.wide_s > 0.3)
+        assert (cell.real_s > late_s) == waits
+        assert (cell.here_s > late_s) == waits == (cell.wide_s > late_s)
 
 
 @pytest.mark.parametrize(

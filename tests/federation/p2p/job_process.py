@@ -8,7 +8,7 @@ from peer_jobs import PeerRun
 
 from covey.platform.exit_status import ExitStatus
 
-LONG_S = 240
+LONG_S = 900
 """For Ray and four peers to start, on a machine that has much else to do."""
 
 

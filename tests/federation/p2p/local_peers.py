@@ -49,7 +49,7 @@ class LocalPeers:
     def end(self, name: str) -> tuple[int, str]:
         """Wait for its exit status and what it has said."""
         process = self.running.pop(name)
-        said, _ = process.communicate(timeout=240)
+        said, _ = process.communicate(timeout=600)
         return process.returncode, said
 
     def kill(self, name: str) -> None:

@@ -4,7 +4,7 @@ import contextlib
 import socket
 import threading
 import time
-from collections.abc import Callable, Collection
+from collections.abc import Callable, Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +19,8 @@ from covey.federation.p2p.wire_service import SERVICE
 
 SIZE = CHUNK // 4 + 1_000
 """Numbers in a vector of the tests: one whole chunk and a short one."""
+LONG_S = 300
+"""For exchanges that are to be over long before, even on a machine that pauses."""
 
 
 def vector(value: float, size: int = SIZE) -> np.ndarray[Any, Any]:
@@ -33,11 +35,19 @@ def free_ports(count: int) -> list[int]:
         return [probe.getsockname()[1] for probe in probes]
 
 
-def wait_for(condition: Callable[[], Any], limit_s: float = 20) -> None:
+def wait_for(condition: Callable[[], Any], limit_s: float = 120) -> None:
     end = time.monotonic() + limit_s
     while not condition():
         assert time.monotonic() < end, "it did not come true in time"
         time.sleep(0.01)
+
+
+@contextlib.contextmanager
+def at_once(limit_s: float = 60) -> Iterator[None]:
+    """What happens within takes no whole deadline of `LONG_S`."""
+    begun = time.monotonic()
+    yield
+    assert time.monotonic() - begun < limit_s
 
 
 class Peers:
@@ -73,7 +83,7 @@ class Peers:
         self.running.pop(name).close()
 
     def round(
-        self, round: int, step: int = 0, timeout_s: float = 20, names: Collection[str] = ()
+        self, round: int, step: int = 0, timeout_s: float = 60, names: Collection[str] = ()
     ) -> dict[str, dict[str, float]]:
         """All that run exchange the numbers of their names; what each got, by name."""
         got: dict[str, dict[str, float]] = {}
@@ -92,6 +102,10 @@ class Peers:
         for thread in threads:
             thread.join()
         return got
+
+    def all_asked(self) -> None:
+        """Return once whoever was asked in the background has answered, or has not."""
+        wait_for(lambda: not any(one._calls._asking for one in self.running.values()))
 
     def said(self, kind: str, at: str | None = None) -> list[str]:
         return [
@@ -138,7 +152,7 @@ def channel(folder: Path, address: str, to: str, certificate_of: str | None) -> 
 
 
 def send(
-    channel: grpc.Channel, header: Header | bytes, chunks: Any, timeout_s: float | None = 10
+    channel: grpc.Channel, header: Header | bytes, chunks: Any, timeout_s: float | None = 60
 ) -> tuple[str, str]:
     """One message as it stands; the status and its text, or OK and the receipt."""
     data = header if isinstance(header, bytes) else header.encoded()

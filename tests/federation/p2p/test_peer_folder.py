@@ -239,14 +239,14 @@ def test_nobody_is_given_the_old_list_while_another_reads_the_new_one(tmp_path, 
 
     def slowly(*arguments):
         reads.set()
-        assert may_go_on.wait(20)
+        assert may_go_on.wait(120)
         return read_model(*arguments)
 
     monkeypatch.setattr("covey.federation.p2p.peer_roster.read_model", slowly)
     found = []
     threads = [threading.Thread(target=lambda: found.append(roster.peers())) for _ in range(2)]
     threads[0].start()
-    assert reads.wait(20)
+    assert reads.wait(120)
     threads[1].start()
     threads[1].join(0.2)
     may_go_on.set()

@@ -44,7 +44,7 @@ def test_they_agree_with_the_batched_engine(peers_of, train, count, precision, a
         "data": {"name": "digits", "partition": {"kind": "dirichlet"}},
     }
     together = vectors(train(**keys).path)
-    peers = peers_of(**keys)
+    peers = peers_of({"wait_s": 600, "timeout_s": 300}, **keys)
     peers.start()
     for number, name in enumerate(peers.names):
         status, said = peers.end(name)

@@ -110,7 +110,7 @@ def test_a_job_whose_app_fails_at_one_peer_goes_on_and_at_all_ends(start_job, tm
     assert "peer-1: round 1: the ClientApp failed" in one.said("peer_failed")
     assert one.metrics[-1]["peers"] == 3 and one.metrics[-1]["step"] == 3
     job = start_job(**app(small_app(tmp_path / "all", FAILS_AT_ONE.replace("SIZE", "4"))))
-    said, _ = job.process.communicate(timeout=240)
+    said, _ = job.process.communicate(timeout=900)
     assert job.process.returncode == ExitStatus.USER_MISTAKE
     assert b"all peers have failed, peer-" in said and b"Traceback" not in said
 

@@ -119,7 +119,7 @@ def test_a_waiting_peer_goes_on_when_all_have_come_or_were_given_up():
     take(inbox, header(0, sender="b"))
     assert not got
     inbox.give_up("c")
-    waiting.join(10)
+    waiting.join(60)
     assert sorted(got[0]) == ["a", "b"]
 
 

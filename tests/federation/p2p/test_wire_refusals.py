@@ -3,7 +3,7 @@
 import os
 import resource
 import socket
-import time
+import threading
 
 import grpc
 import numpy as np
@@ -23,7 +23,7 @@ def peers(make_peers):
     # After whatever was tried: the peer still works.
     made.start("peer-3")
     made.names = ["peer-0", "peer-3"]
-    assert made.round(2, timeout_s=20)["peer-0"] == {"peer-3": 203}
+    assert made.round(2)["peer-0"] == {"peer-3": 203}
 
 
 @pytest.fixture
@@ -206,33 +206,37 @@ def test_a_call_without_a_deadline(peers, channel):
 
 
 def test_a_sender_that_stops_half_way_holds_nothing_for_long(peers, channel):
-    first = pieces().chunks[0]
+    first, over = pieces().chunks[0], threading.Event()
 
     def stalled():
         yield first
-        time.sleep(2)
+        over.wait(60)
 
-    assert send(channel, peers.header("peer-1", pieces()), stalled(), 0.5)[0] == "DEADLINE_EXCEEDED"
-    wait_for(lambda: refused(peers) == {"incomplete": 1}, limit_s=5)
     assert send(channel, peers.header("peer-1", pieces()), pieces().chunks)[0] == "OK"
+    header = peers.header("peer-1", pieces(), round=1)
+    assert send(channel, header, stalled(), 5)[0] == "DEADLINE_EXCEEDED"
+    wait_for(lambda: refused(peers) == {"incomplete": 1}, limit_s=30)
+    assert send(channel, header, pieces().chunks)[0] == "OK"
+    over.set()
 
 
 def test_one_peer_cannot_take_all_the_threads(peers, channel):
-    call = channel.stream_unary(f"/{SERVICE}/Send")
+    call, over = channel.stream_unary(f"/{SERVICE}/Send"), threading.Event()
 
     def stalled():
-        time.sleep(3)
+        over.wait(60)
         yield b""
 
     waiting = []
     for round in range(CALLS_AT_ONCE):
         metadata = ((HEADER_KEY, peers.header("peer-1", pieces(), round=round).encoded()),)
-        waiting.append(call.future(stalled(), timeout=10, metadata=metadata))
+        waiting.append(call.future(stalled(), timeout=120, metadata=metadata))
     wait_for(lambda: sum(peers.running["peer-0"]._service._busy.values()) == CALLS_AT_ONCE)
     status, text = send(channel, peers.header("peer-1", pieces()), pieces().chunks)
     assert (status, text) == ("RESOURCE_EXHAUSTED", f"{CALLS_AT_ONCE} calls at once are served")
     for future in waiting:
         future.cancel()
+    over.set()
 
 
 def test_a_crowd_of_refusals_is_few_events(peers, channel):

@@ -2,25 +2,16 @@
 
 import threading
 import time
-from contextlib import contextmanager
 
 import numpy as np
 import pytest
-from loopback import send, vector, wait_for
+from loopback import LONG_S, at_once, send, vector, wait_for
 
+from covey.federation.p2p import wire_calls
 from covey.federation.p2p.peer_fetching import far_ahead, reached_by_most
 from covey.federation.p2p.peer_folder import revoke
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.wire_header import cut
-
-LONG_S = 60
-
-
-@contextmanager
-def at_once(limit_s=10):
-    begun = time.monotonic()
-    yield
-    assert time.monotonic() - begun < limit_s
 
 
 @pytest.fixture
@@ -81,7 +72,7 @@ def test_for_one_that_has_begun_the_round_without_it(two_peers):
         got = {}
         for round in range(2, 8):
             got = two_peers.round(round, timeout_s=LONG_S)
-            time.sleep(0.1)  # training; what was asked in the background is answered
+            two_peers.all_asked()
         assert got == {"peer-0": {"peer-1": 701}, "peer-1": {"peer-0": 700}}
     assert not two_peers.said("peer_down", at="peer-0")
 
@@ -93,7 +84,7 @@ def test_for_one_that_asks_whether_this_one_is_back(two_peers):
     two._neighbours.begin(1)
     two._neighbours.failed("peer-0", 1, "a test")
     with at_once():
-        two.greet(["peer-0"], 20)
+        two.greet(["peer-0"], LONG_S)
         waiting.join()
         assert two_peers.round(2) == {"peer-0": {"peer-1": 201}, "peer-1": {"peer-0": 200}}
     assert got == [{}] and one.figures()["refused"] == 0
@@ -136,7 +127,10 @@ def test_an_old_start_says_nothing_of_a_new_one(two_peers):
     assert two.figures()["refused"] == 0
 
 
-def test_a_neighbour_that_lies_about_its_round_leads_nobody_astray_who_asks_for_most(make_peers):
+def test_a_neighbour_that_lies_about_its_round_leads_nobody_astray_who_asks_for_most(
+    make_peers, monkeypatch
+):
+    monkeypatch.setattr(wire_calls, "HURRY_S", LONG_S)  # all are there to answer
     peers = make_peers(4)
     for name in ("peer-1", "peer-2"):
         peers.start(name, round=5)
@@ -167,7 +161,7 @@ def test_for_one_that_is_revoked_meanwhile(two_peers):
     wait_for(lambda: two.figures()["messages_received"] == 2)
     with at_once():
         revoke(two_peers.folder, "peer-1")
-        assert two.exchange(1, 0, vector(1), ["peer-0"], 20).keys() == {"peer-0"}
+        assert two.exchange(1, 0, vector(1), ["peer-0"], LONG_S).keys() == {"peer-0"}
         waiting.join()
     assert got == [{}] and one.refused() == {"peer-1": {"revoked": 1}}
 

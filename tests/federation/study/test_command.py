@@ -200,7 +200,7 @@ def test_a_study_that_is_killed_with_its_scheduler_goes_on(home: Path, tmp_path:
             "table-differences.png",
         }
         table = (out / "table.md").read_text()
-        told_again, _ = start(out).communicate(timeout=60)
+        told_again, _ = start(out).communicate(timeout=LIMIT_S)
         assert told_again == told and (out / "table.md").read_text() == table
     finally:
         stop_scheduler(home)

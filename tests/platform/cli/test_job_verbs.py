@@ -98,7 +98,7 @@ def test_a_job_left_running_is_stopped_all_the_same(
     assert covey("scheduler", "--alive").out.endswith("is at work\n")
     try:
         with Client() as client:
-            assert client.wait(job_id, timeout_s=60).state == "stopped"
+            assert client.wait(job_id, timeout_s=480).state == "stopped"
     finally:
         assert covey("scheduler", "--stop").out == "the scheduler has ended\n"
     assert covey("scheduler", "--stop").out == "no scheduler is at work\n"

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
+from statistics import median
 from typing import Any
 
 import pytest
@@ -91,10 +92,13 @@ def test_waiting_has_a_limit(client: Client, toy_job: dict[str, Any]):
 
 
 def test_many_jobs_are_submitted_and_listed_quickly(client: Client, toy_job: dict[str, Any]):
-    before = time.perf_counter()
-    for _ in range(200):
-        client.submit(toy_job)
-    assert time.perf_counter() - before < 5  # a thousand take less than that on a quiet machine
+    seconds = []
+    for _ in range(10):
+        before = time.perf_counter()
+        for _ in range(20):
+            client.submit(toy_job)
+        seconds.append(time.perf_counter() - before)
+    assert median(seconds) < 0.5  # a fifth of that on a quiet machine
     assert len(client.jobs()) == 200
 
 

@@ -75,8 +75,8 @@ class Place:
         return (self.home / "scheduler.log").read_text()
 
 
-def until(condition: Callable[[], object], place: Place, limit_s: float = LIMIT_S) -> None:
-    end_s = time.monotonic() + limit_s
+def until(condition: Callable[[], object], place: Place) -> None:
+    end_s = time.monotonic() + LIMIT_S
     while not condition():
         assert time.monotonic() < end_s, place.log()[-3000:]
         time.sleep(0.05)
@@ -135,7 +135,7 @@ def test_a_killed_scheduler_is_replaced_and_every_job_runs_once(
     assert place.schedule().wait() == 0  # in the background, one is enough
     assert "lease 2" not in place.log()
     place.kill(first)
-    until(lambda: f"scheduling (process {second.pid}, lease 2)" in place.log(), place, limit_s=60)
+    until(lambda: f"scheduling (process {second.pid}, lease 2)" in place.log(), place)
     go.touch()
     jobs = [place.client.wait(job, LIMIT_S) for job in ids]
     assert [job.state for job in jobs] == ["succeeded"] * 4

@@ -19,7 +19,7 @@ def head(tmp_path: Path) -> Iterator[RayHead]:
     yield opened
     opened.stop()
     if opened._child is not None:
-        opened._child.wait(30)
+        opened._child.wait(300)
 
 
 def test_no_head_is_not_found(head: RayHead, tmp_path: Path):

@@ -29,6 +29,7 @@ def test_where_nobody_can_be_reached_is_said_in_one_line(attempts, place, tmp_pa
 
 def test_a_server_that_says_nothing_is_waited_for_once(place, tmp_path, monkeypatch):
     monkeypatch.setattr(kube_api, "_LIMITS_S", (0.2, 0.2))
+    monkeypatch.setattr(kube_api, "_PAUSE_S", 300.0)
     with socket.create_server(("127.0.0.1", 0)) as mute:
         url = f"http://127.0.0.1:{mute.getsockname()[1]}"
         write_kubeconfig(tmp_path / "kubeconfig", url, "a-token")

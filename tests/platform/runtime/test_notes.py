@@ -75,4 +75,4 @@ def test_two_processes_answer_each_other():
                 assert child.poll() is None
             assert note == {"heard": number}
         there.write({})
-        assert child.wait(30) == 0
+        assert child.wait(120) == 0
