@@ -112,32 +112,30 @@ class Agent:
     def prepare(self, rollout: Rollout, targets: Targets) -> tuple[Batch, float]:
         """All transitions, flat, with their `targets`; and how much of the returns' variance is
         explained.
+        """
+        inputs, rewards = self.take_in(rollout)
+        with torch.no_grad():
+            values = self._values(inputs).view(-1, *rewards.shape[1:])
+        logp, *wanted = targets(Judged(rollout, inputs, rewards, values))
+        actions = torch.from_numpy(rollout.actions).flatten(0, 1)
+        parts = inputs[: len(actions)], actions, *(part.flatten() for part in (logp, *wanted))
+        batch = Batch(*transitions(rollout, *parts))
+        return batch, explained_variance(batch.advantages, batch.returns)
+
+    def take_in(self, rollout: Rollout) -> tuple[Tensor, Tensor]:
+        """What networks take of it [(T+1) * B, ...], and its rewards as they are learnt from.
 
         The observation normaliser takes the rollout in only after it was used: here, the rollout is
         seen as those who acted saw it.
         """
-        config, size = self._config, rollout.rewards.size
-        chosen = np.flatnonzero(rollout.valid)
         inputs = torch.from_numpy(self._normalized(rollout.features))
         if self._normalizes:
-            self._observed.update(rollout.features[chosen])
+            self._observed.update(rollout.features[np.flatnonzero(rollout.valid)])
         rewards = rollout.rewards
-        if config.normalize_returns:
+        if self._config.normalize_returns:
             ended = rollout.terminated | rollout.cut
             rewards = self._rewards.scale(rewards, ended, rollout.valid)
-        with torch.no_grad():
-            values = self._values(inputs).view(-1, *rewards.shape[1:])
-        logp, advantages, returns = targets(
-            Judged(rollout, inputs, torch.from_numpy(rewards), values)
-        )
-        actions = torch.from_numpy(rollout.actions).flatten(0, 1)
-        batch = Batch(
-            inputs[:size], actions, logp.flatten(), advantages.flatten(), returns.flatten()
-        )
-        if len(chosen) < size:
-            picked = torch.from_numpy(chosen)
-            batch = Batch(*(part[picked] for part in batch))
-        return batch, explained_variance(batch.advantages, batch.returns)
+        return inputs, torch.from_numpy(rewards)
 
     def logp(self, inputs: Tensor, actions: Tensor) -> Tensor:
         """Of actions [N], as the newest policy would take them; in pieces, as the values are."""
@@ -203,6 +201,15 @@ class Agent:
         self._optimizer.restore(optimizer)
         self._observed.restore("observations", normalizer)
         self._rewards.restore(normalizer)
+
+
+def transitions(rollout: Rollout, *parts: Tensor) -> tuple[Tensor, ...]:
+    """Of parts with a row [T * B, ...] for each step of a rollout, those from which to learn."""
+    chosen = np.flatnonzero(rollout.valid)
+    if len(chosen) == rollout.valid.size:
+        return parts
+    picked = torch.from_numpy(chosen)
+    return tuple(part[picked] for part in parts)
 
 
 def explained_variance(advantages: Tensor, returns: Tensor) -> float:

@@ -1,5 +1,5 @@
-"""The learner of IMPALA and of asynchronous PPO: PPO's loss on targets that V-trace corrects for
-the age of the weights that acted (Espeholt et al. 2018, section 4).
+"""The learner of asynchronous PPO: its loss on targets that V-trace corrects for the age of the
+weights that acted (Espeholt et al. 2018, section 4). IMPALA's (`impala_learner.py`) is made of it.
 """
 
 from __future__ import annotations
@@ -53,10 +53,16 @@ class CorrectedLearner(PPOLearner):
         """See `agent.Targets`: ratios are taken to the policy that the update begins with; what
         lies between that and the policy that acted is in the advantages.
         """
+        actions = torch.from_numpy(judged.rollout.actions).flatten(0, 1)
+        newest = self._agent.logp(judged.inputs[: len(actions)], actions)
+        newest = newest.view(judged.rewards.shape)
+        return newest, *self._corrected(judged, newest)
+
+    def _corrected(self, judged: Judged, newest: Tensor) -> tuple[Tensor, Tensor]:
+        """Advantages and what values learn towards, where `newest` are the log-probabilities of the
+        policy that learns: [T, B].
+        """
         rollout, config, values = judged.rollout, self._corrects, judged.values
-        shape = judged.rewards.shape
-        actions = torch.from_numpy(rollout.actions).flatten(0, 1)
-        newest = self._agent.logp(judged.inputs[: len(actions)], actions).view(shape)
         acted = newest if config.correction == "none" else torch.from_numpy(rollout.logp)
         returns, advantages = vtrace(
             acted,
@@ -71,7 +77,7 @@ class CorrectedLearner(PPOLearner):
             config.c_bar,
             config.trace_lambda,
         )
-        return newest, advantages, returns
+        return advantages, returns
 
     def state(self) -> LearnerState:
         """Copies of everything that later updates depend on."""

@@ -1,5 +1,5 @@
 """IMPALA (Espeholt et al. 2018): samplers never wait for the learner, and V-trace corrects for the
-age of the weights they act with. The learner is `corrected_learner.py`, its turn `asynchronous.py`.
+age of the weights they act with. The learner is `impala_learner.py`, its turn `asynchronous.py`.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from covey.platform.runtime.spaces import Spaces
 from covey.platform.runtime.stream import StreamSpec
 
 if TYPE_CHECKING:  # torch is heavy: it waits until a learner is made
-    from covey.algorithms.corrected_learner import CorrectedLearner
+    from covey.algorithms.impala_learner import ImpalaLearner
 
 BLOCKS = 3
 """Of a sampler: one is learnt from, one waits, one is written."""
@@ -103,7 +103,7 @@ class ImpalaConfig(AsynchronousConfig):
     """Nothing is clipped: in the only step on a rollout the ratio is 1, and its gradient is that of
     the log-probability."""
 
-    def one_learner(self, spaces: Spaces, root_seed: int, threads: int) -> CorrectedLearner:
-        from covey.algorithms.corrected_learner import CorrectedLearner
+    def one_learner(self, spaces: Spaces, root_seed: int, threads: int) -> ImpalaLearner:
+        from covey.algorithms.impala_learner import ImpalaLearner
 
-        return CorrectedLearner(self, spaces, root_seed, threads)
+        return ImpalaLearner(self, spaces, root_seed, threads)

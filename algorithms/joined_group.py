@@ -1,5 +1,6 @@
 """A group of learners in processes of their own, over torch.distributed and shared memory."""
 
+import os
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from datetime import timedelta
@@ -10,15 +11,16 @@ import torch.distributed as dist
 from torch import Tensor
 
 from covey.algorithms.learner_group import GroupBroken
+from covey.algorithms.shared_sum import STALL_S, SharedSum, room_for_sum
 from covey.platform.environment import gloo_on_loopback
+from covey.platform.jobs.process import identify
 from covey.platform.runtime.interfaces import Arrays
 from covey.platform.runtime.layout import Layout
 from covey.platform.runtime.segment import Segment, SegmentHandle
 
 START = timedelta(seconds=60)
 """All have met by then."""
-STALL = timedelta(seconds=60)
-"""Who is so much later than another with its part of a step hangs: their parts are of one size."""
+STALL = timedelta(seconds=STALL_S)
 NEVER = timedelta(days=365)
 TOLD = 4
 """So many numbers can be told at once."""
@@ -36,29 +38,28 @@ class JoinedGroup:
             # Not in torch's TCP store, which listens on every interface.
             store = dist.FileStore(str(folder / "met"), count)  # type: ignore[attr-defined]
             dist.init_process_group("gloo", timeout=START, store=store, rank=rank, world_size=count)
-        self._meet()
+        pids = torch.zeros(count, dtype=torch.int64)
+        pids[rank] = os.getpid()
+        self._meet(pids)
+        self._processes = [identify(pid) for pid in pids.tolist()]
+        self._sums: dict[int, SharedSum] = {}
 
-    def _meet(self) -> None:
-        """Return when all have come so far."""
-        self.sum(torch.zeros(1))
+    def _meet(self, *words: Tensor) -> None:
+        """Return when all have come so far, with the sums of their words."""
+        with breaking():
+            for word in words or (torch.zeros(1),):
+                dist.all_reduce(word)
 
     def rows(self, size: int) -> slice:
         first, last = (size * edge // self.count for edge in (self.rank, self.rank + 1))
         return slice(first, last)
 
     def sum(self, *tensors: Tensor) -> None:
-        # `all_reduce` takes twice as long for vectors of this size, and in which order it adds is
-        # gloo's choice.
-        own = torch.cat([one.detach().flatten().float() for one in tensors])
-        found = [own if rank == self.rank else torch.empty_like(own) for rank in range(self.count)]
-        with breaking():
-            sent = [dist.isend(own, other) for other in self._others]
-            finish([dist.irecv(found[other], other) for other in self._others], STALL)
-            finish(sent, STALL)
-        total = found[0] + found[1]
-        for vector in found[2:]:
-            total += vector
-        parts = torch.split(total, [one.numel() for one in tensors])
+        size = sum(one.numel() for one in tensors)
+        if size not in self._sums:
+            room = self.common(room_for_sum(self.count, size))
+            self._sums[size] = SharedSum(room, self.rank, self._processes)
+        parts = torch.split(self._sums[size].add(*tensors), [one.numel() for one in tensors])
         for one, part in zip(tensors, parts, strict=True):
             one.detach().copy_(part.view_as(one))
 

@@ -56,9 +56,11 @@ class ActorCritic(nn.Module):
         return values
 
     def evaluate(self, observations: Tensor, actions: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-        """Log-probabilities of `actions`, entropies and values, [N] each."""
+        """Log-probabilities of `actions` and entropies, [N] each, and values [M] of all
+        observations, of which the first N led to those actions.
+        """
         torso = self.torso(observations)
-        head, values = self.actor(torso), self.critic(torso).squeeze(-1)
+        head, values = self.actor(torso[: len(actions)]), self.critic(torso).squeeze(-1)
         if self.discrete:
             return *categorical(head, actions), values
         return *gaussian(head, self.log_std, actions), values

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Callable, Sequence
 from time import perf_counter
 from typing import Protocol
@@ -20,7 +21,7 @@ from covey.algorithms.means import Means
 from covey.algorithms.orders import Interrupted
 from covey.algorithms.ppo_gradient import TERMS, snapshot_of, work_of
 from covey.algorithms.ppo_loss import PPOLoss, loss_of
-from covey.algorithms.rollout import join
+from covey.algorithms.rollout import Rollout, join
 from covey.platform.coding.pool import CodedPool
 from covey.platform.runtime.fragment import Fragment, Weights
 from covey.platform.runtime.spaces import Spaces
@@ -53,6 +54,8 @@ class PPOSettings(AgentConfig, Protocol):
 
 MEANS = ("policy_loss", "value_loss", "entropy", "kl", "clip_fraction")
 """Metrics: means over an update's gradient steps of the terms of `PPOLoss`, but the total."""
+STATE_BYTES = 512
+"""Room for a generator's state as JSON."""
 
 
 class PPOLearner:
@@ -87,6 +90,11 @@ class PPOLearner:
         """See `SharingLearner`."""
         self._group = group
         self._agent.agree(group)
+        # From here on all draw the same orders of minibatches.
+        drawing = json.dumps(self._generator.bit_generator.state).encode().ljust(STATE_BYTES)
+        told = torch.frombuffer(bytearray(drawing), dtype=torch.uint8)
+        group.share(told)
+        self._generator.bit_generator.state = json.loads(told.numpy().tobytes())
 
     def take_part(self) -> None:
         """See `SharingLearner`."""
@@ -118,11 +126,8 @@ class PPOLearner:
         if not rollout.valid.any():  # an agent that has left has rows, but no transitions
             self._version += 1
             return {"gradient_steps": 0.0, "frames": 0.0, "update_s": perf_counter() - began}
-        batch, explained = self._agent.prepare(rollout, self._targets)
         learning_rate, clip = config.learning_rate * left, config.clip * left
-        self._group.tell(len(batch.logp), learning_rate, clip)
-        self._group.share(*batch)
-        losses, frames = self._epochs(batch, learning_rate, clip)
+        losses, frames, explained = self._learn(rollout, learning_rate, clip)
         self._version += 1
         _, *means = torch.stack([torch.stack(loss) for loss in losses]).mean(dim=0).tolist()
         return {
@@ -134,6 +139,17 @@ class PPOLearner:
             **self._shared.take(),
             "update_s": perf_counter() - began,
         }
+
+    def _learn(
+        self, rollout: Rollout, learning_rate: float, clip: float
+    ) -> tuple[list[PPOLoss], int, float]:
+        """The losses of each gradient step, the frames in all of them, and how much of the returns'
+        variance was explained before.
+        """
+        batch, explained = self._agent.prepare(rollout, self._targets)
+        self._group.tell(len(batch.logp), learning_rate, clip)
+        self._group.share(*batch)
+        return *self._epochs(batch, learning_rate, clip), explained
 
     def _targets(self, judged: Judged) -> tuple[Tensor, Tensor, Tensor]:
         """See `agent.Targets`: generalised advantages, and ratios to the policy that acted."""
@@ -158,7 +174,6 @@ class PPOLearner:
         frames = 0
         for _ in range(config.epochs):
             order = torch.from_numpy(self._generator.permutation(size))
-            self._group.share(order)
             for first in range(0, size, config.minibatch_size):
                 chosen = order[first : first + config.minibatch_size]
                 losses.append(self._step(batch, chosen, learning_rate, clip))
@@ -169,9 +184,7 @@ class PPOLearner:
 
     def _step(self, batch: Batch, chosen: Tensor, learning_rate: float, clip: float) -> PPOLoss:
         """One gradient step, on the chosen transitions."""
-        config, advantages = self._config, batch.advantages[chosen]
-        if config.normalize_advantages and len(advantages) > 1:
-            advantages = (advantages - advantages.mean()) / (advantages.std() + 1e-8)
+        config, advantages = self._config, self._scaled(batch.advantages[chosen])
         rows = self._group.rows(len(chosen))
         own = Batch(*(part[chosen[rows]] for part in batch))._replace(advantages=advantages[rows])
         if self.pool is not None:
@@ -180,6 +193,12 @@ class PPOLearner:
             gradient, loss = self._summed(own, len(own.logp) / len(chosen), clip)
         self._agent.follow(gradient, learning_rate, config.max_grad_norm)
         return loss
+
+    def _scaled(self, advantages: Tensor) -> Tensor:
+        """To mean 0 and variance 1, if that is asked for."""
+        if not self._config.normalize_advantages or len(advantages) < 2:
+            return advantages
+        return (advantages - advantages.mean()) / (advantages.std() + 1e-8)
 
     def _summed(self, own: Batch, part: float, clip: float) -> tuple[Tensor, PPOLoss]:
         """The gradient and the loss's terms, of which `own` rows are this part."""

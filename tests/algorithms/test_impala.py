@@ -9,6 +9,7 @@ from test_estimators import slow_vtrace
 from test_training import final_files, job_of, train
 
 from covey.algorithms.appo import APPOConfig
+from covey.algorithms.corrected_learner import CorrectedLearner
 from covey.algorithms.feed import Feed
 from covey.algorithms.impala import ImpalaConfig
 from covey.algorithms.progress import Progress
@@ -89,6 +90,23 @@ def test_the_gradient_is_the_papers(bars):
     for ours, theirs in zip(found, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-6)
     assert figures["gradient_steps"] == 1 and figures["frames"] == STEPS * COLUMNS - 2
+
+
+@pytest.mark.parametrize(
+    "settings", [{}, {"share_torso": True, "normalize_advantages": True, "normalize_returns": True}]
+)
+def test_one_pass_of_the_networks_an_update_gives_what_two_would(settings):
+    config, learner = learner_of(**settings)
+    twin = CorrectedLearner(config, SPACES, 3, 1)
+    passes = []
+    learner._agent.network.critic.register_forward_hook(lambda *_: passes.append(1))
+    for seed in range(5):
+        ours, theirs = (one.update(0.0, fragment(seed)) for one in (learner, twin))
+        del ours["update_s"], theirs["update_s"]
+        assert ours == pytest.approx(theirs, abs=1e-6)
+    assert len(passes) == 5
+    for name, array in twin.state().model.items():
+        np.testing.assert_allclose(learner.state().model[name], array, rtol=0, atol=1e-6)
 
 
 def test_what_the_newest_policy_did_needs_no_correction():
