@@ -2,7 +2,6 @@
 said in the user's words.
 """
 
-import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -14,6 +13,7 @@ from typing import Any, Literal
 import gymnasium
 
 from covey.platform.errors import UserError
+from covey.platform.sent_folders import show_code
 
 Preprocess = Literal["auto", "none", "atari"]
 
@@ -87,12 +87,6 @@ def import_named(source: EnvSource, module: str, install: str = "") -> ModuleTyp
         ) from error
     except Exception as error:
         raise UserError(f"{source}: importing {module} failed: {described(error)}") from error
-
-
-def show_code(folder: str) -> None:
-    """Put the job's code folder on the import path."""
-    if folder not in sys.path:
-        sys.path.insert(0, folder)
 
 
 def names_parallel(env_id: str) -> bool:

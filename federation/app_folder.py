@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 from covey.platform.errors import KeyProblem, UserError
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
+from covey.platform.sent_folders import here
 
 if TYPE_CHECKING:
     from flwr.clientapp import ClientApp
@@ -58,7 +59,10 @@ class AppFolder:
 
 
 def read_app_folder(path: Path) -> AppFolder:
-    """What the folder's pyproject.toml says; KeyProblem when that is no Flower app."""
+    """What the folder's pyproject.toml says, wherever it lies here; KeyProblem when that is no
+    Flower app.
+    """
+    path = here(path)
     file = path / "pyproject.toml"
     try:
         project = tomllib.loads(file.read_text(encoding="utf-8"))

@@ -1,7 +1,6 @@
 """Who runs a job's clients: `federated.engine`."""
 
 import os
-import sys
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -18,6 +17,7 @@ from covey.federation.grids import ActorGrid, InlineGrid
 from covey.federation.section import BUILT_IN_APPS, FederatedSection
 from covey.federation.simulated_grid import SimulatedGrid
 from covey.platform.runs.run import Run
+from covey.platform.sent_folders import show_code
 
 
 def make_grid(
@@ -127,8 +127,8 @@ def open_client_app(app: str, code: str | None, run_dir: str) -> ClientApp:
         from covey.federation.apps.client_app import app as built_in
 
         return built_in
-    if code is not None and code not in sys.path:
-        sys.path.insert(0, code)
+    if code is not None:
+        show_code(code)
     enter_working_folder(Path(run_dir))
     folder = read_app_folder(Path(app))
     _, client_app = imported(folder).__enter__()

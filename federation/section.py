@@ -27,6 +27,7 @@ from covey.platform.errors import KeyProblem
 from covey.platform.jobfile.model import Count, Positive, Section
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
+from covey.platform.sent_folders import is_here
 
 BUILT_IN_APPS = ("logistic", "mlp", "cnn", "strided-cnn")
 HIDDEN = 128
@@ -198,7 +199,7 @@ def _resolve_folder(section: FederatedSection, base: Path) -> FederatedSection:
 def folder_of_app(app: str, base: Path, section: str) -> Path:
     """The absolute folder of an app that is not built in; KeyProblem if there is none."""
     folder = Path(base, Path(app).expanduser()).absolute()
-    if not folder.is_dir():
+    if not is_here(folder):
         near = nearest(app, BUILT_IN_APPS)
         raise KeyProblem(
             (section, "app"),

@@ -24,6 +24,7 @@ from covey.platform.errors import UserError
 from covey.platform.exit_status import ExitStatus
 from covey.platform.jobfile.kubernetes_section import KubernetesSection
 from covey.platform.jobfile.model import JobFile
+from covey.platform.kubernetes.credentials import account_of, variables_of
 from covey.platform.kubernetes.job_files import FOLDER, JobFiles
 from covey.platform.kubernetes.pods import Manifest, container, resources, scratch, template
 from covey.platform.kubernetes.ray_kinds import ENVIRONMENT, HOME, section_of
@@ -219,7 +220,9 @@ class _Kinds:
             {"action": "Ignore", "onPodConditions": [{"type": "DisruptionTarget"}]},
             {"action": "FailJob", "onExitCodes": {"containerName": "job", **codes}},
         ]
+        main |= variables_of(self._section)
         pod = template(part_labels(job, "job"), [main], volumes, restart="Never")
+        pod["spec"] |= account_of(self._section)
         pod["spec"]["terminationGracePeriodSeconds"] = math.ceil(job.grace_s) + POD_END_S
         return {
             "apiVersion": "batch/v1",

@@ -27,6 +27,7 @@ from covey.federation.supernodes import StartedSuperNodes, SuperNodes, SuperNode
 from covey.platform.environment import reach_loopback_without_proxy
 from covey.platform.errors import UserError
 from covey.platform.runs.run import Run
+from covey.platform.sent_folders import here
 
 
 @contextmanager
@@ -39,7 +40,7 @@ def superlink_grid(
     assert superlink
     folder = _new_folder(run)
     built_in = section.app in BUILT_IN_APPS
-    app = write_built_in(section.app, config, folder) if built_in else Path(section.app)
+    app = write_built_in(section.app, config, folder) if built_in else here(Path(section.app))
     fab = pack(app)
     reach_loopback_without_proxy()
     with ExitStack() as stack:

@@ -24,6 +24,7 @@ from covey.platform.runs.folder import RunFolder
 from covey.platform.runs.metrics import OnReport
 from covey.platform.runs.run import STOP_REQUESTED, CheckpointFailed, Run
 from covey.platform.runs.stop_request import heeded
+from covey.platform.sent_folders import show_code
 from covey.platform.workload import Hosted, find_workload
 
 
@@ -52,8 +53,8 @@ def run_attempt(
     """
     prepare_libraries(own_ray=ray_address == "local")
     run = Run.claim(path, attempt, ray_address=ray_address, on_report=on_report)
-    if run.job.code and run.job.code not in sys.path:
-        sys.path.insert(0, run.job.code)
+    if run.job.code:
+        show_code(run.job.code)
     submitted = ray_address != "local"
     asked = heeded(run.path, run.attempt, run.request_stop) if submitted else nullcontext()
     with _signals_ask_to_stop(run), asked:

@@ -53,7 +53,7 @@ def render(
             say(f"{check_file}: nothing wrong")
     else:
         assert file is not None
-        text = _rendered(file, target, overrides or ())
+        text = _rendered(file, target, overrides or (), checks)
         if as_json:
             print_json(list(yaml.safe_load_all(text)))
         else:
@@ -66,13 +66,19 @@ def render(
         raise typer.Exit(1)
 
 
-def _rendered(file: Path, target: str, overrides: Sequence[str]) -> str:
+def _rendered(file: Path, target: str, overrides: Sequence[str], checks: bool) -> str:
+    """The manifest; with `checks` what the job file leaves open is noted."""
     from covey.platform.jobfile.load import load_job_file
+    from covey.platform.kubernetes.credentials import store_note
     from covey.platform.kubernetes.rendering import TARGETS, render
 
     if target not in TARGETS:
         raise UserError(f"--target {target}: allowed is {', '.join(TARGETS)}")
-    return render(load_job_file(file, overrides), target)
+    job = load_job_file(file, overrides)
+    text = render(job, target)
+    if checks and (line := store_note(job)):
+        note(line)
+    return text
 
 
 def _faults(text: str, crds: Path | None) -> "list[Fault]":

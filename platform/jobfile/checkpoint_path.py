@@ -20,6 +20,9 @@ def path_problem(path: str) -> str | None:
         return f"no store is called {found(scheme)}, as s3, gs and az are"
     if not rest.strip("/"):
         return f"found {found(path)}, which names no bucket"
+    user, at, _ = rest.partition("/")[0].rpartition("@")
+    if at and ":" in user:
+        return "holds a password, allowed are URLs without: it belongs in the store's own settings"
     package = str(known_implementations[scheme]["class"]).partition(".")[0]
     if find_spec(package) is None:
         install = _EXTRAS.get(package, package)

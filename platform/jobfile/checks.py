@@ -11,6 +11,7 @@ from covey.platform.jobfile.checkpoint_path import path_problem
 from covey.platform.jobfile.model import Checkpointing, Stop
 from covey.platform.jobfile.nearest import nearest
 from covey.platform.jobfile.words import found
+from covey.platform.sent_folders import is_here
 from covey.platform.workload import Workload
 
 EVERY = tuple(name for name in Checkpointing.model_fields if name.startswith("every_"))
@@ -42,7 +43,7 @@ def shared_problems(
     if data.get("deterministic") is True and "wall_s" in stop:
         text = "a deterministic job cannot stop by the clock; leave out wall_s or deterministic"
         yield KeyProblem(("stop", "wall_s"), text)
-    if isinstance(data.get("code"), str) and not os.path.isdir(code_folder(data["code"], base)):
+    if isinstance(data.get("code"), str) and not is_here(Path(code_folder(data["code"], base))):
         yield KeyProblem(("code",), _no_folder(data["code"], base))
 
 

@@ -7,6 +7,13 @@ from pydantic import Field
 from covey.platform.jobfile.section import Count, Positive, Section
 
 Label = Annotated[str, Field(pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")]
+ObjectName = Annotated[
+    str,
+    Field(
+        max_length=253,
+        pattern=r"^[a-z0-9]([-a-z0-9]*[a-z0-9])?(\.[a-z0-9]([-a-z0-9]*[a-z0-9])?)*$",
+    ),
+]
 Quantity = Annotated[str, Field(pattern=r"^[1-9][0-9]{0,8}(Ki|Mi|Gi|Ti)$")]
 IMAGE = "covey:0.1"
 
@@ -30,6 +37,13 @@ class KubernetesSection(Section):
     """Of a pod, what it shares included."""
     shared_memory: Quantity = "2Gi"
     """Of a pod, for Ray's object store and what actors on one node share."""
+    secrets: Annotated[list[ObjectName], Field(min_length=1)] | None = None
+    """Secrets whose keys become environment variables of the pods that train: an object store's
+    credentials.
+    """
+    service_account: ObjectName | None = None
+    """Of the pods that train, for a store that knows them by it; the namespace's own if left out.
+    """
     queue: Label | None = None
     """A Kueue LocalQueue that the job waits in."""
     priority_class: Label | None = None

@@ -17,7 +17,7 @@ from ray.util.state import list_nodes
 from covey.platform.environment import covey_home
 from covey.platform.errors import UserError
 from covey.platform.jobs.admission import Capacity
-from covey.platform.jobs.launcher import Phase, Sighting, Start, Unreachable
+from covey.platform.jobs.launcher import CannotStart, Phase, Sighting, Start, Unreachable
 from covey.platform.jobs.output import OUTPUT_BYTES, OUTPUT_LINES, end_of
 
 for _name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.packaging"):
@@ -25,6 +25,11 @@ for _name in ("ray.dashboard.modules.dashboard_sdk", "ray._private.runtime_env.p
 
 _MOST_NODES = 10_000
 """As many as Ray's state server will list; its own default is the first hundred."""
+
+TOO_LARGE = (
+    "a Ray cluster takes no folder of more than 100 MiB: leave data out of the job's code: and app "
+    "folders (a .gitignore in them is heeded), and name it on a shared folder"
+)
 
 _TIMEOUT_S = 20.0
 """Less than a scheduler's lease; the first submit to a fresh head takes about 5 s."""
@@ -79,7 +84,8 @@ class RayApi:
         return Capacity(cpus, sum(float(total.get("GPU", 0)) for total in totals))
 
     def submit(self, start: Start, more: Mapping[str, object] | None = None) -> None:
-        """See `Launcher.submit`: after any error the server is asked whether it knows the id.
+        """See `Launcher.submit`: after any error the server is asked whether it knows the id, but
+        after its refusal of a package: there was no submit yet.
         `more` of the runtime environment that the driver and its actors get.
         """
         variables = {
@@ -93,6 +99,8 @@ class RayApi:
                 runtime_env={"env_vars": variables, **(more or {})},
             )
         except Exception as error:
+            if "status code 413" in str(error):
+                raise CannotStart(TOO_LARGE) from error
             if self.look(start.submission_id) is None:
                 raise Unreachable(_last_line(error)) from error
 

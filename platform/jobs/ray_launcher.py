@@ -141,7 +141,8 @@ class JoinedRay:
         return cluster_id != self._session
 
     def submit(self, start: Start) -> None:
-        self._api.submit(start, shipped(Path(start.run_dir)))
+        with shipped(Path(start.run_dir)) as parts:
+            self._api.submit(start, parts)
 
     def look(self, submission_id: str) -> Sighting | None:
         sighting = self._api.look(submission_id)

@@ -19,6 +19,10 @@ from covey.platform.kubernetes.pods import Manifest
 FOLDER = "/etc/covey"
 MOST_BYTES = 700_000
 """Of all files; a ConfigMap holds a mebibyte, in base64."""
+ELSE = (
+    "leave out what is no code, or put it on the claim and submit the job to the scheduler on "
+    "Kubernetes (deploy/README.md)"
+)
 LEFT_OUT = {"__pycache__", ".git", ".venv", "node_modules"}
 
 
@@ -38,7 +42,7 @@ class JobFiles:
         contents: dict[str, bytes] = {}
         for holder, key, value in list(local_paths(data)):
             path = Path(value)
-            if not (path / "pyproject.toml").is_file() and key != "code":
+            if key != "code" and not _is_app(path):
                 raise UserError(
                     f"{key}: {value} lies on this machine only; put it on the claim, in data, and "
                     "name it there (data sets of `covey data get` need no path)"
@@ -52,7 +56,7 @@ class JobFiles:
         if size > MOST_BYTES:
             raise UserError(
                 f"the job file and its folders are {size:,} bytes, and {MOST_BYTES:,} can be sent; "
-                "build them into the image and name their path there"
+                f"{ELSE}"
             )
         return cls(contents)
 
@@ -90,6 +94,16 @@ def local_paths(data: Any) -> Iterator[tuple[dict[str, Any], str, str]]:
         yield from local_paths(value)
 
 
+def app_folders(job: JobFile) -> list[str]:
+    """The folders of code that a job's own section names, each once: those of Flower apps."""
+    section = yaml.safe_load(dump_job_file(job)).get(job.workload)
+    return sorted({value for _, _, value in local_paths(section) if _is_app(Path(value))})
+
+
+def _is_app(path: Path) -> bool:
+    return (path / "pyproject.toml").is_file()
+
+
 def _files(folder: Path, name: str) -> dict[str, bytes]:
     found: dict[str, bytes] = {}
     room = MOST_BYTES
@@ -100,8 +114,7 @@ def _files(folder: Path, name: str) -> dict[str, bytes]:
         room -= file.stat().st_size
         if room < 0:
             raise UserError(
-                f"{folder} holds more than the {MOST_BYTES:,} bytes that can be sent; build it "
-                "into the image and name its path there"
+                f"{folder} holds more than the {MOST_BYTES:,} bytes that can be sent; {ELSE}"
             )
         found[f"{name}/{inside}"] = file.read_bytes()
     return found

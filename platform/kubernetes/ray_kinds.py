@@ -7,6 +7,7 @@ from importlib.metadata import version
 from covey.platform.errors import UserError
 from covey.platform.jobfile.kubernetes_section import KubernetesSection
 from covey.platform.jobfile.model import JobFile
+from covey.platform.kubernetes.credentials import account_of, variables_of
 from covey.platform.kubernetes.job_files import FOLDER, JobFiles
 from covey.platform.kubernetes.pods import (
     Manifest,
@@ -222,7 +223,9 @@ def _ray_pod(
     places = {**MOUNTS, "home": inside.home}
     mounts = {volume["name"]: places[volume["name"]] for volume in volumes}
     ray = container("ray", section.image, takes, mounts, environment, read_only=("job",))
+    ray |= variables_of(section)
     pod = template(labels_of(job), [ray], volumes, restart="Never", knows_cluster=knows_cluster)
+    pod["spec"] |= account_of(section)
     if inside.grace_s is not None:
         pod["spec"]["terminationGracePeriodSeconds"] = inside.grace_s
     return pod

@@ -28,7 +28,13 @@ class Node:
     """One `ray start`, with all that it starts."""
 
     def __init__(
-        self, folder: Path, name: str, cpus: float, *arguments: str, without_covey: bool = False
+        self,
+        folder: Path,
+        name: str,
+        cpus: float,
+        *arguments: str,
+        without_covey: bool = False,
+        unseen: Path | None = None,
     ) -> None:
         prepare_libraries(own_ray=True)
         environment = os.environ | SOON_LOST
@@ -40,6 +46,8 @@ class Node:
         command += [*arguments, f"--num-cpus={cpus:g}", "--block", "--disable-usage-stats"]
         command += ["--object-store-memory=200000000", "--log-color=false"]
         command += ["--resources", f'{{"{name}": 1}}']
+        if unseen is not None:
+            command = [*blind_to(unseen), *command]
         with (folder / f"{name}.log").open("wb") as log:
             self.process = subprocess.Popen(
                 command, stdout=log, stderr=log, start_new_session=True, env=environment
@@ -73,11 +81,20 @@ def hiding(folder: Path) -> Path:
     return site
 
 
-class RayNodes:
-    """A head and others. The head's ports stay the same when another head takes its place."""
+def blind_to(folder: Path) -> list[str]:
+    """What runs a command for which that folder, seen by all others, is empty."""
+    apart = ["unshare", "--mount", *([] if os.getuid() == 0 else ["--user", "--map-root-user"])]
+    return [*apart, "sh", "-ec", 'mount -t tmpfs none "$0"; exec "$@"', str(folder)]
 
-    def __init__(self, folder: Path, head_cpus: float = 0) -> None:
+
+class RayNodes:
+    """A head and others. The head's ports stay the same when another head takes its place. None of
+    them sees what is in the folder `unseen`.
+    """
+
+    def __init__(self, folder: Path, head_cpus: float = 0, unseen: Path | None = None) -> None:
         self.folder = folder
+        self._unseen = unseen
         self._gcs, self._dashboard = free_ports(2)
         self.address = f"http://127.0.0.1:{self._dashboard}"
         self.gcs = f"127.0.0.1:{self._gcs}"
@@ -98,6 +115,7 @@ class RayNodes:
             f"--dashboard-port={self._dashboard}",
             f"--temp-dir={temp_dir}",
             "--no-monitor",
+            unseen=self._unseen,
         )
         self.nodes.append(node)
         self._wait_for(node)
@@ -106,7 +124,9 @@ class RayNodes:
     def add(self, name: str, cpus: float, without_covey: bool = False) -> Node:
         """One more worker node; returns once it is there."""
         address = f"--address={self.gcs}"
-        node = Node(self.folder, name, cpus, address, without_covey=without_covey)
+        node = Node(
+            self.folder, name, cpus, address, without_covey=without_covey, unseen=self._unseen
+        )
         self.nodes.append(node)
         self._wait_for(node)
         return node

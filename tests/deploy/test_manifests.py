@@ -121,6 +121,29 @@ def test_an_overlay_passes_the_check(folder: str) -> None:
     assert foreign == []
 
 
+def test_the_way_to_an_object_store_passes_the_check_and_is_that_of_pods_that_train() -> None:
+    text = (DEPLOY / "object-store.yaml").read_text()
+    assert check(text, None) == [] and not_checked(text, None) == []
+    (policy,) = objects(text)
+    (name,) = (
+        each["metadata"]["name"]
+        for each in objects(kustomized("kustomize/base"))
+        if each["kind"] == "Namespace"
+    )
+    assert policy["metadata"]["namespace"] == name
+    chosen = policy["spec"]["podSelector"]["matchLabels"]
+    flower = [
+        each
+        for each in objects(rendered("digits-superlink", "flower"))
+        if each["kind"] in ("Deployment", "Job")
+    ]
+    labels = [each["spec"]["template"]["metadata"]["labels"] for each in flower]
+    assert all(chosen.items() <= each.items() for each in labels)
+    (left_out,) = policy["spec"]["podSelector"]["matchExpressions"]
+    parts = {each[left_out["key"]] for each in labels}
+    assert parts - set(left_out["values"]) == {"job"} and left_out["operator"] == "NotIn"
+
+
 @pytest.mark.parametrize(("name", "target"), RENDERED)
 def test_a_rendered_job_passes_the_check(name: str, target: str) -> None:
     assert check(rendered(name, target), crds()) == []

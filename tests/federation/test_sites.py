@@ -60,6 +60,16 @@ def test_every_site_is_one_client():
     assert sum(kind == "Deployment" for kind, _ in found) == 5
 
 
+def test_only_the_job_has_the_credentials_of_a_store():
+    keys = "kubernetes={secrets: [s3-keys], service_account: trainer}"
+    found = objects(render(job("digits-superlink", keys), "flower"))
+    (theirs,) = (pod_of(kind) for kind in found.values() if kind["kind"] == "Job")
+    assert theirs["serviceAccountName"] == "trainer"
+    assert theirs["containers"][0]["envFrom"] == [{"secretRef": {"name": "s3-keys"}}]
+    others = [kind for kind in found.values() if kind["kind"] != "Job"]
+    assert "s3-keys" not in str(others) and "trainer" not in str(others)
+
+
 def test_the_job_is_told_where_the_superlink_is():
     found = objects(render(job("digits-superlink", "retries={max_attempts: 4}"), "flower"))
     files = yaml.safe_load(found["ConfigMap", "digits-superlink-job"]["data"]["job.yaml"])

@@ -89,6 +89,21 @@ def test_a_file_that_is_no_text(covey: Covey, manifest: Path) -> None:
     assert answer.exit_status == 2 and answer.err.endswith("not UTF-8 text\n")
 
 
+def test_a_store_that_may_not_know_the_pods_is_noted(covey: Covey, job_file: Path) -> None:
+    """No fault: their nodes may have the right."""
+    given = ("render", job_file, "--check", "--set", "checkpoint.path=s3://models/runs")
+    found = covey(*given)
+    assert found.exit_status == 0
+    assert [line for line in found.err.splitlines() if "checkpoint.path" in line] == [
+        "checkpoint.path: s3://models/runs knows the pods by their nodes alone, unless "
+        "kubernetes.secrets or kubernetes.service_account is set"
+    ]
+    for more in ("kubernetes.secrets=[s3-keys]", "kubernetes.service_account=trainer"):
+        assert "checkpoint.path" not in covey(*given, "--set", more).err
+    assert "checkpoint.path" not in covey(*given[:2], *given[3:]).err
+    assert "checkpoint.path" not in covey(*given[:-1], "checkpoint.path=/mnt/shared").err
+
+
 def test_a_job_file_becomes_a_manifest_that_holds(covey: Covey, job_file: Path) -> None:
     answer = covey("render", job_file, "--check", "--set", "kubernetes.namespace=lab")
     assert answer.exit_status == 0

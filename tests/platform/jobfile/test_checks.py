@@ -58,6 +58,7 @@ def test_a_deterministic_job_cannot_stop_by_the_clock(
         ("s3://", "found 's3://', which names no bucket"),
         ("s3:///", "found 's3:///', which names no bucket"),
         ("nearby://bucket", "no store is called 'nearby'"),
+        ("sftp://me:word@host/runs", "holds a password, allowed are URLs without"),
     ],
 )
 def test_a_path_of_checkpoints_must_name_a_place(

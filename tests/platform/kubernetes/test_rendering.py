@@ -117,6 +117,52 @@ def test_code_goes_along(rendered, tmp_path):
     assert files["binaryData"] == {paths["code-mine/weights.bin"]: "/wA="}
 
 
+KEYS = {"secrets": ["s3-keys", "ca.team-a"], "service_account": "trainer"}
+
+
+@pytest.mark.parametrize("target", RAY_TARGETS)
+def test_pods_that_train_have_the_credentials_of_a_store(rendered, target):
+    kubernetes = {"pod_cpus": 1, "max_pods": 3, **KEYS}
+    files, kind = rendered(target, resources={"cpus": 2}, kubernetes=kubernetes)
+    pods = pods_of(kind["spec"].get("rayClusterSpec", kind["spec"]))
+    assert len(pods) == 2
+    for pod in pods:
+        assert pod["serviceAccountName"] == "trainer"
+        assert pod["containers"][0]["envFrom"] == [
+            {"secretRef": {"name": "s3-keys"}},
+            {"secretRef": {"name": "ca.team-a"}},
+        ]
+    assert pods[1]["automountServiceAccountToken"] is False
+    # Who only hands the job over needs neither; and the job in the pod does not know of them.
+    assert "s3-keys" not in str(kind["spec"].get("submitterPodTemplate")) + str(files)
+    assert "trainer" not in str(kind["spec"].get("submitterPodTemplate"))
+    crds = CRDS if CRDS.is_dir() else None
+    assert check(yaml.safe_dump_all([files, kind]), crds) == []
+
+
+def test_without_them_a_pod_names_none(rendered):
+    _, job = rendered()
+    (head,) = pods_of(job["spec"]["rayClusterSpec"])
+    assert "serviceAccountName" not in head and "envFrom" not in head["containers"][0]
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"secrets": []},
+        {"secrets": ["Keys"]},
+        {"secrets": ["a..b"]},
+        {"secrets": ["x" * 254]},
+        {"secrets": {"AWS_SECRET_ACCESS_KEY": "abc"}},
+        {"service_account": "a_b"},
+    ],
+)
+def test_names_that_no_secret_or_account_can_have(rendered, wrong):
+    (key,) = wrong
+    with pytest.raises(UserError, match=f"kubernetes.{key}"):
+        rendered(kubernetes=wrong)
+
+
 @pytest.mark.parametrize(
     ("keys", "said"),
     [
