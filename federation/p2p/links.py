@@ -16,12 +16,10 @@ from scipy.sparse import csr_array  # type: ignore[import-untyped]
 
 from covey.federation.p2p.mixing import Floats, hears
 
-COLUMNS = 4096
-"""Of vectors that are mixed at once, to be found in the processor's cache by each that hears
-them.
-"""
 DENSE = 0.3
 """From this share of links on, a product of full matrices is faster."""
+MANY = 1 << 22
+"""From so many terms on (2 ms), sums are worth a compiled loop."""
 Rows = NDArray[Any]
 
 
@@ -92,12 +90,11 @@ def links_of(graph: nx.Graph, matrix: Floats, peer: int | None = None) -> Links:
 
 def product(weights: csr_array, vectors: Rows) -> Rows:
     """[n, m] times [m, D], in the dtype of the vectors."""
-    share = weights.nnz / max(1, np.prod(weights.shape))
-    full = share >= DENSE and len(vectors) > 2
-    matrix = weights.toarray() if full else weights
-    matrix = matrix.astype(vectors.dtype)
-    out = np.empty((weights.shape[0], vectors.shape[1]), vectors.dtype)
-    for first in range(0, vectors.shape[1], COLUMNS):
-        piece = slice(first, first + COLUMNS)
-        out[:, piece] = matrix @ np.ascontiguousarray(vectors[:, piece])
-    return out
+    matrix = weights.astype(vectors.dtype)
+    if weights.nnz >= DENSE * np.prod(weights.shape):
+        return np.asarray(matrix.toarray() @ vectors)
+    if weights.nnz * vectors.shape[1] < MANY:
+        return np.asarray(matrix @ vectors)
+    from covey.federation.p2p.sparse_product import sparse_product
+
+    return sparse_product(matrix, vectors)

@@ -12,11 +12,13 @@ from covey.federation.apps.batched import linear
 from covey.federation.apps.models import spare_model
 from covey.federation.apps.task import PIECE
 from covey.federation.data import load
-from covey.federation.p2p.links import COLUMNS, Rows
+from covey.federation.p2p.links import Rows
 from covey.federation.p2p.task import Task, views
 
 TOGETHER = 50
 """Peers that are measured at once."""
+COLUMNS = 4096
+"""Of vectors that are compared at once, to be found in the processor's cache."""
 Floats = NDArray[np.float64]
 
 

@@ -4,9 +4,8 @@ import math
 import time
 from collections.abc import Callable, Collection, Iterator, Mapping
 from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
-from contextlib import ExitStack, contextmanager
-from functools import partial
-from threading import Lock
+from contextlib import contextmanager
+from threading import Event, Lock, Thread
 
 from covey.federation.p2p.peer_neighbours import Neighbours
 from covey.federation.p2p.peer_roster import Roster
@@ -21,6 +20,8 @@ from covey.federation.p2p.wire_talk import Facts, Greeting, Hello
 THREADS = 64
 ASK_TRIES = 2
 HURRY_S, LOOK_S = 2.0, 0.5
+WATCH_S = 0.2
+"""Between two looks at connections that may be lost."""
 
 
 class Calls:
@@ -101,13 +102,14 @@ class Calls:
         if it is not. For peers that were sent something in this round.
         """
 
-        def lost(peer: str) -> None:
-            self._pool.submit(self._look_after, peer, Patience(until, ASK_TRIES))
-
-        with ExitStack() as stack:
-            for peer in peers:
-                stack.enter_context(self._line(peer).watched(partial(lost, peer)))
+        ended = Event()
+        watch = Thread(target=self._watch, args=(peers, until, ended), name=f"{self._name}-watch")
+        watch.start()
+        try:
             yield
+        finally:
+            ended.set()
+            watch.join()
 
     def fetch(self, peer: str, form: Form, patience: Patience) -> tuple[Header, Vector] | None:
         """What a peer has published; None, and an event, when it cannot be had."""
@@ -169,9 +171,24 @@ class Calls:
             with self._lock:
                 self._asking.discard(peer)
 
-    def _look_after(self, peer: str, patience: Patience) -> None:
-        if isinstance(self._greet(peer, patience), str):
+    def _watch(self, peers: Collection[str], until: float, ended: Event) -> None:
+        looks: dict[str, Future[bool]] = {}
+        while True:
+            for peer in peers:
+                last = looks.get(peer)
+                there = last is None or (last.done() and last.result())
+                if there and self._line(peer).is_lost:
+                    patience = Patience(until, ASK_TRIES)
+                    looks[peer] = self._pool.submit(self._look_after, peer, patience)
+            if ended.wait(WATCH_S):
+                return
+
+    def _look_after(self, peer: str, patience: Patience) -> bool:
+        """Whether it is still there."""
+        there = not isinstance(self._greet(peer, patience), str)
+        if not there:
             self._inbox.give_up(peer)
+        return there
 
     def _hello(self, peer: str) -> Hello:
         return Hello(

@@ -4,7 +4,6 @@ import random
 import threading
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any, TypeVar
 
@@ -39,9 +38,8 @@ AGAIN = {
 BUSY = grpc.StatusCode.RESOURCE_EXHAUSTED
 """The other side says that it is too early: it lives, so the tries are not counted."""
 LOST = {
-    grpc.ChannelConnectivity.IDLE,
-    grpc.ChannelConnectivity.TRANSIENT_FAILURE,
-    grpc.ChannelConnectivity.SHUTDOWN,
+    state.value[0]
+    for state in (grpc.ChannelConnectivity.IDLE, grpc.ChannelConnectivity.TRANSIENT_FAILURE)
 }
 FRAME = CHUNK + 64
 """The longest message within a stream, on either side."""
@@ -126,24 +124,16 @@ class Line:
         self._count(bytes_received=header.size_bytes)
         return header, vector
 
-    @contextmanager
-    def watched(self, lost: Callable[[], object]) -> Iterator[None]:
-        """Within, `lost` is called when the connection is lost or has been, by another thread."""
-
-        def changed(state: grpc.ChannelConnectivity) -> None:
-            if state in LOST:
-                lost()
-
+    @property
+    def is_lost(self) -> bool:
+        """Whether there was a connection and it has ended; False while a new one is made."""
         with self._lock:
-            channel = self._channel
-        if channel is None:
-            yield
-            return
-        channel.subscribe(changed)
-        try:
-            yield
-        finally:
-            channel.unsubscribe(changed)
+            if self._channel is None:
+                return False
+            # gRPC's public way, `subscribe`, looks from a thread of its own, which ends with a
+            # traceback where the channel is closed meanwhile. Here nobody closes it.
+            state: int = self._channel._channel.check_connectivity_state(False)
+            return state in LOST
 
     def reconnect(self) -> None:
         """End the connection; the next call makes a new one."""

@@ -20,10 +20,15 @@ NO_EPISODES = Episodes(np.empty(0), np.empty(0, dtype=np.int64))
 
 
 class Ring(ControlWords):
-    """Both sides of it (`stream_sides` tells what each may call).
+    """Both sides of it; see `StreamWriter` for what the writer's may call.
 
     A block counts from the moment when `blocks_written` is raised, which happens last. Everything
-    a writer or a reader needs to know lies in the memory, so a new one goes on after a dead one.
+    a writer or a reader needs to know lies in the memory, so a new one goes on after a dead one: a
+    reader after the blocks that were released. Either side is one process at a time.
+
+    `rows` is the whole ring: absolute row r lies at r % rows.steps, what it led to one further on.
+    `version` and `finished_s` are of each block's weights and of when it was finished
+    (time.monotonic), [slots]: absolute block k lies at k % len.
     """
 
     patience_s = 2e-4
@@ -100,14 +105,21 @@ class Ring(ControlWords):
 
     @property
     def rows_written(self) -> int:
+        """The blocks written in rows: absolute rows below this one can be read."""
         return self.blocks_written * self.spec.steps
 
     @property
     def blocks_taken(self) -> int:
+        """Blocks that `take` gave or skipped so far."""
         return self._taken
 
     @property
     def oldest_row(self) -> int:
+        """Absolute rows from this one on can be read.
+
+        A replay stream's writer moves it on at any time: after copying rows out, compare again, and
+        drop the rows that are older by then.
+        """
         spec, written = self.spec, self.blocks_written
         if not spec.overwrite:
             return self.blocks_released * spec.steps
@@ -123,6 +135,10 @@ class Ring(ControlWords):
         return self._blocks_lost
 
     def take(self) -> Fragment | None:
+        """The next block in order, as views that are good until `release`; None if there is none.
+
+        A replay stream skips what is overwritten; its views are good as long as `oldest_row` says.
+        """
         while True:
             oldest = -(-self.oldest_row // self.spec.steps)
             block = max(self._taken, oldest)
@@ -153,10 +169,17 @@ class Ring(ControlWords):
         return Episodes(self._returns[places], self._lengths[places])
 
     def release(self) -> None:
+        """All blocks taken so far may be overwritten."""
         fence()  # what was read comes before the permission to overwrite it
         self._set_blocks_released(self._taken)
 
     def load(self, rows: Rows, written: int, oldest_row: int = 0) -> None:
+        """Fill a replay stream from a checkpoint, before any writer begins.
+
+        `rows` are the `rows` of a stream of the same shape with `written` rows so far, or the first
+        `written` of them where it was not full; those older than `oldest_row` are not to be read.
+        Loaded rows are not taken again.
+        """
         steps = min(written, self.spec.rows)
         if not self.spec.overwrite or written % self.spec.steps or rows.steps != steps:
             raise ValueError(f"{rows.steps} rows of {written} for {self.spec}")

@@ -30,7 +30,7 @@ class StreamHandle:
 
 
 class Stream(Ring):
-    """Both sides of a stream (`stream_sides` tells what each may call)."""
+    """Both sides of a stream."""
 
     @classmethod
     def create(cls, spec: StreamSpec, shared: bool) -> Self:

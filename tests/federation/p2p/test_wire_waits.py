@@ -12,6 +12,7 @@ from covey.federation.p2p.peer_fetching import far_ahead, reached_by_most
 from covey.federation.p2p.peer_folder import revoke
 from covey.federation.p2p.peer_states import State
 from covey.federation.p2p.wire_header import cut
+from covey.federation.p2p.wire_line import Patience
 
 
 @pytest.fixture
@@ -102,6 +103,39 @@ def test_for_one_that_ended_after_it_was_sent_to(two_peers):
     assert two_peers.said("peer_down") == [
         "peer-1 is down in round 1: nothing came from it for step 0"
     ]
+
+
+def test_for_one_whose_connection_is_lost_again_and_again(make_peers, make_wire):
+    """It is asked each time: as long as it answers it is waited for, and no longer."""
+    peers = make_peers(2)
+    wire = make_wire(peers.port("peer-1"))
+    peers.reach_through(wire.port, "peer-1", of="peer-0")
+    peers.start_all()
+    peers.round(0)
+    waiting, got = in_background(peers, "peer-0", 1)
+    for connections in (2, 3):
+        time.sleep(1.5 if connections == 2 else 0.5)  # the connection is watched by then
+        wire.cut()
+        wire.mend()
+        wait_for(lambda connections=connections: wire.connections == connections)
+    assert waiting.is_alive()
+    with at_once():
+        peers.stop("peer-1")
+        waiting.join()
+    assert got == [{}]
+
+
+def test_for_an_answer_over_a_connection_that_is_closed_while_it_is_watched(two_peers):
+    """No thread ends with an error, which would fail the test."""
+    calls = two_peers.running["peer-0"]._calls
+    for number in range(20):
+        line = calls._line("peer-1")
+        line.greet(calls._hello("peer-1"), Patience(time.monotonic() + 20))
+        with calls.watching(["peer-1"], time.monotonic() + 20):
+            if number % 2:
+                line.reconnect()
+        line.reconnect()
+    time.sleep(0.3)
 
 
 def test_for_the_dead_when_others_are_at_a_later_round(make_peers):
