@@ -13,7 +13,7 @@ demo: $(READY)
 	PATH="$(CURDIR)/$(BIN):$$PATH" sh deploy/demo.sh
 
 test: $(READY)
-	$(BIN)/python -m pytest -n 4 --dist loadgroup
+	$(BIN)/python -m pytest -n 3 --dist loadgroup
 
 lint: $(READY)
 	$(BIN)/ruff format --check .
