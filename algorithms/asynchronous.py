@@ -27,7 +27,7 @@ class AsynchronousTurn:
         self._metrics: dict[str, float] = {}
         self._dropped = 0
         if channels.lock_step:
-            channels.feed.allow(0)  # or a quick sampler is two blocks on before it is told
+            channels.feed.hold()  # or a quick sampler is two blocks on before it is told
         self._version = channels.weights.publish(learner.weights().arrays)
 
     def take(self, total: int | None) -> bool:

@@ -30,6 +30,11 @@ class Feed:
         self._next = 0
         """Where `gather` begins to look."""
 
+    def hold(self) -> None:
+        """Let nobody write more than was taken until `allow` says so, not even who joins later."""
+        for stream in self.streams:
+            stream.permit(stream.blocks_taken)
+
     def allow(self, blocks: int) -> None:
         """Let every sampler that is there write so many blocks beyond those taken. What one wrote
         before it left is not for the next one's turn.

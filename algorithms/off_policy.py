@@ -47,7 +47,7 @@ class ReplayTurn:
         self._made = 1
         self._lost_before = 0
         if self._lock_step:
-            self._feed.allow(0)  # or a quick sampler is two blocks on before it is told
+            self._feed.hold()  # or a quick sampler is two blocks on before it is told
         else:
             self._permit()
         self._version = channels.weights.publish(learner.weights().arrays)

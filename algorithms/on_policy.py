@@ -18,7 +18,7 @@ class OnPolicyTurn:
         self._channels = channels
         self._metrics: dict[str, float] = {}
         # Or a quick sampler has written its second block with the first weights before it is told.
-        channels.feed.allow(0)
+        channels.feed.hold()
         self._version = channels.weights.publish(learner.weights().arrays)
 
     def take(self, total: int | None) -> bool:

@@ -136,9 +136,9 @@ def _note(stream: Stream, report: Report) -> None:
 
 
 def _write(stream: Stream, block: Fragment) -> None:
-    rows = stream.begin()
+    rows = stream.begin_late()
     if rows is None:
-        raise RuntimeError("a block came that nobody had given leave for")
+        raise RuntimeError("a block came for which there is no room")
     for field in fields(Rows):
         getattr(rows, field.name)[...] = getattr(block.rows, field.name)
     finished_s = block.finished_s + time.monotonic() - time.time()

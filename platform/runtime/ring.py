@@ -64,9 +64,13 @@ class Ring(ControlWords):
         return self.blocks_written == 0
 
     def begin(self) -> Rows | None:
+        return self.begin_late() if self.blocks_written < self.permitted else None
+
+    def begin_late(self) -> Rows | None:
+        """The same for a block that was begun elsewhere with a leave that may be withdrawn by now:
+        a writer that is seen at its work then hands its block over, too.
+        """
         spec, block = self.spec, self.blocks_written
-        if block >= self.permitted:
-            return None
         if not spec.overwrite and block - self.blocks_released >= spec.blocks:
             return None
         fence()  # what came before the permission is seen, such as the weights to be used

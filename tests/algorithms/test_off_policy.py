@@ -96,3 +96,21 @@ def test_in_lock_step_nobody_writes_before_the_first_turn(rings, config):
     channels = Channels(Feed([stream]), weights, Progress(), Meter(), lock_step=True)
     config.make_turn(learner, channels)
     assert stream.begin() is None and stream.permitted == 0
+
+
+@pytest.mark.parametrize("config", [SACConfig(name="sac", hidden=(4,)), PPOConfig(name="ppo")])
+def test_who_joins_later_waits_for_a_turn(rings, config):
+    """Its leave would else be withdrawn while its block is on its way."""
+    here, joins = (rings.make_stream(400, STEPS, COLUMNS) for _ in range(2))
+    joins.absent = True
+    learner = config.make_learner(here.spec.spaces, 0, 1)
+    weights = SharedWeights.create(learner.weights().arrays, shared=False)
+    feed = Feed([here, joins])
+    channels = Channels(feed, weights, Progress(), Meter(), lock_step=True)
+    config.make_turn(learner, channels)
+    feed.allow(1)
+    assert here.begin() is not None and joins.begin() is None
+    joins.absent = False
+    assert joins.begin() is None
+    feed.allow(1)
+    assert joins.begin() is not None

@@ -57,6 +57,19 @@ def test_a_writer_that_was_replaced_is_not_heard_and_is_to_end():
     assert not new.stopped()
 
 
+def test_a_block_arrives_whose_leave_was_withdrawn_while_it_was_written():
+    stream = Stream.create(spec(3), shared=False)
+    side = far_side(InlineCrew(), stream)
+    rows = side.stream.begin()
+    fill(rows, 0)
+    stream.permit(0)
+    side.stream.commit(ended(0, 0), 0, 0.0)
+    assert not side.stopped() and stream.blocks_written == 1
+    check_rows(stream.take().rows, 0)
+    eventually(lambda: not side.write(1))
+    assert stream.blocks_written == 1
+
+
 class BusyCrew(InlineCrew):
     """One whose results take their time."""
 
