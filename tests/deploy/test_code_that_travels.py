@@ -1,10 +1,7 @@
 """Jobs with code of the user's on a Ray cluster none of whose nodes sees the user's folders."""
 
 import json
-import os
 import shutil
-import subprocess
-import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -19,16 +16,6 @@ pytestmark = [pytest.mark.ray, pytest.mark.slow]
 
 APPS = Path(__file__).parents[1] / "federation" / "apps"
 LIMIT_S = 600.0
-
-
-@pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("home")
-    kept = dict(os.environ)
-    os.environ["COVEY_HOME"] = str(path)
-    yield path
-    os.environ.clear()
-    os.environ.update(kept)
 
 
 @pytest.fixture(scope="module")
@@ -50,20 +37,6 @@ def nodes(home: Path, mine: Path) -> Iterator[RayNodes]:
     for name in ("one", "two"):
         opened.add(name, 2)
     yield opened
-    opened.close()
-
-
-@pytest.fixture
-def client(home: Path, nodes: RayNodes) -> Iterator[Client]:
-    opened = Client(home)
-    command = [sys.executable, "-m", "covey.platform.jobs.daemon", "--home", str(home)]
-    with (home / "scheduler.log").open("ab") as log:
-        scheduler = subprocess.Popen(
-            [*command, "--address", nodes.address], stdout=log, stderr=log, cwd=home
-        )
-    yield opened
-    scheduler.terminate()
-    scheduler.wait()
     opened.close()
 
 

@@ -2,8 +2,6 @@
 
 import json
 import os
-import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -41,35 +39,11 @@ gym.register("OurBandit-v0", entry_point=Bandit)
 
 
 @pytest.fixture(scope="module")
-def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    path = tmp_path_factory.mktemp("home")
-    kept = dict(os.environ)
-    os.environ["COVEY_HOME"] = str(path)
-    yield path
-    os.environ.clear()
-    os.environ.update(kept)
-
-
-@pytest.fixture(scope="module")
 def nodes(home: Path) -> Iterator[RayNodes]:
     opened = RayNodes(home)
     opened.add("covey", 2)
     opened.add("bare", 2, without_covey=True)
     yield opened
-    opened.close()
-
-
-@pytest.fixture
-def client(home: Path, nodes: RayNodes) -> Iterator[Client]:
-    opened = Client(home)
-    command = [sys.executable, "-m", "covey.platform.jobs.daemon", "--home", str(home)]
-    with (home / "scheduler.log").open("ab") as log:
-        scheduler = subprocess.Popen(
-            [*command, "--address", nodes.address], stdout=log, stderr=log, cwd=home
-        )
-    yield opened
-    scheduler.terminate()
-    scheduler.wait()
     opened.close()
 
 
